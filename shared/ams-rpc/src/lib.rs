@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The interface of AMS on a local socket: one table of methods, their types and errors, and the
+//! transport, both ends.
+//!
+//! JSON-RPC 2.0, one JSON value a line. The same rules hold for the daemon's socket and for the
+//! relay's admin socket; each has its own table.
+//!
+//! In the order in which a call meets them:
+//!
+//! 1. [`places`]: where the socket is.
+//! 2. [`client`]: the calling end, blocking and small.
+//! 3. [`server`]: the endpoint: bind, accept, count, check who calls; [`unix`] is its system side.
+//! 4. [`connection`]: one client: lines in, answers and notifications out, everything bounded.
+//! 5. [`request`]: a line becomes requests, or an error that says what is wrong with it.
+//! 6. [`service`]: a request meets its handler.
+//! 7. [`methods`], [`admin`]: the tables; [`types`]: what they take and answer; [`error`]: what can
+//!    go wrong; [`openrpc`]: all of it as a document.
+
+pub mod admin;
+pub mod client;
+mod connection;
+pub mod error;
+pub mod methods;
+pub mod openrpc;
+pub mod places;
+mod request;
+pub mod server;
+pub mod service;
+pub mod types;
+#[cfg(unix)]
+pub mod unix;
+
+pub use connection::CallContext;
+pub use error::{ErrorKind, Exit, RpcError};
+pub use methods::{Entry, METHODS, Method, Subscription};
+pub use server::{Listener, Server};
+pub use service::{EventSink, Pending, Service, ServiceBuilder};

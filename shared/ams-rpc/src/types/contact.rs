@@ -1,0 +1,236 @@
+//! Contacts, requests, verification.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::scalar::Time;
+use super::words;
+
+words! {
+    /// Where a contact is.
+    pub enum ContactState {
+        /// Asked, or accepted and not yet heard of.
+        Pending = "pending",
+        /// Both agreed; messages go both ways.
+        Active = "active",
+        /// Somebody shows another key under this address; nothing is sent until that is decided.
+        KeyChanged = "key_changed",
+        /// Blocked here; the other side sees somebody who is offline.
+        Blocked = "blocked",
+    }
+}
+
+words! {
+    /// What is known of a contact's daemon.
+    pub enum Presence {
+        /// Connected.
+        Online = "online",
+        /// Not connected, or does not say.
+        Offline = "offline",
+        /// No path by which to know.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// How a contact's key was verified.
+    pub enum VerifiedBy {
+        /// It was in a contact link.
+        Link = "link",
+        /// The 60 digits were compared.
+        Number = "number",
+        /// The fingerprint was given.
+        Fingerprint = "fingerprint",
+    }
+}
+
+words! {
+    /// The kind of a path.
+    pub enum PathKind {
+        /// From daemon to daemon.
+        Direct = "direct",
+        /// Through a relay.
+        Relay = "relay",
+    }
+}
+
+words! {
+    /// The state of a path to one contact.
+    pub enum PathState {
+        /// Its link is up.
+        Up = "up",
+        /// Its link is being made.
+        Connecting = "connecting",
+        /// Its link is down and will be tried again.
+        Down = "down",
+        /// Its relay is switched off.
+        Off = "off",
+        /// Its relay refuses this daemon.
+        Refused = "refused",
+        /// Asked for and not answered yet.
+        Pending = "pending",
+        /// The relay has no row for it any more; adding the contact again mends it.
+        Missing = "missing",
+    }
+}
+
+/// One way to reach a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Path {
+    /// Direct, or through a relay.
+    pub kind: PathKind,
+    /// The relay's nickname, or the address.
+    pub name: String,
+    /// Messages go this way now.
+    pub active: bool,
+    /// Its state.
+    pub state: PathState,
+    /// Why it is not up.
+    pub reason: Option<String>,
+}
+
+/// A contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Contact {
+    /// Stays the same whatever the name.
+    pub id: String,
+    /// The name it has here.
+    pub name: String,
+    /// `user@relay`, where there is one.
+    pub address: Option<String>,
+    /// Its state.
+    pub state: ContactState,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Its key has been verified.
+    pub verified: bool,
+    /// How.
+    pub verified_by: Option<VerifiedBy>,
+    /// Of its identity key, where it is known.
+    pub fingerprint: Option<String>,
+    /// Of the key that somebody shows instead, while the state is `key_changed`.
+    pub offered_fingerprint: Option<String>,
+    /// Every way to reach it.
+    pub paths: Vec<Path>,
+}
+
+/// Result of `contact.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Contacts {
+    /// By name.
+    pub contacts: Vec<Contact>,
+}
+
+/// The short form of a contact, after something was done to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactBrief {
+    /// Stays the same whatever the name.
+    pub id: String,
+    /// The name it has here.
+    pub name: String,
+    /// Its state.
+    pub state: ContactState,
+}
+
+/// Params of `contact.add`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactAddParams {
+    /// `USER@RELAY`; the relay as a nickname, `HOST` or `HOST:PORT`.
+    pub address: String,
+    /// The name it shall have here; default: the user's name, or the address when that is taken.
+    #[serde(rename = "as")]
+    pub local: Option<String>,
+}
+
+/// Params of `contact.accept`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactAcceptParams {
+    /// The name in the request, or the request's id.
+    pub name: String,
+    /// The name it shall have here.
+    #[serde(rename = "as")]
+    pub local: Option<String>,
+}
+
+/// Params of the methods that take one contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactParams {
+    /// The contact's name; for a request its name or id.
+    pub name: String,
+}
+
+/// Params of `contact.rename`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactRenameParams {
+    /// The name it has.
+    pub name: String,
+    /// The name it shall have.
+    pub new: String,
+}
+
+/// Params of `contact.verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactVerifyParams {
+    /// The contact's name.
+    pub name: String,
+    /// The 60 digits that the other side read out, with or without spaces: records that they were
+    /// compared. Others are `key_changed`'s exit code, 4.
+    pub confirm: Option<String>,
+}
+
+/// Result of `contact.verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactVerified {
+    /// The contact's name.
+    pub name: String,
+    /// 60 digits, the same on both sides.
+    pub safety_number: String,
+    /// Its key has been verified.
+    pub verified: bool,
+    /// How.
+    pub verified_by: Option<VerifiedBy>,
+}
+
+/// Somebody asks to be a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IncomingRequest {
+    /// The request's id.
+    pub id: String,
+    /// `user@relay`, or `direct`.
+    pub from: String,
+    /// The name to accept it by.
+    pub name: String,
+    /// Of the key that asks.
+    pub fingerprint: String,
+    /// This key was a contact before, or is one now.
+    pub again: bool,
+    /// When it came.
+    pub received: Time,
+}
+
+/// A request that was made here and not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutgoingRequest {
+    /// The request's id.
+    pub id: String,
+    /// `user@relay`.
+    pub to: String,
+    /// The name it has here.
+    pub name: String,
+    /// When it was made.
+    pub sent: Time,
+}
+
+/// Result of `contact.requests`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Requests {
+    /// Oldest first.
+    pub incoming: Vec<IncomingRequest>,
+    /// Oldest first.
+    pub outgoing: Vec<OutgoingRequest>,
+}

@@ -1,0 +1,43 @@
+//! Messages that are not delivered yet.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::message::State;
+use super::scalar::MessageId;
+
+/// Params of `queue.list`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueueListParams {
+    /// Only to this contact.
+    pub to: Option<String>,
+}
+
+/// Params of `queue.keep`, `queue.discard` and `queue.retry`: exactly one of the three.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueueParams {
+    /// These messages.
+    pub ids: Option<Vec<MessageId>>,
+    /// Every message that is not in a final state.
+    pub all: Option<bool>,
+    /// Every such message to this contact.
+    pub to: Option<String>,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueOutcome {
+    /// The message.
+    pub id: MessageId,
+    /// Its state now.
+    pub state: State,
+}
+
+/// Result of `queue.keep`, `queue.discard` and `queue.retry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueOutcomes {
+    /// In the order in which they were sent.
+    pub messages: Vec<QueueOutcome>,
+}
