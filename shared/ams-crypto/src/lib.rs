@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The cryptography of AMS: keys, sealing, links, accounts, and the key file. Synchronous; no IO
+//! but the key file. Nothing here is audited.
+//!
+//! In the order in which two people who never met come to speak:
+//!
+//! 1. [`keyfile`] keeps a profile's or relay's long-lived secrets; [`store`] seals everything else
+//!    that rests on the disk, record by record
+//! 2. [`identity`] signs, [`dh`] agrees, [`kem`] does so against quantum computers; [`labels`]
+//!    keeps their uses apart, [`random`] feeds them
+//! 3. [`noise`] makes a link: handshake, then records
+//! 4. [`opaque`] enrols a device for an account without showing the password; [`token`] is what an
+//!    invite holds
+//! 5. [`introduction`] makes and answers requests for contact ([`blob`] seals what a relay must not
+//!    read); both sides get [`pair`] root keys and an [`olm`] session; [`safety`] compares identities
+//! 6. [`envelope`] seals each message once more around Olm
+
+pub mod blob;
+pub mod dh;
+pub mod envelope;
+pub mod identity;
+pub mod introduction;
+pub mod kem;
+pub mod keyfile;
+pub mod labels;
+pub mod noise;
+pub mod olm;
+pub mod opaque;
+pub mod pair;
+pub mod random;
+pub mod safety;
+pub mod store;
+pub mod token;
+
+pub use zeroize::Zeroizing;

@@ -1,0 +1,126 @@
+//! Rows at rest: each value is sealed on its own, bound to its table and key, so that rows can be
+//! neither read nor swapped. `version 1 ‖ nonce (24 random bytes) ‖ XChaCha20-Poly1305(value)`.
+
+use std::fmt;
+
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::labels;
+use crate::random;
+
+/// Bytes that a sealed row is longer than its value: version 1, nonce 24, tag 16.
+pub const OVERHEAD: usize = 41;
+
+const VERSION: u8 = 1;
+
+/// The row was not sealed with this key for this place, or was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a stored row does not open: it was changed, moved, or sealed with another key")]
+pub struct BadRow;
+
+/// Seals and opens rows.
+pub struct StoreKey(XChaCha20Poly1305);
+
+impl StoreKey {
+    /// From a profile's data key (see [`crate::keyfile`]).
+    pub fn new(data_key: &[u8; 32]) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        // HKDF-Expand fails only above 255 blocks; a key of zeros must not go on.
+        if Hkdf::<Sha256>::new(None, data_key).expand(labels::STORE, &mut key[..]).is_err() {
+            std::process::abort();
+        }
+        Self(XChaCha20Poly1305::new((&*key).into()))
+    }
+
+    /// Seals `value` for row `key` of `table`.
+    pub fn seal(&self, table: &str, key: &[u8], value: &[u8]) -> Vec<u8> {
+        let nonce: [u8; 24] = random::bytes();
+        let mut row = Vec::with_capacity(value.len().saturating_add(OVERHEAD));
+        row.push(VERSION);
+        row.extend_from_slice(&nonce);
+        row.extend_from_slice(value);
+        let body = row.get_mut(OVERHEAD.saturating_sub(16)..).unwrap_or_default();
+        match self.0.encrypt_inout_detached(&nonce.into(), &place(table, key), body.into()) {
+            Ok(tag) => row.extend_from_slice(&tag),
+            // Only above 256 GiB.
+            Err(_) => std::process::abort(),
+        }
+        row
+    }
+
+    /// Opens what [`StoreKey::seal`] made for the same place.
+    ///
+    /// # Errors
+    /// [`BadRow`].
+    pub fn open(&self, table: &str, key: &[u8], row: &[u8]) -> Result<Vec<u8>, BadRow> {
+        let (&version, rest) = row.split_first().ok_or(BadRow)?;
+        let (nonce, rest) = rest.split_first_chunk::<24>().ok_or(BadRow)?;
+        let (body, tag) = rest.split_last_chunk::<16>().ok_or(BadRow)?;
+        if version != VERSION {
+            return Err(BadRow);
+        }
+        let mut value = body.to_vec();
+        self.0
+            .decrypt_inout_detached(
+                &XNonce::from(*nonce),
+                &place(table, key),
+                value.as_mut_slice().into(),
+                &Tag::from(*tag),
+            )
+            .map_err(|_| BadRow)?;
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreKey(secret)")
+    }
+}
+
+fn place(table: &str, key: &[u8]) -> Vec<u8> {
+    labels::framed(labels::STORE, &[table.as_bytes(), key])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_at_its_place_alone() {
+        let store = StoreKey::new(&[1; 32]);
+        let row = store.seal("inbox", b"k1", b"value");
+        assert_eq!(row.len(), 5 + OVERHEAD);
+        assert_eq!(store.open("inbox", b"k1", &row).unwrap(), b"value");
+        assert_eq!(store.open("inbox", b"k2", &row), Err(BadRow));
+        assert_eq!(store.open("inbo", b"xk1", &row), Err(BadRow));
+        assert_eq!(StoreKey::new(&[2; 32]).open("inbox", b"k1", &row), Err(BadRow));
+        assert_ne!(row, store.seal("inbox", b"k1", b"value"));
+        assert_eq!(store.open("t", b"", &store.seal("t", b"", b"")).unwrap(), b"");
+    }
+
+    #[test]
+    fn perturbed_rows_do_not_open() {
+        let store = StoreKey::new(&[1; 32]);
+        let row = store.seal("t", b"k", b"value");
+        for at in 0..row.len() {
+            let mut bent = row.clone();
+            bent[at] ^= 1;
+            assert_eq!(store.open("t", b"k", &bent), Err(BadRow), "{at}");
+            assert_eq!(store.open("t", b"k", &row[..at]), Err(BadRow), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_version_1_opens() {
+        let row = data_encoding::HEXLOWER.decode(ROW.as_bytes()).unwrap();
+        let opened = StoreKey::new(&[1; 32]).open("inbox", b"k1", &row).unwrap();
+        assert_eq!(opened, b"frozen value");
+    }
+
+    const ROW: &str = "";
+}
