@@ -12,11 +12,12 @@ use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use interprocess::local_socket::tokio::Stream;
 use jsonrpsee_core::server::{BoundedSubscriptions, MethodSink};
 use serde_json::value::RawValue;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::buffers::{Input, Output, PIECE};
 use crate::error::RpcError;
 use crate::request::{Line, MAX_LINE, Rejected, error_answer, read_line};
 use crate::service::{MAX_ANSWER, Service, Surroundings};
@@ -31,8 +32,6 @@ pub const MAX_SUBSCRIPTIONS: u32 = 16;
 const MAX_NOTIFICATIONS: usize = 16;
 /// With this much to be written no more is taken in, so the buffer is at most this and one answer.
 const HIGH_WATER: usize = 256 * 1024;
-/// Buffers that grew are given back when they are empty.
-const KEEP_BUFFER: usize = 16 * 1024;
 /// A connection without a call or a subscription is closed after this long.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long the last answers may take when the server stops or the client broke a rule.
@@ -150,7 +149,6 @@ impl ConnectionActor {
             if !may_read && !gone && watch.is_none() {
                 watch = Some(self.context.0.hangup.watch()?);
             }
-            let idle = self.running == 0 && self.subscribed() == 0 && self.output.is_empty();
             let wake =
                 deadline.unwrap_or_else(|| idle_since.checked_add(IDLE).unwrap_or(idle_since));
             // In this order: whether anybody is there at all; then reading, calls and
@@ -181,8 +179,12 @@ impl ConnectionActor {
                 wrote = self.output.write_to(&self.stream), if !self.output.is_empty() => {
                     wrote.is_err()
                 }
-                () = tokio::time::sleep_until(wake), if idle || deadline.is_some() => {
-                    return Ok(Ending::Finished);
+                () = tokio::time::sleep_until(wake) => {
+                    let idle = self.running == 0 && self.subscribed() == 0;
+                    if deadline.is_some() || (idle && self.output.is_empty()) {
+                        return Ok(Ending::Finished);
+                    }
+                    false
                 }
             };
             idle_since = Instant::now();
@@ -262,7 +264,8 @@ impl ConnectionActor {
     /// Reads on for a moment after the last answer, so that a client which is still writing gets
     /// to see it instead of a broken pipe.
     async fn discard(&mut self) -> io::Result<()> {
-        let mut scratch = Vec::with_capacity(KEEP_BUFFER);
+        self.context.0.hangup.shut_writing();
+        let mut scratch = Vec::with_capacity(PIECE);
         while (&self.stream).read_buf(&mut scratch).await? > 0 {
             scratch.clear();
         }
@@ -304,112 +307,4 @@ fn batch_answer(answers: &[Option<Box<RawValue>>]) -> Option<Box<RawValue>> {
     }
     array.push(']');
     RawValue::from_string(array).ok()
-}
-
-/// What was read and not looked at yet.
-#[derive(Default)]
-struct Input {
-    bytes: Vec<u8>,
-    /// Where the next line begins.
-    start: usize,
-    /// Up to where there is no `\n` after `start`.
-    searched: usize,
-    /// Nothing more will be read.
-    ended: bool,
-    /// Because a line was too long.
-    refused: bool,
-}
-
-impl Input {
-    /// Reads a piece. Called only when every complete line was taken, so that what stays is one
-    /// line that is not too long yet.
-    async fn read_from(&mut self, mut stream: &Stream) -> io::Result<()> {
-        self.bytes.drain(..self.start.min(self.bytes.len()));
-        self.searched = self.searched.saturating_sub(self.start);
-        self.start = 0;
-        if self.bytes.is_empty() {
-            self.bytes.shrink_to(KEEP_BUFFER);
-        }
-        self.bytes.reserve(KEEP_BUFFER);
-        let read = stream.read_buf(&mut self.bytes).await;
-        if !matches!(read, Ok(1..)) {
-            self.ended = true;
-            // A last line may lack its `\n`.
-            if !self.bytes.is_empty() {
-                self.bytes.push(b'\n');
-            }
-        }
-        read.map(|_| ())
-    }
-
-    fn next_line(&mut self) -> Option<Vec<u8>> {
-        let unsearched = self.bytes.get(self.searched..)?;
-        let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') else {
-            self.searched = self.bytes.len();
-            return None;
-        };
-        let end = self.searched.saturating_add(at);
-        let line = self.bytes.get(self.start..end)?.to_vec();
-        self.start = end.saturating_add(1);
-        self.searched = self.start;
-        Some(line)
-    }
-
-    /// The line that is not complete is too long already.
-    fn is_too_long(&self) -> bool {
-        self.bytes.len().saturating_sub(self.start) > MAX_LINE && self.searched == self.bytes.len()
-    }
-
-    fn end(&mut self) {
-        *self = Self { ended: true, refused: self.refused, ..Self::default() };
-    }
-
-    fn refuse(&mut self) {
-        self.end();
-        self.refused = true;
-    }
-}
-
-/// What is still to be written.
-#[derive(Default)]
-struct Output {
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-impl Output {
-    fn len(&self) -> usize {
-        self.bytes.len().saturating_sub(self.written)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn push(&mut self, json: &RawValue) {
-        self.bytes.extend_from_slice(json.get().as_bytes());
-        self.bytes.push(b'\n');
-    }
-
-    async fn write_to(&mut self, mut stream: &Stream) -> io::Result<()> {
-        let rest = self.bytes.get(self.written..).unwrap_or_default();
-        let wrote = stream.write(rest).await?;
-        if wrote == 0 && !rest.is_empty() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.written = self.written.saturating_add(wrote);
-        if self.is_empty() {
-            self.written = 0;
-            self.bytes.clear();
-            self.bytes.shrink_to(KEEP_BUFFER);
-        } else if self.written > HIGH_WATER {
-            self.bytes.drain(..self.written);
-            self.written = 0;
-        }
-        Ok(())
-    }
 }

@@ -293,3 +293,47 @@ impl From<RpcError> for ErrorObjectOwned {
         Self::owned(error.kind.code(), error.message, Some(data))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn kinds_and_codes_are_unique_and_agree_with_the_exit_codes() {
+        let mut kinds = HashSet::new();
+        let mut codes = HashSet::new();
+        for kind in ErrorKind::ALL {
+            assert!(kinds.insert(kind.as_str()), "{kind:?}");
+            assert!(codes.insert(kind.code()), "{kind:?}");
+            assert!(!kind.hint().is_empty(), "{kind:?}");
+            if kind.code() > 0 {
+                assert_eq!(kind.code() / 100, i32::from(kind.exit().code()), "{kind:?}");
+            } else {
+                assert!((-32_768..=-32_600).contains(&kind.code()), "{kind:?}");
+            }
+            assert_ne!(kind.exit(), Exit::Done);
+        }
+    }
+
+    #[test]
+    fn an_error_on_the_wire() {
+        let object = ErrorObjectOwned::from(RpcError::no_such_contact("there is no contact `bob`"));
+        assert_eq!(
+            serde_json::to_value(&object).unwrap(),
+            serde_json::json!({
+                "code": 701,
+                "message": "there is no contact `bob`",
+                "data": {
+                    "kind": "no_such_contact",
+                    "hint": "amsctl contact list shows the contacts; amsctl contact add USER@RELAY makes one",
+                    "exit": 7
+                }
+            })
+        );
+        let error = RpcError::ambiguous("two").with_hint("one of a, b");
+        assert_eq!(ErrorData::from(&error).hint, "one of a, b");
+    }
+}

@@ -9,13 +9,16 @@
 //! 1. [`places`]: where the socket is.
 //! 2. [`client`]: the calling end, blocking and small.
 //! 3. [`server`]: the endpoint: bind, accept, count, check who calls; [`unix`] is its system side.
-//! 4. [`connection`]: one client: lines in, answers and notifications out, everything bounded.
-//! 5. [`request`]: a line becomes requests, or an error that says what is wrong with it.
+//! 4. `connection`, `buffers`: one client: lines in, answers and notifications out, everything bounded.
+//! 5. `request`: a line becomes requests, or an error that says what is wrong with it.
 //! 6. [`service`]: a request meets its handler.
 //! 7. [`methods`], [`admin`]: the tables; [`types`]: what they take and answer; [`error`]: what can
 //!    go wrong; [`openrpc`]: all of it as a document.
 
+#![warn(missing_docs)]
+
 pub mod admin;
+mod buffers;
 pub mod client;
 mod connection;
 pub mod error;
@@ -34,3 +37,6 @@ pub use error::{ErrorKind, Exit, RpcError};
 pub use methods::{Entry, METHODS, Method, Subscription};
 pub use server::{Listener, Server};
 pub use service::{EventSink, Pending, Service, ServiceBuilder};
+
+#[cfg(test)]
+mod socket_tests;

@@ -74,3 +74,53 @@ fn descriptors(schema: &Value) -> Vec<Value> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::ADMIN_METHODS;
+    use crate::methods::METHODS;
+
+    /// The documents lie in the repository, so that a change of the interface is seen in review.
+    /// `UPDATE_OPENRPC=1 cargo test -p ams-rpc openrpc` writes them anew.
+    #[test]
+    fn the_documents_in_the_repository_are_those_of_the_tables() {
+        for (file, title, table) in
+            [("openrpc.json", "amsd", METHODS), ("openrpc-admin.json", "ams-relay", ADMIN_METHODS)]
+        {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let made = document(title, "1", table);
+            let made = serde_json::to_string_pretty(&made).unwrap() + "\n";
+            if std::env::var_os("UPDATE_OPENRPC").is_some() {
+                std::fs::write(&path, &made).unwrap();
+            }
+            let kept = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(kept == made, "{file} is old: UPDATE_OPENRPC=1 cargo test -p ams-rpc openrpc");
+        }
+    }
+
+    #[test]
+    fn every_reference_has_its_definition() {
+        let made = document("amsd", "1", METHODS);
+        let text = made.to_string();
+        let schemas = made["components"]["schemas"].as_object().unwrap();
+        for reference in text.split("#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(schemas.contains_key(name), "{name}");
+        }
+        assert!(!text.contains("$defs"));
+    }
+
+    #[test]
+    fn params_are_objects_that_refuse_unknown_names() {
+        for entry in METHODS.iter().chain(ADMIN_METHODS) {
+            let mut generator = SchemaSettings::draft2020_12().for_deserialize().into_generator();
+            let schema = (entry.params)(&mut generator);
+            assert_eq!(schema.as_value()["type"], "object", "{}", entry.name);
+            assert_eq!(schema.as_value()["additionalProperties"], false, "{}", entry.name);
+            assert!(!entry.doc.is_empty());
+            let (noun, verb) = entry.name.split_once('.').unwrap();
+            assert!(!noun.is_empty() && !verb.is_empty());
+        }
+    }
+}

@@ -90,3 +90,45 @@ fn user() -> String {
 fn user() -> String {
     env::var("USERNAME").unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(flag: Option<&str>, variables: &[(&str, &str)]) -> Result<Places, NoHome> {
+        let lookup = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        Places::from_environment(flag.map(Path::new), lookup, || PathBuf::from("/tmp"))
+    }
+
+    #[test]
+    fn the_flag_wins_over_ams_home_and_that_over_xdg() {
+        let variables = [("AMS_HOME", "/a"), ("HOME", "/home/u"), ("XDG_RUNTIME_DIR", "/run/u")];
+        assert_eq!(find(Some("/f"), &variables).unwrap().socket, Path::new("/f/amsd.sock"));
+        let places = find(None, &variables).unwrap();
+        assert_eq!(places.config, Path::new("/a/config.toml"));
+        assert_eq!(places.data, Path::new("/a/data"));
+        assert_eq!(places.runtime, Path::new("/a"));
+        let places = find(None, &variables[1..]).unwrap();
+        assert_eq!(places.config, Path::new("/home/u/.config/ams/config.toml"));
+        assert_eq!(places.data, Path::new("/home/u/.local/share/ams"));
+        assert_eq!(places.socket, Path::new("/run/u/ams/amsd.sock"));
+        assert_eq!(places.home, None);
+    }
+
+    #[test]
+    fn xdg_folders_and_what_stands_in_for_them() {
+        let variables = [
+            ("HOME", "/h"),
+            ("XDG_CONFIG_HOME", "/c"),
+            ("XDG_DATA_HOME", "relative"),
+            ("XDG_RUNTIME_DIR", ""),
+        ];
+        let places = find(None, &variables).unwrap();
+        assert_eq!(places.config, Path::new("/c/ams/config.toml"));
+        assert_eq!(places.data, Path::new("/h/.local/share/ams"), "a relative one is ignored");
+        assert_eq!(places.runtime, PathBuf::from(format!("/tmp/ams-{}", user())));
+        assert_eq!(find(None, &[]), Err(NoHome));
+    }
+}

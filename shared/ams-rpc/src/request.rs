@@ -206,3 +206,117 @@ pub(crate) fn with_number(answer: &RawValue, number: &RawValue) -> Box<RawValue>
         .and_then(|rest| RawValue::from_string(format!("{HEAD}{}{rest}", number.get())).ok())
         .unwrap_or_else(|| answer.to_owned())
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn kind(line: &str) -> ErrorKind {
+        match read_line(line.as_bytes()) {
+            Line::One(Err(rejected)) => rejected.error.kind,
+            other => panic!("{line} was read as {other:?}"),
+        }
+    }
+
+    fn nested(depth: usize) -> String {
+        let inner = depth - 2;
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"a":{}{}}}}}"#,
+            "[".repeat(inner),
+            "]".repeat(inner)
+        )
+    }
+
+    #[test]
+    fn an_array_is_a_batch_and_never_a_request() {
+        let Line::Batch(items) = read_line(br#"["2.0",7,"m",null]"#) else { panic!("no batch") };
+        assert!(items.iter().all(Result::is_err));
+    }
+
+    #[test]
+    fn refusals_by_kind() {
+        for line in ["{", "nonsense", r#"{"jsonrpc":"2.0"} x"#, "[1,", "\u{1}"] {
+            assert_eq!(kind(line), ErrorKind::Parse, "{line}");
+        }
+        for line in [
+            "1",
+            "null",
+            r#""x""#,
+            "[]",
+            "{}",
+            r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":[1],"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":true,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":5}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","more":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#,
+        ] {
+            assert_eq!(kind(line), ErrorKind::InvalidRequest, "{line}");
+        }
+        for params in ["[]", "null", "1", r#""x""#, r#"["a","b"]"#] {
+            let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{params}}}"#);
+            assert_eq!(kind(&line), ErrorKind::InvalidParams, "{line}");
+        }
+    }
+
+    #[test]
+    fn depth_has_its_bound() {
+        assert!(matches!(read_line(nested(MAX_DEPTH).as_bytes()), Line::One(Ok(_))));
+        assert_eq!(kind(&nested(MAX_DEPTH + 1)), ErrorKind::InvalidRequest);
+        let in_a_string = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"a":"\\\"{}"}}}}"#,
+            "[".repeat(99)
+        );
+        assert!(matches!(read_line(in_a_string.as_bytes()), Line::One(Ok(_))), "{in_a_string}");
+    }
+
+    #[test]
+    fn a_batch_has_its_bound() {
+        let batch = |n: usize| {
+            let one = r#"{"jsonrpc":"2.0","method":"m"}"#;
+            format!("[{}]", vec![one; n].join(","))
+        };
+        assert!(matches!(read_line(batch(MAX_BATCH).as_bytes()), Line::Batch(_)));
+        assert_eq!(kind(&batch(MAX_BATCH + 1)), ErrorKind::InvalidRequest);
+    }
+
+    #[test]
+    fn the_id_comes_back_with_the_refusal() {
+        let Line::One(Err(rejected)) = read_line(br#"{"jsonrpc":"2.0","id":"x","meth":1}"#) else {
+            panic!("read");
+        };
+        let answer = error_answer(rejected.id.as_ref(), rejected.error);
+        let answer: serde_json::Value = serde_json::from_str(answer.get()).unwrap();
+        assert_eq!(answer["id"], "x");
+        assert_eq!(answer["error"]["code"], -32600);
+        assert_eq!(answer["error"]["data"]["exit"], 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = read_line(&bytes);
+        }
+
+        #[test]
+        fn perturbed_requests_are_read_without_panic(
+            at in 0_usize..120,
+            byte: u8,
+            cut in 0_usize..120,
+        ) {
+            let line = br#"[{"jsonrpc":"2.0","id":-1.5,"method":"message.send","params":{"to":"bob","body":"\u00e4"}},{}]"#;
+            let mut changed = line.to_vec();
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+            let _ = read_line(&changed);
+            changed.truncate(cut);
+            let _ = read_line(&changed);
+        }
+    }
+}

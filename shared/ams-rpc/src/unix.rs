@@ -169,6 +169,11 @@ impl Hangup {
         Ok(HangupWatch(tokio::net::UnixStream::from_std(stream)?))
     }
 
+    /// Says that nothing more will be written.
+    pub(crate) fn shut_writing(&self) {
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
+    }
+
     /// Ends both directions, whoever still holds the socket.
     pub(crate) fn shut(&self) {
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
@@ -269,4 +274,37 @@ pub fn check_private_dir(path: &Path) -> Result<(), FolderError> {
         return Err(FolderError::Loose { path: shown() });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_private_folder_is_made_or_checked() {
+        let base = tempfile::tempdir().unwrap();
+        let made = base.path().join("a/b");
+        private_dir(&made).unwrap();
+        assert_eq!(fs::metadata(&made).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(base.path().join("a")).unwrap().mode() & 0o777, 0o700);
+        private_dir(&made).unwrap();
+
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o755)).unwrap();
+        private_dir(&made).unwrap();
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o770)).unwrap();
+        let error = private_dir(&made).unwrap_err();
+        assert!(matches!(error, FolderError::Loose { .. }));
+        assert!(error.to_string().contains("chmod go-w"));
+
+        let link = base.path().join("link");
+        std::os::unix::fs::symlink(base.path().join("a"), &link).unwrap();
+        assert!(matches!(private_dir(&link), Err(FolderError::Symlink { .. })));
+        let file = base.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(private_dir(&file), Err(FolderError::NotAFolder { .. })));
+        let below = file.join("x");
+        assert!(matches!(private_dir(&below), Err(FolderError::Io { .. })));
+    }
 }
