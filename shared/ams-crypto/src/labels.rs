@@ -29,6 +29,8 @@ pub const TO_APPROVER: &[u8] = b"AMS-to-approver-1";
 pub const ENVELOPE: &[u8] = b"AMS-envelope-1";
 /// Key of sealed rows, from the data key; associated data of a sealed row.
 pub const STORE: &[u8] = b"AMS-store-1";
+/// Key of blinded names, from the data key.
+pub const STORE_NAME: &[u8] = b"AMS-store-name-1";
 /// Hash of a token.
 pub const TOKEN: &[u8] = b"AMS-token-1";
 /// Checksum of a key file.

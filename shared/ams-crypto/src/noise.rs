@@ -95,11 +95,11 @@ impl Pattern {
         self,
         local: &DhSecret,
         remote: Option<&DhPublic>,
-    ) -> Result<HandshakeState, NoiseError> {
+    ) -> Result<Box<HandshakeState>, NoiseError> {
         self.handshake(local, remote, |builder| builder.build_initiator())
     }
 
-    fn respond(self, local: &DhSecret) -> Result<HandshakeState, NoiseError> {
+    fn respond(self, local: &DhSecret) -> Result<Box<HandshakeState>, NoiseError> {
         self.handshake(local, None, |builder| builder.build_responder())
     }
 
@@ -108,7 +108,7 @@ impl Pattern {
         local: &DhSecret,
         remote: Option<&DhPublic>,
         build: impl FnOnce(Builder<'_>) -> Result<HandshakeState, snow::Error>,
-    ) -> Result<HandshakeState, NoiseError> {
+    ) -> Result<Box<HandshakeState>, NoiseError> {
         let prologue = self.prologue();
         let local = local.to_bytes();
         let params = self.name().parse().map_err(rejected)?;
@@ -119,30 +119,31 @@ impl Pattern {
         if let Some(remote) = remote {
             builder = builder.remote_public_key(remote.as_bytes()).map_err(rejected)?;
         }
-        build(builder).map_err(rejected)
+        // Over a kilobyte, and held while waiting for a stranger.
+        build(builder).map(Box::new).map_err(rejected)
     }
 }
 
 /// `XK`, initiator: waits for the relay's answer.
-pub struct XkInitiator(HandshakeState);
+pub struct XkInitiator(Box<HandshakeState>);
 /// `XK`, responder: waits for the third message.
-pub struct XkResponder(HandshakeState);
+pub struct XkResponder(Box<HandshakeState>);
 /// `IK`, initiator: waits for the peer's answer.
-pub struct IkInitiator(HandshakeState);
+pub struct IkInitiator(Box<HandshakeState>);
 /// `IK`, responder: knows who asks, has sent nothing yet.
 pub struct IkResponder {
-    state: HandshakeState,
+    state: Box<HandshakeState>,
     initiator: DhPublic,
 }
 /// `XX`, initiator: waits for the peer's answer.
-pub struct XxInitiator(HandshakeState);
+pub struct XxInitiator(Box<HandshakeState>);
 /// `XX`, initiator: knows who answers, has not said who it is.
 pub struct XxAnswered {
-    state: HandshakeState,
+    state: Box<HandshakeState>,
     responder: DhPublic,
 }
 /// `XX`, responder: waits for the third message.
-pub struct XxResponder(HandshakeState);
+pub struct XxResponder(Box<HandshakeState>);
 
 impl XkInitiator {
     /// Message 1, to the relay with static key `relay`.
@@ -335,7 +336,7 @@ pub struct Opener {
 }
 
 impl Transport {
-    fn new(state: HandshakeState) -> Result<Self, NoiseError> {
+    fn new(state: Box<HandshakeState>) -> Result<Self, NoiseError> {
         let remote = remote(&state)?;
         let handshake_hash =
             state.get_handshake_hash().try_into().map_err(|_| NoiseError::Rejected)?;

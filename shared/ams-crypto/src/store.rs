@@ -6,6 +6,7 @@ use std::fmt;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -23,17 +24,29 @@ const VERSION: u8 = 1;
 pub struct BadRow;
 
 /// Seals and opens rows.
-pub struct StoreKey(XChaCha20Poly1305);
+pub struct StoreKey {
+    rows: XChaCha20Poly1305,
+    names: Zeroizing<[u8; 32]>,
+}
 
 impl StoreKey {
     /// From a profile's data key (see [`crate::keyfile`]).
     pub fn new(data_key: &[u8; 32]) -> Self {
-        let mut key = Zeroizing::new([0; 32]);
-        // HKDF-Expand fails only above 255 blocks; a key of zeros must not go on.
-        if Hkdf::<Sha256>::new(None, data_key).expand(labels::STORE, &mut key[..]).is_err() {
+        let rows = subkey(data_key, labels::STORE);
+        let names = subkey(data_key, labels::STORE_NAME);
+        Self { rows: XChaCha20Poly1305::new((&*rows).into()), names }
+    }
+
+    /// What stands for `name` as a key of `table`: 16 bytes of HMAC-SHA256, so that a row can be
+    /// found by a name that is not readable on disk.
+    pub fn blind(&self, table: &str, name: &[u8]) -> [u8; 16] {
+        // HMAC takes keys of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.names[..]) else {
             std::process::abort();
-        }
-        Self(XChaCha20Poly1305::new((&*key).into()))
+        };
+        mac.update(&place(table, name));
+        let whole: [u8; 32] = mac.finalize().into_bytes().into();
+        whole.first_chunk().copied().unwrap_or_default()
     }
 
     /// Seals `value` for row `key` of `table`.
@@ -44,7 +57,7 @@ impl StoreKey {
         row.extend_from_slice(&nonce);
         row.extend_from_slice(value);
         let body = row.get_mut(OVERHEAD.saturating_sub(16)..).unwrap_or_default();
-        match self.0.encrypt_inout_detached(&nonce.into(), &place(table, key), body.into()) {
+        match self.rows.encrypt_inout_detached(&nonce.into(), &place(table, key), body.into()) {
             Ok(tag) => row.extend_from_slice(&tag),
             // Only above 256 GiB.
             Err(_) => std::process::abort(),
@@ -64,7 +77,7 @@ impl StoreKey {
             return Err(BadRow);
         }
         let mut value = body.to_vec();
-        self.0
+        self.rows
             .decrypt_inout_detached(
                 &XNonce::from(*nonce),
                 &place(table, key),
@@ -80,6 +93,15 @@ impl fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StoreKey(secret)")
     }
+}
+
+fn subkey(data_key: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    // HKDF-Expand fails only above 255 blocks; a key of zeros must not go on.
+    if Hkdf::<Sha256>::new(None, data_key).expand(label, &mut key[..]).is_err() {
+        std::process::abort();
+    }
+    key
 }
 
 fn place(table: &str, key: &[u8]) -> Vec<u8> {
