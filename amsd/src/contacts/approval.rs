@@ -1,0 +1,119 @@
+//! Our asking was answered: the relay shows a row with an approval on it.
+
+use ams_crypto::introduction::Completed;
+use ams_crypto::pair::Side;
+use ams_rpc::types::{ContactFact, Fact as Event};
+use ams_wire::from_relay::{Row, RowState};
+use ams_wire::id::{Handle, Key};
+use ams_wire::to_relay::ToRelay;
+
+use super::ask::{self, Asked};
+use super::row::{self, ContactId, ContactRow, Stage};
+use super::{by_handle, by_identity, next_generation};
+use crate::fact::Fact;
+use crate::profile::{self, Me};
+use crate::relay::{RelayId, RelayRow, chores};
+use crate::session::row::{RootRow, Roots};
+use crate::store::{Read, StoreError, Txn};
+
+/// The relay shows `shown`.
+pub fn receive(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    shown: &Row,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some((id, contact)) = by_handle(txn, relay.0, shown.handle)? else {
+        // Nobody here knows that row: it is left from a contact that was removed.
+        return chores::push(txn, relay.0, &ToRelay::Remove(shown.handle));
+    };
+    let Some(approval) = &shown.approval else { return Ok(()) };
+    if shown.state != RowState::Accepted {
+        return Ok(());
+    }
+    let Some(asked) = txn.get::<Asked>(&(relay.0, shown.handle))? else {
+        // It was opened before; the relay did not hear of it.
+        return chores::push(txn, relay.0, &ToRelay::Fetched(shown.handle));
+    };
+    let mut account = profile::olm(txn)?;
+    let completed = asked.secrets()?.complete(&mut account, approval.as_bytes());
+    chores::push(txn, relay.0, &ToRelay::Fetched(shown.handle))?;
+    match completed {
+        // Made up by somebody: our request stands as it did.
+        Err(_) => ask::ask(txn, me, relay, id, &contact, now),
+        Ok(completed) if completed.identity == *me.public() => Ok(()),
+        Ok(completed) => {
+            profile::put_olm(txn, &account)?;
+            txn.delete::<Asked>(&(relay.0, shown.handle))?;
+            complete(txn, relay.0, shown.handle, (id, contact), completed, now)
+        }
+    }
+}
+
+fn complete(
+    txn: &Txn<'_>,
+    relay: RelayId,
+    handle: Handle,
+    (id, before): (ContactId, ContactRow),
+    completed: Completed,
+    now: i64,
+) -> Result<(), StoreError> {
+    let identity = Key(*completed.identity.as_bytes());
+    if before.identity.is_some_and(|known| known != identity) {
+        let after = ContactRow { offered: Some(identity), ..before.clone() };
+        return row::put(txn, id, Some(&before), &after);
+    }
+    // Somebody who is a contact already, at another address: one contact with two paths.
+    let (id, before) = match by_identity(txn, &completed.identity)? {
+        Some((known, _)) if known != id => move_path(txn, relay, handle, (id, &before), known)?,
+        _ => (id, before),
+    };
+    let after = ContactRow { identity: Some(identity), stage: Stage::Active, ..before.clone() };
+    row::put(txn, id, Some(&before), &after)?;
+    let root = RootRow::new(
+        &completed.roots,
+        Side::Requester,
+        completed.fields.intro,
+        next_generation(txn, id)?,
+        &completed.session,
+        now,
+    );
+    txn.put::<Roots>(&(id, completed.roots.tag), &root)?;
+    if before.stage != Stage::Active {
+        txn.tell(Fact::Event(Event::ContactApproved(ContactFact {
+            contact: after.name,
+            contact_id: id.to_string(),
+            verified: after.verified.is_some(),
+        })));
+    }
+    txn.tell(Fact::Due(id));
+    Ok(())
+}
+
+/// Takes the path from the contact that was only asked to the one that it turned out to be.
+fn move_path(
+    txn: &Txn<'_>,
+    relay: RelayId,
+    handle: Handle,
+    (asked, before): (ContactId, &ContactRow),
+    known: ContactId,
+) -> Result<(ContactId, ContactRow), StoreError> {
+    let (mut rest, mut moved) = (before.clone(), Vec::new());
+    rest.paths.retain(|path| {
+        let stays = (path.relay, path.handle) != (relay, handle);
+        if !stays {
+            moved.push(path.clone());
+        }
+        stays
+    });
+    if rest.paths.is_empty() {
+        rest.stage = Stage::Removed;
+    }
+    row::put(txn, asked, Some(before), &rest)?;
+    let Some(was) = txn.get::<row::Contacts>(&known)? else { return Ok((asked, rest)) };
+    let mut row = was.clone();
+    row.paths.extend(moved);
+    row::put(txn, known, Some(&was), &row)?;
+    Ok((known, row))
+}

@@ -1,0 +1,206 @@
+//! We ask somebody for contact, or ask a contact to renew the keys.
+
+use ams_crypto::introduction::{self, Meeting, RequestSecrets};
+use ams_wire::id::{Blob, Handle, Key};
+use ams_wire::intro::Place;
+use ams_wire::to_relay::{Ask, ToRelay};
+use ams_wire::username::Username;
+use minicbor::{Decode, Encode};
+
+use super::request;
+use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
+use super::{BadName, by_address, by_name, check_name, free_name};
+use crate::profile::{self, Me};
+use crate::relay::{RelayId, RelayRow, chores};
+use crate::store::{Read, StoreError, Table, Txn};
+
+/// How long a request stands.
+pub const LIFE: i64 = 14 * 24 * 60 * 60 * 1000;
+/// Shortest time between two renewals of one contact.
+const RENEWAL_PAUSE: i64 = 15 * 60 * 1000;
+
+/// What is needed to open the answer.
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct AskedRow {
+    /// Whom the answer makes a contact.
+    #[n(0)]
+    pub contact: ContactId,
+    /// [`RequestSecrets::to_bytes`].
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub secrets: Vec<u8>,
+    /// Milliseconds since 1970.
+    #[n(2)]
+    pub at: i64,
+}
+
+impl AskedRow {
+    /// The secrets.
+    pub fn secrets(&self) -> Result<RequestSecrets, StoreError> {
+        RequestSecrets::from_bytes(&self.secrets).ok_or(StoreError::Damaged(Asked::NAME))
+    }
+}
+
+/// Relay and our handle there → what we asked.
+pub struct Asked;
+impl Table for Asked {
+    const NAME: &'static str = "asked";
+    type Key = (RelayId, Handle);
+    type Row = AskedRow;
+}
+
+/// Why nobody was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The name to be given is none.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// The name to be given is taken.
+    #[error("another contact is called {0}")]
+    NameTaken(String),
+    /// That is the user's own address.
+    #[error("{0} is yourself")]
+    Yourself(Username),
+}
+
+/// Asks `user` at `relay` for contact. For an address that is a contact already, asks anew.
+pub fn add(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    user: &Username,
+    local: Option<&str>,
+    now: i64,
+) -> Result<(ContactId, ContactRow), AddError> {
+    if *user == relay.1.user {
+        return Err(AddError::Yourself(user.clone()));
+    }
+    if let Some((id, row)) = by_address(txn, relay.0, user)? {
+        ask(txn, me, relay, id, &row, now)?;
+        return Ok((id, row));
+    }
+    let name = match local {
+        Some(name) => {
+            check_name(name)?;
+            if by_name(txn, name)?.is_some() {
+                return Err(AddError::NameTaken(name.to_owned()));
+            }
+            name.to_owned()
+        }
+        None => free_name(txn, user, &relay.1.nick)?,
+    };
+    // Somebody who asked us already is answered: that is all that asking could lead to.
+    if let Some(waiting) = request::waiting_from(txn, relay.0, user)? {
+        return Ok(request::approve_waiting(txn, me, relay, waiting, Some(name), now)?);
+    }
+    let id = ContactId(profile::count(txn, "contacts")?);
+    let row =
+        new_row(name, relay.0, user.clone(), Handle(ams_crypto::random::bytes()), Stage::Asked);
+    row::put(txn, id, None, &row)?;
+    ask(txn, me, relay, id, &row, now)?;
+    Ok((id, row))
+}
+
+/// A contact of whom nothing is known but an address.
+pub(super) fn new_row(
+    name: String,
+    relay: RelayId,
+    user: Username,
+    handle: Handle,
+    stage: Stage,
+) -> ContactRow {
+    ContactRow {
+        name,
+        identity: None,
+        verified: None,
+        stage,
+        blocked: false,
+        offered: None,
+        paths: vec![PathRow { relay, handle, user, missing: false }],
+        next_seq: 1,
+        unread_from: 0,
+        renewed_at: 0,
+    }
+}
+
+/// Puts an introduction on the contact's row at `relay`: the one that stands there, or a new one
+/// when it is too old.
+pub(super) fn ask(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    id: ContactId,
+    contact: &ContactRow,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some(path) = contact.path(relay.0) else { return Ok(()) };
+    let key = (relay.0, path.handle);
+    let standing = txn.get::<Asked>(&key)?.filter(|row| now.saturating_sub(row.at) < LIFE);
+    let intro = match standing {
+        Some(row) => row.secrets()?.intro().to_vec(),
+        None => {
+            let mut account = profile::olm(txn)?;
+            let expires = now.saturating_add(LIFE).checked_div(1000).unwrap_or_default();
+            let meeting = Meeting {
+                from: relay.1.user.clone(),
+                to: path.user.clone(),
+                place: Place::Relay(Key(relay.1.key.0)),
+            };
+            let expires = u64::try_from(expires).unwrap_or(u64::MAX);
+            let made = introduction::request(me.key(), &mut account, meeting, expires, None);
+            profile::put_olm(txn, &account)?;
+            let row = AskedRow { contact: id, secrets: made.secrets.to_bytes().to_vec(), at: now };
+            txn.put::<Asked>(&key, &row)?;
+            made.intro
+        }
+    };
+    let intro = Blob::new(intro).ok_or(StoreError::Damaged(Asked::NAME))?;
+    let frame = ToRelay::Ask(Ask { handle: path.handle, to: path.user.clone(), intro });
+    chores::push(txn, relay.0, &frame)
+}
+
+/// Asks a contact for fresh keys, over the relay that the need was noticed on; at most once in
+/// [`RENEWAL_PAUSE`].
+pub fn renew(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    id: ContactId,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some(before) = txn.get::<Contacts>(&id)? else { return Ok(()) };
+    // A clock that was set back must not hold renewals up for ever.
+    let since = now.saturating_sub(before.renewed_at);
+    if (0..RENEWAL_PAUSE).contains(&since) {
+        return Ok(());
+    }
+    let row = ContactRow { renewed_at: now, ..before.clone() };
+    row::put(txn, id, Some(&before), &row)?;
+    ask(txn, me, relay, id, &row, now)
+}
+
+/// Drops what was asked of a contact.
+pub(super) fn cancel(txn: &Txn<'_>, contact: &ContactRow) -> Result<(), StoreError> {
+    for path in &contact.paths {
+        txn.delete::<Asked>(&(path.relay, path.handle))?;
+    }
+    Ok(())
+}
+
+/// What we asked and nobody answered, of those who are not contacts yet.
+pub fn outgoing(
+    db: &impl Read,
+) -> Result<Vec<(RelayId, AskedRow, ContactRow, Username)>, StoreError> {
+    let mut found = Vec::new();
+    for ((relay, handle), asked) in db.list::<Asked>(&())? {
+        let Some(contact) = db.get::<Contacts>(&asked.contact)? else { continue };
+        let user = contact.paths.iter().find(|p| p.handle == handle).map(|p| p.user.clone());
+        if let (Stage::Asked, Some(user)) = (contact.stage, user) {
+            found.push((relay, asked, contact, user));
+        }
+    }
+    Ok(found)
+}

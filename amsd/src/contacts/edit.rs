@@ -1,0 +1,111 @@
+//! What the user does with a contact.
+
+use ams_crypto::safety;
+use ams_wire::to_relay::ToRelay;
+
+use super::row::{self, ContactId, ContactRow, Stage, Verified};
+use super::{BadName, ask, by_name, check_name};
+use crate::fact::Fact;
+use crate::outbox::queue;
+use crate::profile::Me;
+use crate::relay::chores;
+use crate::session::row::{Ciphers, Roots};
+use crate::store::{StoreError, Txn};
+
+/// Why a contact stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nobody has that name.
+    #[error("no contact is called {0}")]
+    NoSuchContact(String),
+    /// The new name is none.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// The new name is taken.
+    #[error("another contact is called {0}")]
+    NameTaken(String),
+    /// The contact's key is not known yet.
+    #[error("{0} has not answered yet, so there is no key to compare")]
+    NoKey(String),
+    /// The number is another one.
+    #[error("this is not the safety number of {0}")]
+    Mismatch(String),
+}
+
+fn named(txn: &Txn<'_>, name: &str) -> Result<(ContactId, ContactRow), EditError> {
+    by_name(txn, name)?.ok_or_else(|| EditError::NoSuchContact(name.to_owned()))
+}
+
+/// Gives a contact another name.
+pub fn rename(txn: &Txn<'_>, name: &str, new: &str) -> Result<(ContactId, ContactRow), EditError> {
+    let (id, before) = named(txn, name)?;
+    check_name(new)?;
+    if new != name && by_name(txn, new)?.is_some() {
+        return Err(EditError::NameTaken(new.to_owned()));
+    }
+    let after = ContactRow { name: new.to_owned(), ..before.clone() };
+    row::put(txn, id, Some(&before), &after)?;
+    Ok((id, after))
+}
+
+/// Stops, or lets pass again, everything from and to a contact. It is not told.
+pub fn set_blocked(
+    txn: &Txn<'_>,
+    name: &str,
+    blocked: bool,
+) -> Result<(ContactId, ContactRow), EditError> {
+    let (id, before) = named(txn, name)?;
+    let after = ContactRow { blocked, ..before.clone() };
+    row::put(txn, id, Some(&before), &after)?;
+    for path in &after.paths {
+        let frame =
+            if blocked { ToRelay::Block(path.handle) } else { ToRelay::Unblock(path.handle) };
+        chores::push(txn, path.relay, &frame)?;
+    }
+    txn.tell(Fact::Due(id));
+    Ok((id, after))
+}
+
+/// Removes a contact, or cancels a request. It is not told; the history stays.
+pub fn remove(txn: &Txn<'_>, name: &str, now: i64) -> Result<ContactId, EditError> {
+    let (id, before) = named(txn, name)?;
+    ask::cancel(txn, &before)?;
+    queue::discard_all(txn, id, now)?;
+    for path in &before.paths {
+        chores::push(txn, path.relay, &ToRelay::Remove(path.handle))?;
+    }
+    txn.delete_all::<Ciphers>(&id)?;
+    txn.delete_all::<Roots>(&id)?;
+    let after = ContactRow {
+        stage: Stage::Removed,
+        paths: Vec::new(),
+        identity: None,
+        verified: None,
+        ..before.clone()
+    };
+    row::put(txn, id, Some(&before), &after)?;
+    Ok(id)
+}
+
+/// The safety number of a contact; `confirm` is what the other side reads out, and records that
+/// the two are one.
+pub fn verify(
+    txn: &Txn<'_>,
+    me: &Me,
+    name: &str,
+    confirm: Option<&str>,
+) -> Result<(ContactRow, String), EditError> {
+    let (id, before) = named(txn, name)?;
+    let theirs = before.identity().ok_or_else(|| EditError::NoKey(name.to_owned()))?;
+    let number = safety::safety_number(me.public(), &theirs);
+    let Some(read_out) = confirm else { return Ok((before, number.digits().to_owned())) };
+    if !number.is(read_out) {
+        return Err(EditError::Mismatch(name.to_owned()));
+    }
+    let after = ContactRow { verified: Some(Verified::Number), ..before.clone() };
+    row::put(txn, id, Some(&before), &after)?;
+    Ok((after, number.digits().to_owned()))
+}

@@ -1,0 +1,93 @@
+//! Who this profile knows: requests, approvals, renewals, and what the user does with contacts.
+//!
+//! 1. [`ask`]: we ask somebody, or renew what we have
+//! 2. [`request`]: somebody asks us, and the user, or a rule, answers
+//! 3. [`approval`]: our asking was answered
+//! 4. [`snapshot`]: the relay's rows are compared with ours
+//! 5. [`edit`]: rename, block, verify, remove
+//! 6. [`show`]: what the user sees
+
+pub mod approval;
+pub mod ask;
+pub mod edit;
+pub mod request;
+pub mod row;
+pub mod show;
+pub mod snapshot;
+
+pub use row::{ContactId, ContactRow, Contacts, PathRow, Stage, all, by_handle, by_name, put};
+
+use ams_crypto::identity::IdentityPublic;
+use ams_wire::username::Username;
+
+use crate::outbox::show::ME;
+use crate::relay::RelayId;
+use crate::store::{Read, StoreError};
+
+/// Longest local name, characters.
+const MAX_NAME: usize = 64;
+
+/// The name cannot be given to a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a contact's name is 1 to 64 characters without spaces or control characters, does not begin \
+     with '-', and is not 'me'"
+)]
+pub struct BadName;
+
+/// Checks a local name.
+pub fn check_name(name: &str) -> Result<(), BadName> {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !is_invisible(c);
+    let good = !name.is_empty()
+        && name.chars().count() <= MAX_NAME
+        && name.chars().all(plain)
+        && !name.starts_with('-')
+        && name != ME;
+    if good { Ok(()) } else { Err(BadName) }
+}
+
+/// Characters that make two names look alike or turn the text around them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The contact with that address.
+fn by_address(
+    db: &impl Read,
+    relay: RelayId,
+    user: &Username,
+) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
+    let has = |row: &ContactRow| row.paths.iter().any(|p| p.relay == relay && p.user == *user);
+    Ok(all(db)?.into_iter().find(|(_, row)| has(row)))
+}
+
+/// The contact with that identity key.
+fn by_identity(
+    db: &impl Read,
+    identity: &IdentityPublic,
+) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
+    let has = |row: &ContactRow| row.identity.is_some_and(|key| key.0 == *identity.as_bytes());
+    Ok(all(db)?.into_iter().find(|(_, row)| has(row)))
+}
+
+/// A name that is free: `user`, else `user@relay`, else with a number behind it.
+fn free_name(db: &impl Read, user: &Username, nick: &str) -> Result<String, StoreError> {
+    let mut name = user.as_str().to_owned();
+    let mut tries = 1_u32;
+    while name == ME || by_name(db, &name)?.is_some() {
+        name = match tries {
+            1 => format!("{user}@{nick}"),
+            more => format!("{user}@{nick}-{more}"),
+        };
+        tries = tries.saturating_add(1);
+    }
+    Ok(name)
+}
+
+/// How many roots in use come before one that is made now.
+fn next_generation(db: &impl Read, contact: ContactId) -> Result<u64, StoreError> {
+    let roots = crate::session::row::roots(db, contact)?;
+    let newest =
+        roots.iter().filter(|(_, root)| root.opened).map(|(_, root)| root.generation).max();
+    Ok(newest.map_or(1, |generation| generation.saturating_add(1)))
+}

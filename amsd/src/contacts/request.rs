@@ -1,0 +1,412 @@
+//! Somebody asks us.
+//!
+//! 1. [`receive`]: an introduction came; it is checked and kept, or answered at once: a renewal of
+//!    a contact's, one that crosses our own, one that a rule accepts
+//! 2. [`accept`] or [`reject`]: the user answers
+//!
+//! A refusal is silent: the asker sees somebody who is offline.
+
+use ams_crypto::introduction::{self, VerifiedIntro};
+use ams_rpc::types::{Fact as Event, IncomingRequest, KeyChangedFact, Time};
+use ams_wire::from_relay::Request;
+use ams_wire::id::{Blob, Handle, IntroId, Key};
+use ams_wire::intro::Place;
+use ams_wire::to_relay::{Approve, Refuse, ToRelay};
+use ams_wire::username::Username;
+use minicbor::{Decode, Encode};
+
+use super::ask::new_row;
+use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
+use super::{BadName, by_address, by_identity, by_name, check_name, free_name, next_generation};
+use crate::fact::Fact;
+use crate::profile::{self, Me};
+use crate::relay::{RelayId, RelayRow, chores};
+use crate::session::row::{RootRow, Roots};
+use crate::settings::Requests;
+use crate::store::{Read, StoreError, Table, Txn};
+use ams_crypto::pair::Side;
+
+/// Most requests that wait for the user.
+const MAX_WAITING: usize = 100;
+/// Most roots of one contact that were approved and not used yet.
+const MAX_UNUSED_ROOTS: usize = 4;
+
+/// An introduction and what became of it. Kept, so that one that comes again is answered alike.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct IntroRow {
+    /// Where it came.
+    #[n(0)]
+    pub relay: RelayId,
+    /// Who asks there.
+    #[n(1)]
+    pub from: Username,
+    /// The asker's handle.
+    #[n(2)]
+    pub their_handle: Handle,
+    /// The asker's identity key.
+    #[n(3)]
+    pub identity: Key,
+    /// Milliseconds since 1970.
+    #[n(4)]
+    pub at: i64,
+    /// It comes from somebody who is a contact already.
+    #[n(5)]
+    pub again: bool,
+    /// What became of it.
+    #[n(6)]
+    pub answer: Answer,
+}
+
+/// What became of an introduction.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Answer {
+    /// Nothing yet; the introduction itself.
+    #[n(0)]
+    Waiting(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Approved; our handle and the sealed approval.
+    #[n(1)]
+    Approved(#[n(0)] Handle, #[cbor(n(1), with = "minicbor::bytes")] Vec<u8>),
+    /// Refused.
+    #[n(2)]
+    Refused,
+}
+
+/// Introduction → what became of it.
+pub struct Intros;
+impl Table for Intros {
+    const NAME: &'static str = "intros";
+    type Key = IntroId;
+    type Row = IntroRow;
+}
+
+impl IntroRow {
+    /// The request as the user sees it.
+    pub fn shown(&self, id: IntroId, nick: &str) -> IncomingRequest {
+        let identity = ams_crypto::identity::IdentityPublic::from_bytes(self.identity.0);
+        IncomingRequest {
+            id: request_id(id),
+            from: format!("{}@{nick}", self.from),
+            name: self.from.to_string(),
+            fingerprint: identity.map(|key| key.fingerprint()).unwrap_or_default(),
+            again: self.again,
+            received: Time::from_millis(self.at),
+        }
+    }
+}
+
+/// What a request is called: the first half of its introduction's hash.
+pub fn request_id(id: IntroId) -> String {
+    id.to_string().chars().take(16).collect()
+}
+
+/// An introduction came from the relay.
+pub fn receive(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    request: &Request,
+    rule: Requests,
+    now: i64,
+) -> Result<(), StoreError> {
+    let id = introduction::id(request.intro.as_bytes());
+    if let Some(known) = txn.get::<Intros>(&id)? {
+        return repeat_answer(txn, relay.0, &known);
+    }
+    let refuse = || refuse(txn, relay.0, &request.from, request.their_handle);
+    let Ok(intro) = introduction::verify(request.intro.as_bytes()) else { return refuse() };
+    if !is_meant_for_us(&intro, me, relay.1, &request.from, now) {
+        return refuse();
+    }
+    let mut row = IntroRow {
+        relay: relay.0,
+        from: request.from.clone(),
+        their_handle: request.their_handle,
+        identity: Key(*intro.identity.as_bytes()),
+        at: now,
+        again: false,
+        answer: Answer::Waiting(request.intro.as_bytes().to_vec()),
+    };
+    if let Some((contact, known)) = by_address(txn, relay.0, &request.from)? {
+        return match known.identity {
+            _ if known.blocked => Ok(()),
+            Some(key) if key != row.identity => key_changed(txn, contact, &known, &row),
+            // Ours crosses theirs, or they renew: both have said yes already.
+            _ => approve(txn, me, &intro, row, contact, known, now),
+        };
+    }
+    if let Some((_, known)) = by_identity(txn, &intro.identity)? {
+        if known.blocked {
+            return Ok(());
+        }
+        row.again = true;
+    }
+    match rule {
+        Requests::Deny => {
+            txn.put::<Intros>(&id, &IntroRow { answer: Answer::Refused, ..row })?;
+            refuse()
+        }
+        Requests::Accept => {
+            let (contact, known) = new_or_known(txn, relay, &intro, &row, None)?;
+            approve(txn, me, &intro, row, contact, known, now)
+        }
+        Requests::Ask => {
+            if waiting(txn)?.len() >= MAX_WAITING {
+                return Ok(());
+            }
+            txn.tell(Fact::Event(Event::ContactRequest(ams_rpc::types::RequestFact {
+                request: row.shown(id, &relay.1.nick),
+            })));
+            txn.put::<Intros>(&id, &row)
+        }
+    }
+}
+
+fn is_meant_for_us(
+    intro: &VerifiedIntro,
+    me: &Me,
+    relay: &RelayRow,
+    from: &Username,
+    now: i64,
+) -> bool {
+    let fields = &intro.fields;
+    let now = u64::try_from(now).unwrap_or_default().checked_div(1000).unwrap_or_default();
+    fields.from == *from
+        && fields.to == relay.user
+        && fields.place == Place::Relay(Key(relay.key.0))
+        && fields.expires > now
+        && intro.identity != *me.public()
+}
+
+fn repeat_answer(txn: &Txn<'_>, relay: RelayId, known: &IntroRow) -> Result<(), StoreError> {
+    match &known.answer {
+        Answer::Waiting(_) => Ok(()),
+        Answer::Refused => refuse(txn, relay, &known.from, known.their_handle),
+        Answer::Approved(handle, approval) => {
+            send_approval(txn, relay, known, *handle, approval.clone())
+        }
+    }
+}
+
+fn refuse(txn: &Txn<'_>, relay: RelayId, to: &Username, handle: Handle) -> Result<(), StoreError> {
+    chores::push(txn, relay, &ToRelay::Refuse(Refuse { to: to.clone(), their_handle: handle }))
+}
+
+/// Another identity key under a known address: somebody else has the account, or the contact lost
+/// its keys. Nothing goes there until the user says which.
+fn key_changed(
+    txn: &Txn<'_>,
+    id: ContactId,
+    before: &ContactRow,
+    offered: &IntroRow,
+) -> Result<(), StoreError> {
+    let after = ContactRow { offered: Some(offered.identity), ..before.clone() };
+    if after == *before {
+        return Ok(());
+    }
+    row::put(txn, id, Some(before), &after)?;
+    let fingerprint = |key: Option<Key>| {
+        key.and_then(|key| ams_crypto::identity::IdentityPublic::from_bytes(key.0).ok())
+            .map(|key| key.fingerprint())
+            .unwrap_or_default()
+    };
+    txn.tell(Fact::Event(Event::ContactKeyChanged(KeyChangedFact {
+        contact: after.name,
+        contact_id: id.to_string(),
+        fingerprint: fingerprint(before.identity),
+        offered_fingerprint: fingerprint(Some(offered.identity)),
+    })));
+    Ok(())
+}
+
+/// The contact that an approval makes, or adds a path to.
+fn new_or_known(
+    txn: &Txn<'_>,
+    relay: (RelayId, &RelayRow),
+    intro: &VerifiedIntro,
+    row: &IntroRow,
+    name: Option<String>,
+) -> Result<(ContactId, ContactRow), StoreError> {
+    let handle = Handle(ams_crypto::random::bytes());
+    if let Some((id, before)) = by_identity(txn, &intro.identity)? {
+        let mut known = before.clone();
+        known.paths.push(PathRow {
+            relay: relay.0,
+            handle,
+            user: row.from.clone(),
+            missing: false,
+        });
+        row::put(txn, id, Some(&before), &known)?;
+        return Ok((id, known));
+    }
+    let id = ContactId(profile::count(txn, "contacts")?);
+    let name = match name {
+        Some(name) => name,
+        None => free_name(txn, &row.from, &relay.1.nick)?,
+    };
+    let made = new_row(name, relay.0, row.from.clone(), handle, Stage::Approved);
+    row::put(txn, id, None, &made)?;
+    Ok((id, made))
+}
+
+/// Answers `intro` for `contact`: a new root, and the approval on its way.
+fn approve(
+    txn: &Txn<'_>,
+    me: &Me,
+    intro: &VerifiedIntro,
+    row: IntroRow,
+    contact: ContactId,
+    before: ContactRow,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some(handle) = before.path(row.relay).map(|path| path.handle) else { return Ok(()) };
+    // An introduction with keys that agree on nothing is nobody's mistake.
+    let Ok(approved) = introduction::approve(me.key(), &profile::olm(txn)?, intro, None) else {
+        return refuse(txn, row.relay, &row.from, row.their_handle);
+    };
+    let stage = if before.stage == Stage::Asked { Stage::Approved } else { before.stage };
+    let after = ContactRow { identity: Some(row.identity), stage, ..before.clone() };
+    row::put(txn, contact, Some(&before), &after)?;
+    drop_unused_roots(txn, contact)?;
+    let generation = next_generation(txn, contact)?;
+    let root =
+        RootRow::new(&approved.roots, Side::Approver, intro.id, generation, &approved.session, now);
+    txn.put::<Roots>(&(contact, approved.roots.tag), &root)?;
+    send_approval(txn, row.relay, &row, handle, approved.approval.clone())?;
+    let answer = Answer::Approved(handle, approved.approval);
+    txn.put::<Intros>(&intro.id, &IntroRow { answer, ..row })?;
+    txn.tell(Fact::Due(contact));
+    Ok(())
+}
+
+/// Keeps the newest of the roots that were approved and never used.
+fn drop_unused_roots(txn: &Txn<'_>, contact: ContactId) -> Result<(), StoreError> {
+    let mut unused = txn.list::<Roots>(&contact)?;
+    unused.retain(|(_, root)| !root.requester && !root.opened);
+    unused.sort_by_key(|(_, root)| std::cmp::Reverse(root.made_at));
+    for (key, _) in unused.into_iter().skip(MAX_UNUSED_ROOTS.saturating_sub(1)) {
+        txn.delete::<Roots>(&key)?;
+    }
+    Ok(())
+}
+
+fn send_approval(
+    txn: &Txn<'_>,
+    relay: RelayId,
+    row: &IntroRow,
+    handle: Handle,
+    approval: Vec<u8>,
+) -> Result<(), StoreError> {
+    let approval = Blob::new(approval).ok_or(StoreError::Damaged(Intros::NAME))?;
+    let (to, their_handle) = (row.from.clone(), row.their_handle);
+    chores::push(txn, relay, &ToRelay::Approve(Approve { to, their_handle, handle, approval }))
+}
+
+/// Why a request was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The name to be given is none.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// The name to be given is taken.
+    #[error("another contact is called {0}")]
+    NameTaken(String),
+    /// Nothing like that waits.
+    #[error("no request by {0} waits")]
+    NoSuchRequest(String),
+    /// Several wait; their ids.
+    #[error("several requests by {name} wait: {}", ids.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// Which there are.
+        ids: Vec<String>,
+    },
+}
+
+/// Accepts the request that `wanted` (a name, `user@relay`, or an id) names.
+pub fn accept(
+    txn: &Txn<'_>,
+    me: &Me,
+    wanted: &str,
+    local: Option<&str>,
+    now: i64,
+) -> Result<(ContactId, ContactRow), AnswerError> {
+    let waiting = find(txn, wanted)?;
+    if let Some(name) = local {
+        check_name(name)?;
+        if by_name(txn, name)?.is_some() {
+            return Err(AnswerError::NameTaken(name.to_owned()));
+        }
+    }
+    let relay = txn
+        .get::<crate::relay::Relays>(&waiting.1.relay)?
+        .ok_or_else(|| AnswerError::NoSuchRequest(wanted.to_owned()))?;
+    let relay = (waiting.1.relay, &relay);
+    Ok(approve_waiting(txn, me, relay, waiting, local.map(str::to_owned), now)?)
+}
+
+/// Answers a request that waits with yes.
+pub(super) fn approve_waiting(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    (_, row): (IntroId, IntroRow),
+    name: Option<String>,
+    now: i64,
+) -> Result<(ContactId, ContactRow), StoreError> {
+    let Answer::Waiting(intro) = &row.answer else { return Err(StoreError::Damaged(Intros::NAME)) };
+    let intro = introduction::verify(intro).map_err(|_| StoreError::Damaged(Intros::NAME))?;
+    let (id, contact) = new_or_known(txn, relay, &intro, &row, name)?;
+    approve(txn, me, &intro, row, id, contact, now)?;
+    let contact = txn.get::<Contacts>(&id)?.ok_or(StoreError::Damaged(Contacts::NAME))?;
+    Ok((id, contact))
+}
+
+/// Refuses the request that `wanted` names, silently.
+pub fn reject(txn: &Txn<'_>, wanted: &str) -> Result<(), AnswerError> {
+    let (id, row) = find(txn, wanted)?;
+    refuse(txn, row.relay, &row.from, row.their_handle)?;
+    txn.put::<Intros>(&id, &IntroRow { answer: Answer::Refused, ..row })?;
+    Ok(())
+}
+
+/// Every request that waits for the user, oldest first.
+pub fn waiting(db: &impl Read) -> Result<Vec<(IntroId, IntroRow)>, StoreError> {
+    let mut rows = db.list::<Intros>(&())?;
+    rows.retain(|(_, row)| matches!(row.answer, Answer::Waiting(_)));
+    rows.sort_by_key(|(_, row)| row.at);
+    Ok(rows)
+}
+
+/// The request of that address, if one waits.
+pub(super) fn waiting_from(
+    db: &impl Read,
+    relay: RelayId,
+    user: &Username,
+) -> Result<Option<(IntroId, IntroRow)>, StoreError> {
+    let rows = waiting(db)?;
+    Ok(rows.into_iter().rfind(|(_, row)| row.relay == relay && row.from == *user))
+}
+
+fn find(db: &impl Read, wanted: &str) -> Result<(IntroId, IntroRow), AnswerError> {
+    let (user, nick) = wanted.split_once('@').unwrap_or((wanted, ""));
+    let mut found = Vec::new();
+    for (id, row) in waiting(db)? {
+        let at = db.get::<crate::relay::Relays>(&row.relay)?;
+        let here =
+            nick.is_empty() || at.is_some_and(|relay| relay.nick == nick || relay.at == nick);
+        if request_id(id) == wanted || (row.from.as_str() == user && here) {
+            found.push((id, row));
+        }
+    }
+    let ids = found.iter().map(|(id, _)| request_id(*id)).collect();
+    match found.pop() {
+        None => Err(AnswerError::NoSuchRequest(wanted.to_owned())),
+        Some(only) if found.is_empty() => Ok(only),
+        Some(_) => Err(AnswerError::Ambiguous { name: wanted.to_owned(), ids }),
+    }
+}

@@ -1,0 +1,116 @@
+//! Contacts as the user sees them.
+
+use ams_crypto::identity::IdentityPublic;
+use ams_rpc::types::{
+    Contact, ContactBrief, ContactState, LinkState, OutgoingRequest, Path, PathKind, PathState,
+    Requests, Time,
+};
+use ams_wire::id::Key;
+
+use super::row::{ContactId, ContactRow, PathRow, Stage};
+use super::{all, ask, request};
+use crate::live::Live;
+use crate::relay::{RelayId, Relays};
+use crate::router::path;
+use crate::store::{Read, StoreError};
+
+/// One contact.
+pub fn contact(
+    db: &impl Read,
+    live: &Live,
+    id: ContactId,
+    row: &ContactRow,
+) -> Result<Contact, StoreError> {
+    let active = path::choose(row, live, None).map(|path| path.relay);
+    let mut paths = Vec::with_capacity(row.paths.len());
+    for path in &row.paths {
+        let nick = nick(db, path.relay)?;
+        let (state, reason) = path_state(row, path, live);
+        let active = active == Some(path.relay);
+        paths.push(Path { kind: PathKind::Relay, name: nick, active, state, reason });
+    }
+    let address = match row.paths.first() {
+        Some(path) => Some(format!("{}@{}", path.user, nick(db, path.relay)?)),
+        None => None,
+    };
+    Ok(Contact {
+        id: id.to_string(),
+        name: row.name.clone(),
+        address,
+        state: state(row),
+        presence: live.presence(row),
+        verified: row.verified.is_some(),
+        verified_by: row.verified.map(Into::into),
+        fingerprint: fingerprint(row.identity),
+        offered_fingerprint: fingerprint(row.offered),
+        paths,
+    })
+}
+
+/// One contact, in short.
+pub fn brief(id: ContactId, row: &ContactRow) -> ContactBrief {
+    ContactBrief { id: id.to_string(), name: row.name.clone(), state: state(row) }
+}
+
+/// Every contact, by name.
+pub fn list(db: &impl Read, live: &Live) -> Result<Vec<Contact>, StoreError> {
+    let mut shown = Vec::new();
+    for (id, row) in all(db)? {
+        shown.push(contact(db, live, id, &row)?);
+    }
+    shown.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(shown)
+}
+
+/// Requests that wait, in and out.
+pub fn requests(db: &impl Read) -> Result<Requests, StoreError> {
+    let mut shown = Requests { incoming: Vec::new(), outgoing: Vec::new() };
+    for (id, row) in request::waiting(db)? {
+        shown.incoming.push(row.shown(id, &nick(db, row.relay)?));
+    }
+    for (relay, asked, contact, user) in ask::outgoing(db)? {
+        shown.outgoing.push(OutgoingRequest {
+            id: request::request_id(asked.secrets()?.id()),
+            to: format!("{user}@{}", nick(db, relay)?),
+            name: contact.name,
+            sent: Time::from_millis(asked.at),
+        });
+    }
+    Ok(shown)
+}
+
+fn state(row: &ContactRow) -> ContactState {
+    match row.stage {
+        _ if row.blocked => ContactState::Blocked,
+        _ if row.offered.is_some() => ContactState::KeyChanged,
+        Stage::Active => ContactState::Active,
+        Stage::Asked | Stage::Approved | Stage::Removed => ContactState::Pending,
+    }
+}
+
+fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Option<String>) {
+    if path.missing {
+        let hint = "the relay no longer knows this contact: add it again".to_owned();
+        return (PathState::Missing, Some(hint));
+    }
+    if row.stage == Stage::Asked {
+        return (PathState::Pending, Some("not answered yet".to_owned()));
+    }
+    let Some(link) = live.link(path.relay) else { return (PathState::Off, None) };
+    let state = match link.state {
+        LinkState::Up => PathState::Up,
+        LinkState::Connecting => PathState::Connecting,
+        LinkState::Down => PathState::Down,
+        LinkState::Off => PathState::Off,
+        LinkState::Refused => PathState::Refused,
+    };
+    (state, link.reason)
+}
+
+fn nick(db: &impl Read, relay: RelayId) -> Result<String, StoreError> {
+    Ok(db.get::<Relays>(&relay)?.map_or_else(String::new, |row| row.nick))
+}
+
+fn fingerprint(key: Option<Key>) -> Option<String> {
+    IdentityPublic::from_bytes(key?.0).ok().map(|key| key.fingerprint())
+}

@@ -1,0 +1,31 @@
+//! What a commit tells the rest of the daemon once it is durable. A fact is told after the commit
+//! that makes it true and never before, so nothing is announced that a crash could take back.
+
+use ams_wire::id::MessageId;
+
+use crate::contacts::ContactId;
+use crate::relay::RelayId;
+
+/// Something that is now true on disk.
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// For everybody who follows events.
+    Event(ams_rpc::types::Fact),
+    /// This contact may have something to be sent, or a receipt to be given.
+    Due(ContactId),
+    /// Messages of this contact were read here: it may be told.
+    Read(ContactId),
+    /// This relay's account has something to say to the relay: requests, refusals, removals.
+    Asks(RelayId),
+    /// The set of relays, or what is wanted of one, changed.
+    Relays,
+    /// A message came in.
+    Arrived,
+    /// A message of ours is in another state.
+    State {
+        /// To whom.
+        contact: ContactId,
+        /// Which.
+        id: MessageId,
+    },
+}

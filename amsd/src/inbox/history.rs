@@ -1,0 +1,169 @@
+//! What was said, both ways: looked up and deleted here, never anywhere else.
+
+use std::ops::ControlFlow;
+
+use ams_rpc::types::{Direction as Way, Message, MessageId, State, Time};
+
+use super::row::{In, InIds, InRow, Received, ReceivedRow};
+use crate::contacts::ContactId;
+use crate::outbox::{row as out, show};
+use crate::store::{Read, StoreError, Txn};
+use crate::timeline::{self, ByContact, Direction, Entry, Timeline};
+
+/// What to look for.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// With this contact, or with all.
+    pub contact: Option<ContactId>,
+    /// Only messages whose text or title has this in it, whatever the case of its letters.
+    pub search: Option<String>,
+    /// Only what lies before this place.
+    pub before: Option<u64>,
+    /// So many, the newest.
+    pub limit: usize,
+}
+
+/// The newest messages that `query` asks for, oldest first.
+pub fn find(db: &impl Read, query: &Query) -> Result<Vec<Message>, StoreError> {
+    let wanted = query.search.as_ref().map(|text| text.to_lowercase());
+    let mut found = Vec::new();
+    let mut failed = None;
+    let mut look = |place: u64, entry: Entry| match message(db, place, entry) {
+        Ok(Some(message)) if matches(&message, wanted.as_deref()) => {
+            found.push(message);
+            if found.len() < query.limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        }
+        Ok(_) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    };
+    if query.limit > 0 {
+        match query.contact {
+            None => db.each_back::<Timeline>(&(), query.before.as_ref(), &mut look)?,
+            Some(contact) => {
+                let below = query.before.map(|place| (contact, place));
+                db.each_back::<ByContact>(&contact, below.as_ref(), |(_, place), entry| {
+                    look(place, entry)
+                })?;
+            }
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    found.reverse();
+    Ok(found)
+}
+
+fn matches(message: &Message, wanted: Option<&str>) -> bool {
+    let Some(wanted) = wanted else { return true };
+    message.body.to_lowercase().contains(wanted)
+        || message.title.as_ref().is_some_and(|title| title.to_lowercase().contains(wanted))
+}
+
+fn message(db: &impl Read, place: u64, entry: Entry) -> Result<Option<Message>, StoreError> {
+    match entry.direction {
+        Direction::Out => show::message(db, entry.contact, entry.seq),
+        Direction::In => received(db, place),
+    }
+}
+
+/// The received message at `place`; `None` when it was deleted.
+pub fn received(db: &impl Read, place: u64) -> Result<Option<Message>, StoreError> {
+    let Some(row) = db.get::<In>(&place)? else { return Ok(None) };
+    let name = db.get::<crate::contacts::Contacts>(&row.contact)?;
+    let read = db.get::<Received>(&(row.contact, row.seq))?.unwrap_or_default();
+    Ok(Some(incoming(name.as_ref().map_or("", |row| row.name.as_str()), &row, read)))
+}
+
+/// A received message as the user sees it.
+pub fn incoming(name: &str, row: &InRow, received: ReceivedRow) -> Message {
+    Message {
+        id: MessageId(row.id.0),
+        contact: name.to_owned(),
+        contact_id: row.contact.to_string(),
+        direction: Way::In,
+        from: name.to_owned(),
+        to: show::ME.to_owned(),
+        body: row.text.clone(),
+        state: if received.read { State::Read } else { State::Delivered },
+        time_sent: Time::from_millis(row.sent_at),
+        time_received: Some(Time::from_millis(row.received_at)),
+        verified: row.verified,
+        via: Some(row.via.clone()),
+        reply_to: row.reply_to.map(|id| MessageId(id.0)),
+        title: row.title.clone(),
+        priority: row.priority,
+        tags: row.tags.clone(),
+    }
+}
+
+/// Places in the timeline of the messages of that id, received or sent.
+pub fn places(
+    db: &impl Read,
+    id: ams_wire::id::MessageId,
+) -> Result<Vec<(u64, Entry)>, StoreError> {
+    let mut found = Vec::new();
+    for (_, place) in db.list::<InIds>(&id)? {
+        found.extend(db.get::<Timeline>(&place)?.map(|entry| (place, entry)));
+    }
+    for ((_, contact), seq) in db.list::<out::OutIds>(&id)? {
+        if let Some(row) = db.get::<out::Out>(&(contact, seq))? {
+            found.push((row.place, Entry { contact, direction: Direction::Out, seq }));
+        }
+    }
+    Ok(found)
+}
+
+/// Deletes one message here. One that is on its way stays: it has to be discarded first.
+///
+/// `false`: it stayed.
+pub fn delete(txn: &Txn<'_>, place: u64, entry: Entry) -> Result<bool, StoreError> {
+    let at = (entry.contact, entry.seq);
+    match entry.direction {
+        Direction::In => {
+            if let Some(row) = txn.get::<In>(&place)? {
+                txn.delete::<InIds>(&(row.id, row.contact))?;
+            }
+            txn.delete::<In>(&place)?;
+            txn.delete::<Received>(&at)?;
+            super::raise_unread(txn, entry.contact)?;
+        }
+        Direction::Out => {
+            if txn.get::<out::Live>(&at)?.is_some() {
+                return Ok(false);
+            }
+            txn.delete::<out::Out>(&at)?;
+            txn.delete::<out::Texts>(&at)?;
+        }
+    }
+    timeline::remove(txn, entry.contact, place)?;
+    Ok(true)
+}
+
+/// Deletes everything with one contact that is not on its way; answers how many.
+pub fn clear(txn: &Txn<'_>, contact: ContactId) -> Result<u64, StoreError> {
+    let mut deleted = 0_u64;
+    for ((_, place), entry) in txn.list::<ByContact>(&contact)? {
+        if delete(txn, place, entry)? {
+            deleted = deleted.saturating_add(1);
+        }
+    }
+    Ok(deleted)
+}
+
+/// How many received messages are kept.
+pub fn kept(db: &impl Read) -> Result<u64, StoreError> {
+    let mut count = 0_u64;
+    db.each::<Received>(&(), None, |_, _| {
+        count = count.saturating_add(1);
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
+}

@@ -1,0 +1,219 @@
+//! Readers: named positions, so that a script that was not running misses nothing.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use ams_rpc::types::Message;
+
+use super::row::{In, Position, ReaderRow, Readers, Received};
+use super::{history, mark_read, raise_unread};
+use crate::contacts::{ContactId, Contacts};
+use crate::fact::Fact;
+use crate::store::{Read, StoreError, Txn};
+use crate::timeline::{ByContact, Direction, Entry, Timeline};
+
+/// The reader that is used when none is named. It starts at the beginning.
+pub const DEFAULT: &str = "default";
+
+/// Bytes of message text in one answer: it must fit a line of the socket.
+const MAX_BATCH_BYTES: usize = 512 * 1024;
+
+/// A place in the timeline, and of whose messages it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Everything up to here.
+    pub place: u64,
+    /// Of this contact, or of all.
+    pub of: Option<ContactId>,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.of {
+            None => write!(f, "{}", self.place),
+            Some(contact) => write!(f, "{}@{contact}", self.place),
+        }
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (place, of) = match text.split_once('@') {
+            None => (text, None),
+            Some((place, of)) => (place, Some(ContactId(of.parse()?))),
+        };
+        Ok(Self { place: place.parse()?, of })
+    }
+}
+
+/// What a reader has not had.
+#[derive(Debug)]
+pub struct Batch {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+    /// Acknowledges all of them.
+    pub cursor: Cursor,
+    /// There is more.
+    pub more: bool,
+}
+
+/// The reader of that name, made if it is new: at the beginning, or from now on.
+pub fn open(
+    txn: &Txn<'_>,
+    name: &str,
+    from_start: bool,
+    now: i64,
+) -> Result<ReaderRow, StoreError> {
+    let mut row = match txn.get::<Readers>(&key(txn, name))? {
+        Some(row) => row,
+        None => {
+            let start = if from_start || name == DEFAULT { 0 } else { newest(txn)? };
+            ReaderRow { name: name.to_owned(), all: start, of: Vec::new(), used_at: now }
+        }
+    };
+    row.used_at = now;
+    txn.put::<Readers>(&key(txn, name), &row)?;
+    Ok(row)
+}
+
+/// The reader of that name, if it was made.
+pub fn find(db: &impl Read, name: &str) -> Result<Option<ReaderRow>, StoreError> {
+    db.get::<Readers>(&key(db, name))
+}
+
+/// What `reader` has not had, at most `most` messages, of one contact or of all.
+pub fn take(
+    db: &impl Read,
+    reader: &ReaderRow,
+    of: Option<ContactId>,
+    most: usize,
+) -> Result<Batch, StoreError> {
+    let start = of.map_or(reader.all, |contact| position(reader, contact));
+    let mut batch =
+        Batch { messages: Vec::new(), cursor: Cursor { place: start, of }, more: false };
+    let mut bytes = 0_usize;
+    let mut places = Vec::new();
+    // One more than asked for says whether there is more.
+    walk_unread(db, reader, of, |place, _| {
+        places.push(place);
+        if places.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    for place in places {
+        let Some(row) = db.get::<In>(&place)? else { continue };
+        bytes = bytes.saturating_add(row.text.len()).saturating_add(512);
+        if batch.messages.len() >= most || (bytes > MAX_BATCH_BYTES && !batch.messages.is_empty()) {
+            batch.more = true;
+            break;
+        }
+        let name = db.get::<Contacts>(&row.contact)?.map_or_else(String::new, |row| row.name);
+        let received = db.get::<Received>(&(row.contact, row.seq))?;
+        batch.messages.push(history::incoming(&name, &row, received.unwrap_or_default()));
+        batch.cursor.place = place;
+    }
+    Ok(batch)
+}
+
+/// Acknowledges everything up to `cursor`, in its scope. Never goes back.
+pub fn acknowledge(txn: &Txn<'_>, name: &str, cursor: Cursor, now: i64) -> Result<(), StoreError> {
+    let mut reader = open(txn, name, false, now)?;
+    // Nothing that came after the answer can have been read.
+    let up_to = cursor.place.min(newest(txn)?);
+    let mut read = Vec::new();
+    walk_unread(txn, &reader, cursor.of, |place, entry| {
+        if place > up_to {
+            return ControlFlow::Break(());
+        }
+        read.push(entry);
+        ControlFlow::Continue(())
+    })?;
+    match cursor.of {
+        None => {
+            reader.all = reader.all.max(up_to);
+            let all = reader.all;
+            reader.of.retain(|position| position.place > all);
+        }
+        Some(contact) => {
+            let place = position(&reader, contact).max(up_to);
+            reader.of.retain(|position| position.contact != contact);
+            reader.of.push(Position { contact, place });
+        }
+    }
+    txn.put::<Readers>(&key(txn, name), &reader)?;
+    let mut news = BTreeSet::new();
+    for entry in read {
+        if mark_read(txn, entry.contact, entry.seq)? {
+            news.insert(entry.contact);
+        }
+    }
+    for contact in news {
+        raise_unread(txn, contact)?;
+        txn.tell(Fact::Read(contact));
+    }
+    Ok(())
+}
+
+/// Every reader with the number of messages that it has not had.
+pub fn list(db: &impl Read) -> Result<Vec<(ReaderRow, u64)>, StoreError> {
+    let mut found = Vec::new();
+    for (_, reader) in db.list::<Readers>(&())? {
+        let mut unread = 0_u64;
+        walk_unread(db, &reader, None, |_, _| {
+            unread = unread.saturating_add(1);
+            ControlFlow::Continue(())
+        })?;
+        found.push((reader, unread));
+    }
+    found.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// Forgets a reader; `false`: there is none of that name.
+pub fn forget(txn: &Txn<'_>, name: &str) -> Result<bool, StoreError> {
+    let key = key(txn, name);
+    let known = txn.get::<Readers>(&key)?.is_some();
+    if known {
+        txn.delete::<Readers>(&key)?;
+    }
+    Ok(known)
+}
+
+/// Walks over what came in and lies behind the reader's positions.
+fn walk_unread(
+    db: &impl Read,
+    reader: &ReaderRow,
+    of: Option<ContactId>,
+    mut step: impl FnMut(u64, Entry) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let mut unread = |place: u64, entry: Entry| {
+        if entry.direction == Direction::In && place > position(reader, entry.contact) {
+            step(place, entry)
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let from = of.map_or(reader.all, |contact| position(reader, contact)).saturating_add(1);
+    match of {
+        None => db.each::<Timeline>(&(), Some(&from), unread),
+        Some(contact) => {
+            db.each::<ByContact>(&contact, Some(&(contact, from)), |(_, place), entry| {
+                unread(place, entry)
+            })
+        }
+    }
+}
+
+fn position(reader: &ReaderRow, contact: ContactId) -> u64 {
+    let own = reader.of.iter().find(|position| position.contact == contact);
+    own.map_or(reader.all, |position| position.place.max(reader.all))
+}
+
+/// The newest place of all.
+pub fn newest(db: &impl Read) -> Result<u64, StoreError> {
+    Ok(db.last::<Timeline>(&())?.map_or(0, |(place, _)| place))
+}
+
+fn key(db: &impl Read, name: &str) -> [u8; 16] {
+    db.sealer().blind("readers", name.as_bytes())
+}

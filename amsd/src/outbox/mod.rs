@@ -1,0 +1,181 @@
+//! Messages on their way: durable before `send` answers, kept until the recipient's receipt.
+//!
+//! 1. [`push()`]: a message is accepted
+//! 2. [`seal`]: it becomes an envelope when its turn comes
+//! 3. [`state`]: what happens to it, step by step
+//! 4. [`queue`]: what the user decides about it
+//! 5. [`show`]: what the user sees of it
+
+pub mod queue;
+pub mod row;
+pub mod seal;
+pub mod show;
+pub mod state;
+
+use std::ops::ControlFlow;
+
+use ams_rpc::types::State;
+use ams_wire::id::MessageId;
+use ams_wire::limits::{MAX_BODY_TEXT, MAX_TAG, MAX_TAGS, MAX_TITLE};
+
+use crate::contacts::{self, ContactId, Stage};
+use crate::fact::Fact;
+use crate::store::{Read, StoreError, Txn};
+use crate::timeline::{self, Direction};
+use row::{Live, Out, OutIds, OutRow, OutState, StepRow, TextRow, Texts};
+
+/// Newest − lowest living `seq` of one contact stays below this: the recipient remembers the ids
+/// of that many.
+const MAX_SPAN: u64 = 65_536;
+
+/// A message that somebody wants sent.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// To whom, by name.
+    pub to: String,
+    /// Chosen by the caller, or `None` to have one made.
+    pub id: Option<MessageId>,
+    /// What it says.
+    pub text: TextRow,
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nobody has that name.
+    #[error("no contact is called {0}")]
+    NoSuchContact(String),
+    /// The contact did not approve yet.
+    #[error("{0} has not approved you yet")]
+    NotApproved(String),
+    /// The user blocked the contact.
+    #[error("{0} is blocked")]
+    Blocked(String),
+    /// The contact's identity key changed.
+    #[error("the key of {0} changed")]
+    KeyChanged(String),
+    /// The id names another message.
+    #[error("message {0} is another one: it has another contact or another text")]
+    IdConflict(MessageId),
+    /// A bound of the message's fields.
+    #[error("{0}")]
+    Bounds(&'static str),
+}
+
+/// An accepted message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pushed {
+    /// To whom.
+    pub contact: ContactId,
+    /// Its id.
+    pub id: MessageId,
+    /// Where it stands: `queued`, unless it was accepted before.
+    pub state: State,
+}
+
+/// Accepts a message. Durable, and on its way, once the transaction is.
+pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError> {
+    check_bounds(&draft.text)?;
+    let (contact, mut row) = contacts::by_name(txn, &draft.to)?
+        .ok_or_else(|| PushError::NoSuchContact(draft.to.clone()))?;
+    if let Some(id) = draft.id
+        && let Some(earlier) = accepted_before(txn, contact, id, &draft.text)?
+    {
+        return Ok(earlier);
+    }
+    match () {
+        () if row.offered.is_some() => return Err(PushError::KeyChanged(row.name)),
+        () if row.blocked => return Err(PushError::Blocked(row.name)),
+        () if !matches!(row.stage, Stage::Approved | Stage::Active) => {
+            return Err(PushError::NotApproved(row.name));
+        }
+        () => {}
+    }
+    let id = draft.id.unwrap_or_else(|| MessageId(ams_crypto::random::bytes()));
+    let before = row.clone();
+    let seq = row.next_seq;
+    row.next_seq = seq.saturating_add(1);
+    contacts::put(txn, contact, Some(&before), &row)?;
+    let place = timeline::append(txn, contact, Direction::Out, seq)?;
+    let step = StepRow { at: now, state: OutState::Queued, via: None, reason: None };
+    let out = OutRow {
+        id,
+        state: OutState::Queued,
+        accepted_at: now,
+        place,
+        via: None,
+        steps: vec![step],
+    };
+    txn.put::<Texts>(&(contact, seq), &draft.text)?;
+    txn.put::<Out>(&(contact, seq), &out)?;
+    txn.put::<OutIds>(&(id, contact), &seq)?;
+    txn.put::<Live>(&(contact, seq), &OutState::Queued)?;
+    txn.tell(Fact::Due(contact));
+    Ok(Pushed { contact, id, state: State::Queued })
+}
+
+/// The message that was accepted under this id before, if it is the same one.
+fn accepted_before(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    id: MessageId,
+    text: &TextRow,
+) -> Result<Option<Pushed>, PushError> {
+    let known = txn.list::<OutIds>(&id)?;
+    let Some((_, seq)) = known.iter().find(|((_, other), _)| *other == contact) else {
+        return if known.is_empty() { Ok(None) } else { Err(PushError::IdConflict(id)) };
+    };
+    let (Some(out), kept) =
+        (txn.get::<Out>(&(contact, *seq))?, txn.get::<Texts>(&(contact, *seq))?)
+    else {
+        // Deleted from the history since: it was this one, as far as anybody can tell.
+        return Ok(Some(Pushed { contact, id, state: State::Delivered }));
+    };
+    if kept.is_some_and(|kept| kept != *text) {
+        return Err(PushError::IdConflict(id));
+    }
+    Ok(Some(Pushed { contact, id, state: out.state.into() }))
+}
+
+fn check_bounds(text: &TextRow) -> Result<(), PushError> {
+    let bounds = |what| Err(PushError::Bounds(what));
+    match text {
+        _ if text.text.is_empty() => bounds("the message is empty"),
+        _ if text.text.len() > MAX_BODY_TEXT => bounds("the message is longer than 46 KiB"),
+        _ if text.title.as_ref().is_some_and(|title| title.len() > MAX_TITLE) => {
+            bounds("the title is longer than 256 bytes")
+        }
+        _ if text.priority.is_some_and(|priority| !(1..=5).contains(&priority)) => {
+            bounds("the priority is not 1 to 5")
+        }
+        _ if text.tags.len() > MAX_TAGS => bounds("more than 16 tags"),
+        _ if text.tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_TAG) => {
+            bounds("a tag is empty or longer than 32 bytes")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lowest `seq` to the contact that may still be sent.
+pub(crate) fn low(db: &impl Read, contact: ContactId, next: u64) -> Result<u64, StoreError> {
+    Ok(db.first::<Live>(&contact)?.map_or(next, |((_, seq), _)| seq))
+}
+
+/// Contacts that have a message which is not final.
+pub fn contacts_with_live(db: &impl Read) -> Result<Vec<ContactId>, StoreError> {
+    let mut found = Vec::new();
+    let mut from: Option<(ContactId, u64)> = None;
+    loop {
+        let mut next = None;
+        db.each::<Live>(&(), from.as_ref(), |(contact, _), _| {
+            next = Some(contact);
+            ControlFlow::Break(())
+        })?;
+        let Some(contact) = next else { return Ok(found) };
+        found.push(contact);
+        from = Some((ContactId(contact.0.saturating_add(1)), 0));
+    }
+}

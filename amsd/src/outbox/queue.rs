@@ -1,0 +1,104 @@
+//! What the user decides about messages that are not delivered.
+
+use std::ops::ControlFlow;
+
+use ams_wire::id::MessageId;
+
+use super::row::{Live, Out, OutIds, OutState};
+use super::state::change;
+use crate::contacts::ContactId;
+use crate::fact::Fact;
+use crate::session::open;
+use crate::store::{Read, StoreError, Txn};
+
+/// What to do with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Keep it until the contact comes online.
+    Keep,
+    /// Drop it.
+    Discard,
+    /// Try now.
+    Retry,
+}
+
+/// A message and where it stands after the decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// The message.
+    pub id: MessageId,
+    /// Its state now.
+    pub state: OutState,
+}
+
+/// Every message that is not final, of one contact or of all, oldest first within a contact.
+pub fn live(
+    db: &impl Read,
+    contact: Option<ContactId>,
+) -> Result<Vec<(ContactId, u64, OutState)>, StoreError> {
+    let mut found = Vec::new();
+    let mut take = |(contact, seq), state| {
+        found.push((contact, seq, state));
+        ControlFlow::Continue(())
+    };
+    match contact {
+        Some(contact) => db.each::<Live>(&contact, None, &mut take)?,
+        None => db.each::<Live>(&(), None, &mut take)?,
+    }
+    Ok(found)
+}
+
+/// The messages of that id: one for each contact that it was sent to.
+pub fn by_id(db: &impl Read, id: MessageId) -> Result<Vec<(ContactId, u64)>, StoreError> {
+    Ok(db.list::<OutIds>(&id)?.into_iter().map(|((_, contact), seq)| (contact, seq)).collect())
+}
+
+/// Decides about one message. A final one stays as it is.
+pub fn decide(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    seq: u64,
+    decision: Decision,
+    now: i64,
+) -> Result<Option<Decided>, StoreError> {
+    change(txn, contact, seq, now, None, Some("asked by the user"), |state| match decision {
+        _ if state.is_final() => None,
+        Decision::Keep => (!matches!(state, OutState::Waiting)).then_some(OutState::Waiting),
+        Decision::Discard => Some(OutState::Discarded),
+        Decision::Retry => (!state.is_moving()).then_some(OutState::Queued),
+    })?;
+    let row = txn.get::<Out>(&(contact, seq))?;
+    if row.as_ref().is_some_and(|row| row.state == OutState::Queued) {
+        txn.tell(Fact::Due(contact));
+    }
+    Ok(row.map(|row| Decided { id: row.id, state: row.state }))
+}
+
+/// Everything that waits for the contact goes out: it is there.
+pub fn contact_is_there(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreError> {
+    let waiting: Vec<u64> = live(txn, Some(contact))?
+        .into_iter()
+        .filter(|(_, _, state)| *state == OutState::Waiting)
+        .map(|(_, seq, _)| seq)
+        .collect();
+    for seq in &waiting {
+        change(txn, contact, *seq, now, None, Some("the contact is there"), |state| {
+            (state == OutState::Waiting).then_some(OutState::Queued)
+        })?;
+    }
+    if !waiting.is_empty() {
+        txn.tell(Fact::Due(contact));
+    }
+    Ok(())
+}
+
+/// Ends everything on its way to a contact that is removed.
+pub fn discard_all(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreError> {
+    for (_, seq, _) in live(txn, Some(contact))? {
+        change(txn, contact, seq, now, None, Some("the contact was removed"), |_| {
+            Some(OutState::Discarded)
+        })?;
+        open::drop_cipher(txn, contact, seq)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The states of a message, and every way from one to another.
+
+use std::ops::ControlFlow;
+
+use ams_rpc::types::{Fact as Event, StateFact};
+use ams_wire::receipt::Window;
+
+use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, StepRow};
+use crate::contacts::{ContactId, Contacts};
+use crate::fact::Fact;
+use crate::session::open;
+use crate::session::row::Ciphers;
+use crate::session::seal::CipherKey;
+use crate::settings::Undeliverable;
+use crate::store::{Read, StoreError, Txn};
+
+/// What became of a message that had left, or could not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The relay took it.
+    Sent,
+    /// The relay gave up within its window.
+    Failed,
+    /// Nothing was heard of it for longer than the relay's window.
+    Silence,
+}
+
+/// Records `outcome` for the message in ciphertext `key`, if it is still on its way.
+pub fn settle(
+    txn: &Txn<'_>,
+    key: CipherKey,
+    outcome: Outcome,
+    via: &str,
+    policy: Undeliverable,
+    now: i64,
+) -> Result<(), StoreError> {
+    // A receipt may have come first: then there is nothing more to be said.
+    let Some(cipher) = txn.get::<Ciphers>(&(key.contact, key.root, key.ctr))? else {
+        return Ok(());
+    };
+    let Some(seq) = cipher.seq else { return Ok(()) };
+    match outcome {
+        Outcome::Sent => change(txn, key.contact, seq, now, Some(via), None, |state| match state {
+            OutState::Queued | OutState::Waiting => Some(OutState::Sent),
+            _ => None,
+        }),
+        Outcome::Failed => gave_up(txn, key.contact, seq, policy, Some(via), FAILED, now),
+        Outcome::Silence => gave_up(txn, key.contact, seq, policy, Some(via), SILENCE, now),
+    }
+}
+
+const FAILED: &str = "the relay could not deliver it within its window";
+const SILENCE: &str = "nothing was heard of it within the relay's window";
+
+/// A message that waited for its turn too long to be sealed ends as if it had failed.
+pub fn never_sealed(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    seq: u64,
+    policy: Undeliverable,
+    now: i64,
+) -> Result<(), StoreError> {
+    gave_up(
+        txn,
+        contact,
+        seq,
+        policy,
+        None,
+        "too many messages before it are without a receipt",
+        now,
+    )
+}
+
+fn gave_up(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    seq: u64,
+    policy: Undeliverable,
+    via: Option<&str>,
+    reason: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    change(txn, contact, seq, now, via, Some(reason), |state| match (state, policy) {
+        (OutState::Queued | OutState::Sent, Undeliverable::Ask) => Some(OutState::Undelivered),
+        (OutState::Queued | OutState::Sent, Undeliverable::Keep) => Some(OutState::Waiting),
+        (OutState::Queued | OutState::Sent, Undeliverable::Discard) => Some(OutState::Discarded),
+        _ => None,
+    })
+}
+
+/// The recipient has it on disk. Whatever was decided about it before, that is what happened.
+pub fn delivered(txn: &Txn<'_>, contact: ContactId, seq: u64, now: i64) -> Result<(), StoreError> {
+    change(txn, contact, seq, now, None, None, |state| match state {
+        OutState::Delivered | OutState::Read => None,
+        _ => Some(OutState::Delivered),
+    })
+}
+
+/// The recipient read what `window` says: of what was delivered, all below its base and all in it.
+pub fn read(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    window: &Window,
+    now: i64,
+) -> Result<(), StoreError> {
+    let mut unread = Vec::new();
+    // Newest first, until one is found that was read before: the state grows at its end.
+    let mut seen = 0_usize;
+    txn.each_back::<Out>(&contact, None, |(_, seq), row| {
+        match row.state {
+            OutState::Delivered if seq < window.base() || window.contains(seq) => unread.push(seq),
+            OutState::Read => seen = seen.saturating_add(1),
+            _ => {}
+        }
+        if seen > READ_OVERLAP { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    for seq in unread.into_iter().rev() {
+        change(txn, contact, seq, now, None, None, |state| {
+            (state == OutState::Delivered).then_some(OutState::Read)
+        })?;
+    }
+    Ok(())
+}
+
+/// Messages that were read before, in a row from the newest, behind which no unread one is looked
+/// for: as many as a receipt's window is wide.
+const READ_OVERLAP: usize = 256;
+
+/// A later message has a receipt and this one has none: its slot is free, unless it is moving.
+pub fn passed_over(txn: &Txn<'_>, contact: ContactId, seq: u64) -> Result<(), StoreError> {
+    let moving = txn.get::<Out>(&(contact, seq))?.is_some_and(|row| row.state.is_moving());
+    if moving { Ok(()) } else { open::drop_cipher(txn, contact, seq) }
+}
+
+/// Its ciphertext is gone with its root, or with the link: it is queued again.
+pub fn requeue(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    seq: u64,
+    why: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    change(txn, contact, seq, now, None, Some(why), |state| {
+        (state == OutState::Sent).then_some(OutState::Queued)
+    })
+}
+
+/// Everything `sent` of these contacts is queued again: its link is gone.
+pub fn link_lost(
+    txn: &Txn<'_>,
+    contacts: &[ContactId],
+    why: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    for &contact in contacts {
+        for (key, _) in txn.list::<Ciphers>(&contact)? {
+            if let Some(seq) = txn.get::<Ciphers>(&key)?.and_then(|cipher| cipher.seq) {
+                requeue(txn, contact, seq, why, now)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes a message from its state to the one that `next` names, with the step recorded and told.
+/// `None`: it stays.
+pub(super) fn change(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    seq: u64,
+    now: i64,
+    via: Option<&str>,
+    reason: Option<&str>,
+    next: impl FnOnce(OutState) -> Option<OutState>,
+) -> Result<(), StoreError> {
+    let Some(mut row) = txn.get::<Out>(&(contact, seq))? else { return Ok(()) };
+    let Some(state) = next(row.state) else { return Ok(()) };
+    row.state = state;
+    if let Some(via) = via {
+        row.via = Some(via.to_owned());
+    }
+    record(&mut row, now, via, reason);
+    txn.put::<Out>(&(contact, seq), &row)?;
+    if state.is_final() {
+        txn.delete::<Live>(&(contact, seq))?;
+    } else {
+        txn.put::<Live>(&(contact, seq), &state)?;
+    }
+    tell(txn, contact, &row, reason)
+}
+
+fn record(row: &mut OutRow, now: i64, via: Option<&str>, reason: Option<&str>) {
+    if row.steps.len() >= MAX_STEPS {
+        row.steps.remove(MAX_STEPS / 2);
+    }
+    row.steps.push(StepRow {
+        at: now,
+        state: row.state,
+        via: via.map(str::to_owned),
+        reason: reason.map(str::to_owned),
+    });
+}
+
+fn tell(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    row: &OutRow,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    let name = txn.get::<Contacts>(&contact)?.map_or_else(String::new, |row| row.name);
+    let fact = StateFact {
+        id: ams_rpc::types::MessageId(row.id.0),
+        contact: name,
+        contact_id: contact.to_string(),
+        state: row.state.into(),
+        reason: reason.map(str::to_owned),
+    };
+    txn.tell(Fact::State { contact, id: row.id });
+    if row.state == OutState::Undelivered {
+        txn.tell(Fact::Event(Event::MessageUndelivered(fact.clone())));
+    }
+    txn.tell(Fact::Event(Event::MessageState(fact)));
+    Ok(())
+}

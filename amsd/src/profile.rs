@@ -1,0 +1,112 @@
+//! What a profile is before it has met anybody: the identity and the ratchet account, and the few
+//! single values beside them.
+
+use std::sync::Arc;
+
+use ams_crypto::identity::{IdentityKey, IdentityPublic};
+use minicbor::bytes::ByteVec;
+
+use crate::store::{Read, StoreError, Table, Txn};
+
+/// Name → value, for what there is only one of.
+pub struct Singles;
+impl Table for Singles {
+    const NAME: &'static str = "singles";
+    type Key = String;
+    type Row = ByteVec;
+}
+
+/// Who this profile is.
+#[derive(Clone)]
+pub struct Me(Arc<Inner>);
+
+struct Inner {
+    key: IdentityKey,
+    public: IdentityPublic,
+}
+
+const IDENTITY: &str = "identity";
+const OLM: &str = "olm_account";
+const INVISIBLE: &str = "invisible";
+
+impl Me {
+    /// Makes the identity of a new profile.
+    pub fn create(txn: &Txn<'_>) -> Result<Self, StoreError> {
+        let key = IdentityKey::generate();
+        put(txn, IDENTITY, key.to_bytes().to_vec())?;
+        put_olm(txn, &ams_crypto::olm::OlmAccount::new())?;
+        Ok(Self::from_key(key))
+    }
+
+    /// The identity of this profile, if it has been made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find(db: &impl Read) -> Result<Option<Self>, StoreError> {
+        let Some(secret) = single(db, IDENTITY)? else { return Ok(None) };
+        let secret = secret.as_slice().try_into().map_err(|_| StoreError::Damaged(IDENTITY))?;
+        Ok(Some(Self::from_key(IdentityKey::from_bytes(secret))))
+    }
+
+    /// The identity of this profile.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when there is none: a profile never lacks it.
+    pub fn load(db: &impl Read) -> Result<Self, StoreError> {
+        Self::find(db)?.ok_or(StoreError::Damaged(IDENTITY))
+    }
+
+    fn from_key(key: IdentityKey) -> Self {
+        let public = key.public();
+        Self(Arc::new(Inner { key, public }))
+    }
+
+    /// The secret half.
+    pub fn key(&self) -> &IdentityKey {
+        &self.0.key
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &IdentityPublic {
+        &self.0.public
+    }
+}
+
+/// The device's ratchet account.
+pub fn olm(db: &impl Read) -> Result<ams_crypto::olm::OlmAccount, StoreError> {
+    let bytes = single(db, OLM)?.ok_or(StoreError::Damaged(OLM))?;
+    ams_crypto::olm::OlmAccount::from_bytes(&bytes).map_err(|_| StoreError::Damaged(OLM))
+}
+
+/// Keeps the ratchet account after one-time keys were made or used.
+pub fn put_olm(txn: &Txn<'_>, account: &ams_crypto::olm::OlmAccount) -> Result<(), StoreError> {
+    put(txn, OLM, account.to_bytes().to_vec())
+}
+
+/// Whether the user chose to be invisible; `None` where nothing was chosen yet.
+pub fn invisible(db: &impl Read) -> Result<Option<bool>, StoreError> {
+    Ok(single(db, INVISIBLE)?.map(|value| value == [1]))
+}
+
+/// Keeps that choice.
+pub fn set_invisible(txn: &Txn<'_>, invisible: bool) -> Result<(), StoreError> {
+    put(txn, INVISIBLE, vec![u8::from(invisible)])
+}
+
+/// Takes the next number of the counter `name`, from 1.
+pub fn count(txn: &Txn<'_>, name: &'static str) -> Result<u64, StoreError> {
+    let last = single(txn, name)?.map_or(Ok(0), |bytes| {
+        bytes.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Damaged(name))
+    })?;
+    let next = last.saturating_add(1);
+    put(txn, name, next.to_be_bytes().to_vec())?;
+    Ok(next)
+}
+
+fn single(db: &impl Read, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(db.get::<Singles>(&name.to_owned())?.map(Into::into))
+}
+
+fn put(txn: &Txn<'_>, name: &str, value: Vec<u8>) -> Result<(), StoreError> {
+    txn.put::<Singles>(&name.to_owned(), &value.into())
+}

@@ -1,0 +1,99 @@
+//! What is kept of an account at a relay.
+
+use ams_wire::id::{Key, WorkMark};
+use ams_wire::username::Username;
+use minicbor::{Decode, Encode};
+
+use crate::store::{self, Read, StoreError, Table, Txn};
+
+/// A relay that this daemon has, or had, an account at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct RelayId(#[n(0)] pub u32);
+
+impl store::Key for RelayId {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        store::Key::take(bytes).map(Self)
+    }
+}
+
+/// One account.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RelayRow {
+    /// The name here, unique.
+    #[n(0)]
+    pub nick: String,
+    /// `HOST:PORT`.
+    #[n(1)]
+    pub at: String,
+    /// The relay's static key.
+    #[n(2)]
+    pub key: Key,
+    /// Secret of this device's own static key for this relay. Committed before the first byte.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub device_secret: [u8; 32],
+    /// The account.
+    #[n(4)]
+    pub user: Username,
+    /// The relay is known to have taken this device's key.
+    #[n(5)]
+    pub enrolled: bool,
+    /// The user wants it connected.
+    #[n(6)]
+    pub wanted: bool,
+    /// Why the relay will not have this device, until the user does something.
+    #[n(7)]
+    pub refused: Option<Refusal>,
+}
+
+/// Why a relay will not have this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Refusal {
+    /// Another device was enrolled on the account, or the account is gone.
+    #[n(0)]
+    Replaced,
+    /// This profile is an old copy, or runs twice.
+    #[n(1)]
+    Cloned,
+}
+
+/// Relay → row.
+pub struct Relays;
+impl Table for Relays {
+    const NAME: &'static str = "relays";
+    type Key = RelayId;
+    type Row = RelayRow;
+}
+
+/// Relay → work mark. A table of its own: it changes with every envelope.
+struct Marks;
+impl Table for Marks {
+    const NAME: &'static str = "marks";
+    type Key = RelayId;
+    type Row = WorkMark;
+}
+
+/// The work mark as it stands.
+pub fn mark(db: &impl Read, relay: RelayId) -> Result<WorkMark, StoreError> {
+    Ok(db.get::<Marks>(&relay)?.unwrap_or_default())
+}
+
+/// Raises the work mark: called in every commit that seals or opens an envelope over `relay`.
+pub fn raise_mark(txn: &Txn<'_>, relay: RelayId) -> Result<WorkMark, StoreError> {
+    let mark = WorkMark {
+        counter: mark(txn, relay)?.counter.saturating_add(1),
+        nonce: ams_crypto::random::bytes(),
+    };
+    txn.put::<Marks>(&relay, &mark)?;
+    Ok(mark)
+}
+
+/// The account called `nick`.
+pub fn by_nick(db: &impl Read, nick: &str) -> Result<Option<(RelayId, RelayRow)>, StoreError> {
+    Ok(db.list::<Relays>(&())?.into_iter().find(|(_, row)| row.nick == nick))
+}

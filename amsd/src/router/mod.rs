@@ -1,0 +1,96 @@
+//! Which paths each contact has, now. Seals what is due and hands it to the links.
+//!
+//! 1. a commit tells that a contact is due ([`RouterHandle::due`]), or a link tells what came or
+//!    changed ([`crate::relay::LinkEvent`]);
+//! 2. [`serve`] looks at the contact in a transaction: what goes again, what is sealed now, which
+//!    receipt is owed, and over which [`path`];
+//! 3. after the commit, and never before, the link gets the envelopes;
+//! 4. [`alarms`] notice what nobody answers.
+
+mod actor;
+mod alarms;
+pub mod path;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::contacts::ContactId;
+use crate::live::Live;
+use crate::profile::Me;
+use crate::relay::LinkEvent;
+use crate::settings::Settings;
+use crate::store::Store;
+use serve::Want;
+
+/// Contacts to look at. A set, not a queue: a contact that is due twice is looked at once.
+#[derive(Default)]
+struct Due {
+    contacts: Mutex<BTreeMap<ContactId, Want>>,
+    news: Notify,
+}
+
+impl Due {
+    fn add(&self, contact: ContactId, change: impl FnOnce(&mut Want)) {
+        let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(contacts.entry(contact).or_default());
+        drop(contacts);
+        self.news.notify_one();
+    }
+
+    /// Takes up to `most` of them.
+    fn take(&self, most: usize) -> Vec<(ContactId, Want)> {
+        let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some(first) = contacts.pop_first()
+        {
+            taken.push(first);
+        }
+        if !contacts.is_empty() {
+            self.news.notify_one();
+        }
+        taken
+    }
+}
+
+/// What the router works with.
+pub struct Deps {
+    /// The profile's store.
+    pub store: Store,
+    /// Who this profile is.
+    pub me: Me,
+    /// What the user chose.
+    pub settings: watch::Receiver<Settings>,
+    /// What is up and who is online.
+    pub live: Live,
+    /// From the links.
+    pub events: mpsc::Receiver<LinkEvent>,
+}
+
+/// Pokes the router.
+#[derive(Clone, Default)]
+pub struct RouterHandle {
+    due: Arc<Due>,
+}
+
+impl RouterHandle {
+    /// Something of this contact's is to be sent.
+    pub fn due(&self, contact: ContactId) {
+        self.due.add(contact, |_| ());
+    }
+
+    /// Messages of this contact were read.
+    pub fn read(&self, contact: ContactId) {
+        self.due.add(contact, |want| want.read = true);
+    }
+
+    /// Starts the router. It ends with `stop`, or when all links are gone.
+    pub fn start(&self, deps: Deps, stop: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(actor::RouterActor::new(self.due.clone(), deps).run(stop))
+    }
+}

@@ -1,0 +1,68 @@
+//! The receipt state of one contact, built from what is on disk at the moment of sending.
+
+use ams_crypto::envelope::{self, Direction};
+use ams_crypto::identity::IdentityPublic;
+use ams_wire::id::RootTag;
+use ams_wire::inner::Inner;
+use ams_wire::limits::MAX_RECEIPT_ROOTS;
+use ams_wire::receipt::{Receipt, RootReceipt, Window};
+
+use super::row::{self, RootRow};
+use crate::contacts::{ContactId, ContactRow};
+use crate::inbox;
+use crate::profile::Me;
+use crate::store::{Read, StoreError};
+
+/// What this side has taken and, where `tell_read`, read of the contact's.
+pub fn state(
+    db: &impl Read,
+    contact: ContactId,
+    roots: &[(RootTag, RootRow)],
+    tell_read: bool,
+) -> Result<Receipt, StoreError> {
+    let newest = roots.iter().filter(|(_, root)| root.opened).take(MAX_RECEIPT_ROOTS);
+    let roots = newest.map(|(tag, root)| RootReceipt { root: *tag, taken: root.taken }).collect();
+    let read = if tell_read { Some(inbox::read_window(db, contact)?) } else { None };
+    Ok(Receipt { roots, read })
+}
+
+/// Whether the contact may not know yet what was taken of it: something at or above the lowest
+/// counter that it still keeps.
+pub fn is_owed(roots: &[(RootTag, RootRow)]) -> bool {
+    roots.iter().any(|(_, root)| !root.taken.is_empty())
+}
+
+/// An envelope of the receipt state alone. It changes nothing on disk and may be sent any number
+/// of times. `None` while there is no root to seal under.
+pub fn bare(
+    db: &impl Read,
+    me: &Me,
+    id: ContactId,
+    contact: &ContactRow,
+    tell_read: bool,
+    answer: bool,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let roots = row::roots(db, id)?;
+    let (Some(to), Some((_, root))) = (contact.identity(), row::sealing_root(&roots)) else {
+        return Ok(None);
+    };
+    let inner = Inner { answer, receipt: state(db, id, &roots, tell_read)?, full: None };
+    wrap(me, &to, root, &inner).map(Some)
+}
+
+/// Pads and seals.
+pub(super) fn wrap(
+    me: &Me,
+    to: &IdentityPublic,
+    root: &RootRow,
+    inner: &Inner,
+) -> Result<Vec<u8>, StoreError> {
+    let padded = inner.encode().map_err(|_| StoreError::Damaged("an envelope"))?;
+    let keys = root.keys()?;
+    Ok(envelope::seal(keys.sealing(root.side()), Direction { from: me.public(), to }, &padded))
+}
+
+/// The window of counters that a receipt speaks of for root `tag`.
+pub(super) fn of_root(receipt: &Receipt, tag: RootTag) -> Option<&Window> {
+    receipt.roots.iter().find(|root| root.root == tag).map(|root| &root.taken)
+}

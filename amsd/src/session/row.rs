@@ -1,0 +1,149 @@
+//! What is kept of a root and of what was sealed under it.
+
+use ams_crypto::olm;
+use ams_crypto::pair::{RootKeys, Side};
+use ams_wire::id::{IntroId, RootTag, WorkMark};
+use ams_wire::receipt::Window;
+use minicbor::{Decode, Encode};
+
+use crate::contacts::ContactId;
+use crate::relay::RelayId;
+use crate::store::{Read, StoreError, Table};
+
+/// One pair secret and its ratchet.
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct RootRow {
+    /// [`RootKeys::to_bytes`].
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub keys: Vec<u8>,
+    /// Whether this side made the introduction.
+    #[n(1)]
+    pub requester: bool,
+    /// The introduction.
+    #[n(2)]
+    pub intro: IntroId,
+    /// How many roots of this contact were in use before it.
+    #[n(3)]
+    pub generation: u64,
+    /// An envelope of the contact's under it was opened.
+    #[n(4)]
+    pub opened: bool,
+    /// [`olm::OlmSession::to_bytes`].
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub ratchet: Vec<u8>,
+    /// Counter of the next ciphertext, from 1.
+    #[n(6)]
+    pub next_ctr: u64,
+    /// Counters of the contact's that were taken.
+    #[n(7)]
+    pub taken: Window,
+    /// Milliseconds since 1970.
+    #[n(8)]
+    pub made_at: i64,
+}
+
+impl RootRow {
+    /// A new root, nothing sealed or opened under it.
+    pub fn new(
+        keys: &RootKeys,
+        side: Side,
+        intro: IntroId,
+        generation: u64,
+        ratchet: &olm::OlmSession,
+        now: i64,
+    ) -> Self {
+        Self {
+            keys: keys.to_bytes().to_vec(),
+            requester: side == Side::Requester,
+            intro,
+            generation,
+            opened: false,
+            ratchet: ratchet.to_bytes().to_vec(),
+            next_ctr: 1,
+            taken: Window::new(1),
+            made_at: now,
+        }
+    }
+
+    /// The envelope keys.
+    pub fn keys(&self) -> Result<RootKeys, StoreError> {
+        RootKeys::from_bytes(&self.keys).ok_or(StoreError::Damaged(Roots::NAME))
+    }
+
+    /// Which part this side had.
+    pub fn side(&self) -> Side {
+        if self.requester { Side::Requester } else { Side::Approver }
+    }
+
+    /// The ratchet, as a copy to work on.
+    pub fn ratchet(&self) -> Result<olm::OlmSession, StoreError> {
+        olm::OlmSession::from_bytes(&self.ratchet).map_err(|_| StoreError::Damaged(Roots::NAME))
+    }
+
+    /// Whether this side may seal under it: the requester at once, the approver when something of
+    /// the requester's was opened.
+    pub fn can_seal(&self) -> bool {
+        self.requester || self.opened
+    }
+}
+
+/// Contact and root → row.
+pub struct Roots;
+impl Table for Roots {
+    const NAME: &'static str = "roots";
+    type Key = (ContactId, RootTag);
+    type Row = RootRow;
+}
+
+/// An envelope that has no receipt yet: it is sent again as the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CipherRow {
+    /// `seq` of the message in it; `None`: a full empty envelope.
+    #[n(0)]
+    pub seq: Option<u64>,
+    /// The envelope.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub envelope: Vec<u8>,
+    /// The relay whose work mark was raised for it, and the mark.
+    #[n(2)]
+    pub relay: RelayId,
+    /// The mark as of sealing.
+    #[n(3)]
+    pub mark: WorkMark,
+}
+
+/// Contact, root and counter → envelope.
+pub struct Ciphers;
+impl Table for Ciphers {
+    const NAME: &'static str = "ciphers";
+    type Key = (ContactId, RootTag, u64);
+    type Row = CipherRow;
+}
+
+/// The contact's roots, newest first; of one generation the bytewise lower introduction first.
+pub fn roots(db: &impl Read, contact: ContactId) -> Result<Vec<(RootTag, RootRow)>, StoreError> {
+    let rows = db.list::<Roots>(&contact)?;
+    let mut rows: Vec<_> = rows.into_iter().map(|((_, tag), row)| (tag, row)).collect();
+    rows.sort_by(|(_, a), (_, b)| b.generation.cmp(&a.generation).then(a.intro.cmp(&b.intro)));
+    Ok(rows)
+}
+
+/// The root to seal under, if there is one.
+///
+/// Two that cross are of one generation. Each side begins with the one it asked for, and both end
+/// with the lower introduction once each has opened something under it.
+pub fn sealing_root(roots: &[(RootTag, RootRow)]) -> Option<&(RootTag, RootRow)> {
+    let usable = |root: &&(RootTag, RootRow)| root.1.can_seal();
+    let newest = roots.iter().filter(usable).map(|(_, root)| root.generation).max()?;
+    let mut of_newest = roots.iter().filter(usable).filter(|(_, root)| root.generation == newest);
+    let first = of_newest.next()?;
+    let second = of_newest.next();
+    match second {
+        // Both opened: the order of `roots` has the lower introduction first.
+        Some(second) if !first.1.opened && second.1.opened => Some(second),
+        Some(second) if !first.1.opened && !second.1.opened && second.1.requester => Some(second),
+        _ => Some(first),
+    }
+}

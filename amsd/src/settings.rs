@@ -1,0 +1,71 @@
+//! What the user chose, as the core needs it.
+
+/// What becomes of a message whose delivery failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Undeliverable {
+    /// It waits for the user's decision.
+    #[default]
+    Ask,
+    /// It is kept, and goes out when the contact comes online.
+    Keep,
+    /// It is dropped.
+    Discard,
+}
+
+/// What becomes of a contact request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requests {
+    /// It waits for the user's decision.
+    #[default]
+    Ask,
+    /// It is accepted.
+    Accept,
+    /// It is refused, silently.
+    Deny,
+}
+
+/// How long what was read stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// So long after it came.
+    For(std::time::Duration),
+    /// Until it is deleted by hand.
+    Forever,
+    /// Until every reader had it.
+    Off,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::For(std::time::Duration::from_secs(90 * 24 * 60 * 60))
+    }
+}
+
+/// The settings that can change while the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// See [`Undeliverable`].
+    pub undeliverable: Undeliverable,
+    /// See [`Requests`].
+    pub requests: Requests,
+    /// Tell senders when a message was read.
+    pub read_receipts: bool,
+    /// Let contacts see this daemon online.
+    pub visible: bool,
+    /// See [`History`].
+    pub history: History,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            undeliverable: Undeliverable::default(),
+            requests: Requests::default(),
+            read_receipts: true,
+            visible: true,
+            history: History::default(),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The one door to the disk.
+//!
+//! 1. [`Store::write`] hands a closure to the writer thread ([`writer`]);
+//! 2. the writer runs all closures that wait in one transaction ([`txn`]), each over sealed rows
+//!    of typed tables ([`table`]);
+//! 3. it commits durably, answers the callers, and tells what the closures told ([`crate::fact`]).
+//!
+//! [`Store::read`] runs on a snapshot beside that. No redb type leaves this folder.
+
+mod table;
+#[cfg(test)]
+mod tests;
+mod txn;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ams_crypto::store::StoreKey;
+use redb::{Database, ReadableDatabase};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fact::Fact;
+pub use table::{Key, Table};
+pub use txn::{Read, Txn, View};
+use writer::{Job, Task, Writer};
+
+/// redb's own default is 1 GiB; what a messenger has at hand fits in this.
+const CACHE: usize = 8 << 20;
+
+/// Closures that may wait for the writer. When it is full, callers wait: a caller is a client
+/// or a link, and each of them has one or few calls under way.
+const WAITING: usize = 256;
+
+/// What went wrong with the disk. Cloned to everybody whose work was in the same commit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No space left.
+    #[error("the disk is full: free some space, nothing was changed")]
+    Full,
+    /// The system refused a read or write.
+    #[error("the store could not be read or written: {0}")]
+    Io(String),
+    /// A row or the file is not what was written.
+    #[error("the store is damaged ({0}): restore a backup, or keep the folder and ask for help")]
+    Damaged(&'static str),
+    /// Another process has the file open.
+    #[error("the store is in use by another process")]
+    InUse,
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopped,
+}
+
+impl From<redb::StorageError> for StoreError {
+    fn from(error: redb::StorageError) -> Self {
+        match error {
+            redb::StorageError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
+                Self::Full
+            }
+            redb::StorageError::Corrupted(_) => Self::Damaged("the file"),
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<redb::TableError> for StoreError {
+    fn from(error: redb::TableError) -> Self {
+        match error {
+            redb::TableError::Storage(storage) => storage.into(),
+            _ => Self::Damaged("a table"),
+        }
+    }
+}
+
+impl From<redb::TransactionError> for StoreError {
+    fn from(error: redb::TransactionError) -> Self {
+        match error {
+            redb::TransactionError::Storage(storage) => storage.into(),
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<redb::CommitError> for StoreError {
+    fn from(error: redb::CommitError) -> Self {
+        match error {
+            redb::CommitError::Storage(storage) => storage.into(),
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<redb::DatabaseError> for StoreError {
+    fn from(error: redb::DatabaseError) -> Self {
+        match error {
+            redb::DatabaseError::Storage(storage) => storage.into(),
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::InUse,
+            other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+/// Told, in order, what was committed.
+pub type Told = Arc<dyn Fn(Vec<Fact>) + Send + Sync>;
+
+/// A profile's database. Clones share it; the last one dropped closes it.
+#[derive(Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    db: Database,
+    key: StoreKey,
+}
+
+impl Store {
+    /// Makes a new store at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; also when there is a file at `path` that is no empty store.
+    pub fn create(path: &Path, key: StoreKey, told: Told) -> Result<Self, StoreError> {
+        Self::start(Database::builder().set_cache_size(CACHE).create(path)?, key, told)
+    }
+
+    /// Opens the store at `path`, which must exist.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(path: &Path, key: StoreKey, told: Told) -> Result<Self, StoreError> {
+        Self::start(Database::builder().set_cache_size(CACHE).open(path)?, key, told)
+    }
+
+    fn start(db: Database, key: StoreKey, told: Told) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared { db, key });
+        let (jobs, queue) = mpsc::channel(WAITING);
+        let writer = Writer { shared: shared.clone(), queue, told };
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || writer.run())
+            .map_err(|error| StoreError::Io(error.to_string()))?;
+        Ok(Self { jobs, shared })
+    }
+
+    /// Runs `work` in a transaction and answers once that is durable on disk. Others' work may
+    /// share the transaction; each closure sees what ran before it.
+    ///
+    /// `work` checks everything before its first change. When it fails after a change, or when
+    /// another one does, the transaction is rolled back and `work` runs again: it must not have
+    /// effects of its own. Once called, it runs even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// What `work` answers, or the disk's error.
+    pub async fn write<T, E>(
+        &self,
+        work: impl FnMut(&Txn<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Box<dyn Job> = Box::new(Task::new(work, reply));
+        if self.jobs.send(job).await.is_err() {
+            return Err(StoreError::Stopped.into());
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+    }
+
+    /// Runs `look` on a snapshot of what is durable, off the async threads.
+    ///
+    /// # Errors
+    /// What `look` answers, or the disk's error.
+    pub async fn read<T, E>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || shared.look(look))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+    }
+
+    /// As [`Store::read`], on this thread: for the start, before anything else runs.
+    ///
+    /// # Errors
+    /// What `look` answers, or the disk's error.
+    pub fn read_now<T, E: From<StoreError>>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.shared.look(look)
+    }
+}
+
+impl Shared {
+    fn look<T, E: From<StoreError>>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let raw = self.db.begin_read().map_err(StoreError::from)?;
+        look(&View { raw: &raw, key: &self.key })
+    }
+}

@@ -1,0 +1,156 @@
+//! The store's promises: durable before the answer, all or nothing, one bad closure spoils nobody
+//! else's work.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ams_crypto::store::StoreKey;
+
+use super::*;
+use crate::contacts::ContactId;
+
+struct Numbers;
+impl Table for Numbers {
+    const NAME: &'static str = "numbers";
+    type Key = (u64, u64);
+    type Row = String;
+}
+
+fn key() -> StoreKey {
+    StoreKey::new(&[7; 32])
+}
+
+fn silent() -> Told {
+    Arc::new(|_| ())
+}
+
+fn new_store(told: Told) -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::create(&folder.path().join("ams.redb"), key(), told).unwrap();
+    (folder, store)
+}
+
+async fn put(store: &Store, at: (u64, u64), text: &'static str) {
+    store.write(move |txn| txn.put::<Numbers>(&at, &text.to_owned())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_reopening() {
+    let (folder, store) = new_store(silent());
+    put(&store, (1, 2), "kept").await;
+    drop(store);
+    // The writer thread closes the file once its last handle is gone.
+    let path = folder.path().join("ams.redb");
+    let store = loop {
+        match Store::open(&path, key(), silent()) {
+            Err(StoreError::InUse) => std::thread::yield_now(),
+            other => break other.unwrap(),
+        }
+    };
+    assert_eq!(store.read_now(|db| db.get::<Numbers>(&(1, 2))), Ok(Some("kept".to_owned())));
+}
+
+#[tokio::test]
+async fn another_key_opens_nothing() {
+    let (folder, store) = new_store(silent());
+    put(&store, (1, 2), "kept").await;
+    drop(store);
+    let path = folder.path().join("ams.redb");
+    let other = StoreKey::new(&[8; 32]);
+    let mut other = Some(other);
+    let store = loop {
+        match Store::open(&path, other.take().unwrap_or_else(|| StoreKey::new(&[8; 32])), silent())
+        {
+            Err(StoreError::InUse) => std::thread::yield_now(),
+            opened => break opened.unwrap(),
+        }
+    };
+    let read = store.read_now(|db| db.get::<Numbers>(&(1, 2)));
+    assert_eq!(read, Err(StoreError::Damaged("numbers")));
+}
+
+#[tokio::test]
+async fn nothing_written_is_readable_in_the_file() {
+    let (folder, store) = new_store(silent());
+    put(&store, (1, 2), "a canary that nobody may find").await;
+    let bytes = std::fs::read(folder.path().join("ams.redb")).unwrap();
+    assert!(!bytes.windows(8).any(|window| window == b"a canary"));
+}
+
+#[tokio::test]
+async fn a_closure_that_fails_after_a_change_takes_nobody_with_it() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let (_folder, store) = new_store(Arc::new(move |facts| heard.lock().unwrap().extend(facts)));
+    let good = (0..20).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            store
+                .write(move |txn| {
+                    txn.put::<Numbers>(&(1, n), &"good".to_owned())?;
+                    txn.tell(Fact::Due(ContactId(n)));
+                    Ok::<_, StoreError>(())
+                })
+                .await
+        })
+    });
+    let bad = store.write(|txn| {
+        txn.put::<Numbers>(&(2, 0), &"bad".to_owned())?;
+        txn.tell(Fact::Arrived);
+        Err::<(), _>(StoreError::Damaged("on purpose"))
+    });
+    let good: Vec<_> = good.collect();
+    assert_eq!(bad.await, Err(StoreError::Damaged("on purpose")));
+    for answer in good {
+        answer.await.unwrap().unwrap();
+    }
+    let rows = store.read_now(|db| db.list::<Numbers>(&())).unwrap();
+    assert_eq!(rows.len(), 20);
+    let told = told.lock().unwrap();
+    assert!(told.iter().all(|fact| matches!(fact, Fact::Due(_))));
+}
+
+#[tokio::test]
+async fn a_refusal_before_any_change_does_not_roll_others_back() {
+    let (_folder, store) = new_store(silent());
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = runs.clone();
+    let work = store.write(move |txn| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        txn.put::<Numbers>(&(1, 1), &"good".to_owned())
+    });
+    let refused = store.write(|_| Err::<(), _>(StoreError::Damaged("refused")));
+    let (worked, refused) = tokio::join!(work, refused);
+    assert_eq!((worked, refused), (Ok(()), Err(StoreError::Damaged("refused"))));
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn walks_keep_to_their_prefix_both_ways() {
+    let (_folder, store) = new_store(silent());
+    for at in [(1, 1), (1, u64::MAX), (2, 1), (2, 2), (2, 3), (3, 0), (u64::MAX, 1)] {
+        put(&store, at, "row").await;
+    }
+    let walk = |backward: bool, prefix: u64, at: Option<(u64, u64)>| {
+        store.read_now(|db| {
+            let mut keys = Vec::new();
+            let step = |key, _| {
+                keys.push(key);
+                ControlFlow::Continue(())
+            };
+            if backward {
+                db.each_back::<Numbers>(&prefix, at.as_ref(), step)?;
+            } else {
+                db.each::<Numbers>(&prefix, at.as_ref(), step)?;
+            }
+            Ok::<_, StoreError>(keys)
+        })
+    };
+    assert_eq!(walk(false, 2, None).unwrap(), [(2, 1), (2, 2), (2, 3)]);
+    assert_eq!(walk(false, 2, Some((2, 2))).unwrap(), [(2, 2), (2, 3)]);
+    assert_eq!(walk(true, 2, Some((2, 3))).unwrap(), [(2, 2), (2, 1)]);
+    assert_eq!(walk(true, 1, None).unwrap(), [(1, u64::MAX), (1, 1)]);
+    assert_eq!(walk(true, u64::MAX, None).unwrap(), [(u64::MAX, 1)]);
+    assert!(walk(false, 4, None).unwrap().is_empty());
+}

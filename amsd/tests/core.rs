@@ -1,0 +1,428 @@
+//! Two profiles and the rules between them, with a relay that is nothing but this file's hands:
+//! each test decides which frame and which envelope arrives, how often, and in which order.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that goes wrong may panic"
+)]
+
+use std::sync::{Arc, Mutex};
+
+use ams_crypto::dh::DhSecret;
+use ams_crypto::store::StoreKey;
+use ams_wire::from_relay::{Request, Row, RowState};
+use ams_wire::id::{Handle, Key};
+use ams_wire::to_relay::ToRelay;
+use ams_wire::username::Username;
+use amsd::contacts::{self, ContactId, ask, request};
+use amsd::fact::Fact;
+use amsd::inbox::{self, Accepted, reader};
+use amsd::outbox::row::{OutState, TextRow};
+use amsd::outbox::seal::{self, Outgoing};
+use amsd::outbox::{self, Draft, queue, state};
+use amsd::profile::Me;
+use amsd::relay::{RelayId, RelayRow, Relays, chores};
+use amsd::session::receipt;
+use amsd::settings::{Requests, Undeliverable};
+use amsd::store::{Read, Store, StoreError};
+
+const RELAY: RelayId = RelayId(1);
+const NOW: i64 = 1_800_000_000_000;
+
+struct Person {
+    name: &'static str,
+    store: Store,
+    me: Me,
+    told: Arc<Mutex<Vec<Fact>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Person {
+    async fn new(name: &'static str, relay: Key) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let store = Store::create(
+            &folder.path().join("ams.redb"),
+            StoreKey::new(&[1; 32]),
+            Arc::new(move |facts| heard.lock().unwrap().extend(facts)),
+        )
+        .unwrap();
+        let me = store
+            .write(move |txn| {
+                let row = RelayRow {
+                    nick: "home".to_owned(),
+                    at: "127.0.0.1:7311".to_owned(),
+                    key: relay,
+                    device_secret: [3; 32],
+                    user: Username::new(name).unwrap(),
+                    enrolled: true,
+                    wanted: true,
+                    refused: None,
+                };
+                txn.put::<Relays>(&RELAY, &row)?;
+                Me::create(txn)
+            })
+            .await
+            .unwrap();
+        Self { name, store, me, told, _folder: folder }
+    }
+
+    fn relay(&self) -> RelayRow {
+        self.store.read_now(|db| db.get::<Relays>(&RELAY)).unwrap().unwrap()
+    }
+
+    async fn add(&self, user: &str) {
+        let (me, relay, user) = (self.me.clone(), self.relay(), Username::new(user).unwrap());
+        self.store
+            .write(move |txn| ask::add(txn, &me, (RELAY, &relay), &user, None, NOW))
+            .await
+            .unwrap();
+    }
+
+    async fn accept(&self, name: &'static str) {
+        let me = self.me.clone();
+        self.store.write(move |txn| request::accept(txn, &me, name, None, NOW)).await.unwrap();
+    }
+
+    /// What waits to be told to the relay; told now.
+    async fn chores(&self) -> Vec<ToRelay<'static>> {
+        let waiting = self.store.read_now(|db| chores::waiting(db, RELAY)).unwrap();
+        let mut frames = Vec::new();
+        for (number, frame) in waiting {
+            let (number_type, body) = ams_wire::frame::frames(&frame).next().unwrap().unwrap();
+            let body: &'static [u8] = Box::leak(body.to_vec().into_boxed_slice());
+            frames.push(ToRelay::decode(number_type, body).unwrap().unwrap());
+            self.store.write(move |txn| chores::done(txn, RELAY, number)).await.unwrap();
+        }
+        frames
+    }
+
+    async fn request(&self, from: &Person, ask: &ams_wire::to_relay::Ask) {
+        let (me, relay) = (self.me.clone(), self.relay());
+        let request =
+            Request { from: from.relay().user, their_handle: ask.handle, intro: ask.intro.clone() };
+        self.store
+            .write(move |txn| {
+                request::receive(txn, &me, (RELAY, &relay), &request, Requests::Ask, NOW)
+            })
+            .await
+            .unwrap();
+    }
+
+    async fn approval(&self, from: &Person, approve: &ams_wire::to_relay::Approve) {
+        let (me, relay) = (self.me.clone(), self.relay());
+        let row = Row {
+            handle: approve.their_handle,
+            peer: from.relay().user,
+            state: RowState::Accepted,
+            approval: Some(approve.approval.clone()),
+        };
+        self.store
+            .write(move |txn| contacts::approval::receive(txn, &me, (RELAY, &relay), &row, NOW))
+            .await
+            .unwrap();
+    }
+
+    fn contact(&self, name: &str) -> (ContactId, contacts::ContactRow) {
+        self.store.read_now(|db| contacts::by_name(db, name)).unwrap().unwrap()
+    }
+
+    fn handle(&self, name: &str) -> Handle {
+        self.contact(name).1.path(RELAY).unwrap().handle
+    }
+
+    async fn push(&self, to: &'static str, text: &str) -> outbox::Pushed {
+        let text = TextRow {
+            text: text.to_owned(),
+            reply_to: None,
+            title: None,
+            priority: None,
+            tags: Vec::new(),
+        };
+        let draft = Draft { to: to.to_owned(), id: None, text };
+        self.store.write(move |txn| outbox::push(txn, &draft, NOW)).await.unwrap()
+    }
+
+    async fn seal(&self, to: &str) -> Vec<Outgoing> {
+        let (me, id) = (self.me.clone(), self.contact(to).0);
+        self.store.write(move |txn| seal::seal_due(txn, &me, id, RELAY, true)).await.unwrap()
+    }
+
+    async fn open(&self, from: &str, envelope: &[u8]) -> Accepted {
+        let (me, handle, envelope) = (self.me.clone(), self.handle(from), envelope.to_vec());
+        self.store
+            .write(move |txn| inbox::accept(txn, &me, RELAY, "home", handle, &envelope, NOW))
+            .await
+            .unwrap()
+    }
+
+    fn bare(&self, to: &str, answer: bool) -> Option<Vec<u8>> {
+        let (id, row) = self.contact(to);
+        self.store.read_now(|db| receipt::bare(db, &self.me, id, &row, true, answer)).unwrap()
+    }
+
+    fn inbox(&self) -> Vec<String> {
+        self.store
+            .read_now(|db| {
+                let reader = inbox::row::ReaderRow {
+                    name: String::new(),
+                    all: 0,
+                    of: Vec::new(),
+                    used_at: 0,
+                };
+                let batch = reader::take(db, &reader, None, 1000)?;
+                Ok::<_, StoreError>(batch.messages.into_iter().map(|m| m.body).collect())
+            })
+            .unwrap()
+    }
+
+    async fn read_all(&self) {
+        self.store
+            .write(|txn| {
+                let reader = reader::open(txn, reader::DEFAULT, false, NOW)?;
+                let batch = reader::take(txn, &reader, None, 1000)?;
+                reader::acknowledge(txn, reader::DEFAULT, batch.cursor, NOW)
+            })
+            .await
+            .unwrap();
+    }
+
+    fn states(&self, to: &str) -> Vec<OutState> {
+        let id = self.contact(to).0;
+        self.store
+            .read_now(|db| {
+                let rows = db.list::<outbox::row::Out>(&id)?;
+                Ok::<_, StoreError>(rows.into_iter().map(|(_, row)| row.state).collect())
+            })
+            .unwrap()
+    }
+}
+
+async fn strangers() -> (Person, Person) {
+    let relay = Key(*DhSecret::generate().public().as_bytes());
+    (Person::new("alice", relay).await, Person::new("bob", relay).await)
+}
+
+/// Alice asks, bob accepts, and the first envelopes went both ways.
+async fn friends() -> (Person, Person) {
+    let (alice, bob) = strangers().await;
+    alice.add("bob").await;
+    let [ToRelay::Ask(ask)] = &alice.chores().await[..] else { panic!("one request") };
+    bob.request(&alice, ask).await;
+    bob.accept("alice").await;
+    let [ToRelay::Approve(approve)] = &bob.chores().await[..] else { panic!("one approval") };
+    alice.approval(&bob, approve).await;
+    assert!(matches!(&alice.chores().await[..], [ToRelay::Fetched(_)]));
+    greet(&alice, &bob).await;
+    (alice, bob)
+}
+
+/// The requester's first envelope, and the answer to it.
+async fn greet(asked: &Person, approved: &Person) {
+    let hello = asked.bare(approved.name, true).unwrap();
+    assert!(approved.open(asked.name, &hello).await.answer);
+    let answer = approved.bare(asked.name, false).unwrap();
+    asked.open(approved.name, &answer).await;
+}
+
+/// Everything that `from` has to say is sealed and opened, and the receipt goes back.
+async fn flow(from: &Person, to: &Person) {
+    for out in from.seal(to.name).await {
+        to.open(from.name, &out.envelope).await;
+    }
+    let receipt = to.bare(from.name, false).unwrap();
+    from.open(to.name, &receipt).await;
+}
+
+#[tokio::test]
+async fn two_people_meet_and_talk() {
+    let (alice, bob) = friends().await;
+    alice.push("bob", "hi").await;
+    bob.push("alice", "hello").await;
+    flow(&alice, &bob).await;
+    flow(&bob, &alice).await;
+    assert_eq!((bob.inbox(), alice.inbox()), (vec!["hi".to_owned()], vec!["hello".to_owned()]));
+    assert_eq!(alice.states("bob"), [OutState::Delivered]);
+    bob.read_all().await;
+    alice.open("bob", &bob.bare("alice", false).unwrap()).await;
+    assert_eq!(alice.states("bob"), [OutState::Read]);
+    let approved = |person: &Person| {
+        let told = person.told.lock().unwrap();
+        told.iter()
+            .filter(|fact| matches!(fact, Fact::Event(ams_rpc::types::Fact::ContactApproved(_))))
+            .count()
+    };
+    assert_eq!((approved(&alice), approved(&bob)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_message_that_comes_many_times_is_shown_once() {
+    let (alice, bob) = friends().await;
+    alice.push("bob", "once").await;
+    let out = alice.seal("bob").await;
+    assert!(bob.open("alice", &out[0].envelope).await.owes_receipt);
+    for _ in 0..3 {
+        assert!(bob.open("alice", &out[0].envelope).await.owes_receipt, "the sender lacks it");
+    }
+    assert_eq!(bob.inbox(), ["once"]);
+}
+
+#[tokio::test]
+async fn any_order_of_a_full_window_arrives() {
+    let (alice, bob) = friends().await;
+    let texts: Vec<String> = (0..40).map(|n| format!("m{n}")).collect();
+    for text in &texts {
+        alice.push("bob", text).await;
+    }
+    let out = alice.seal("bob").await;
+    assert_eq!(out.len(), session_window(), "no more than the ratchet can skip");
+    assert!(alice.seal("bob").await.is_empty());
+    for out in out.iter().rev() {
+        bob.open("alice", &out.envelope).await;
+    }
+    alice.open("bob", &bob.bare("alice", false).unwrap()).await;
+    flow(&alice, &bob).await;
+    let mut arrived = bob.inbox();
+    arrived.sort_by_key(|text| text[1..].parse::<u32>().unwrap());
+    assert_eq!(arrived, texts);
+    assert!(alice.states("bob").iter().all(|state| *state == OutState::Delivered));
+}
+
+fn session_window() -> usize {
+    amsd::session::seal::MAX_IN_FLIGHT
+}
+
+#[tokio::test]
+async fn what_was_sent_goes_again_as_the_same_bytes() {
+    let (alice, bob) = friends().await;
+    for text in ["one", "two"] {
+        alice.push("bob", text).await;
+    }
+    let first = alice.seal("bob").await;
+    let id = alice.contact("bob").0;
+    for out in &first {
+        let key = out.key;
+        alice
+            .store
+            .write(move |txn| {
+                state::settle(txn, key, state::Outcome::Sent, "relay:home", Undeliverable::Ask, NOW)
+            })
+            .await
+            .unwrap();
+    }
+    assert_eq!(alice.states("bob"), [OutState::Sent, OutState::Sent]);
+    alice.store.write(move |txn| state::link_lost(txn, &[id], "lost", NOW)).await.unwrap();
+    assert_eq!(alice.states("bob"), [OutState::Queued, OutState::Queued]);
+    let again = alice.store.read_now(|db| seal::unreceipted(db, id, RELAY)).unwrap();
+    let bytes = |out: &[Outgoing]| out.iter().map(|o| o.envelope.clone()).collect::<Vec<_>>();
+    assert_eq!(bytes(&first), bytes(&again));
+    for out in again {
+        bob.open("alice", &out.envelope).await;
+    }
+    assert_eq!(bob.inbox(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn an_undelivered_message_waits_for_the_user_and_frees_its_slot() {
+    let (alice, bob) = friends().await;
+    alice.push("bob", "lost").await;
+    let lost = alice.seal("bob").await;
+    let (id, key) = (alice.contact("bob").0, lost[0].key);
+    alice
+        .store
+        .write(move |txn| {
+            state::settle(txn, key, state::Outcome::Failed, "relay:home", Undeliverable::Ask, NOW)
+        })
+        .await
+        .unwrap();
+    assert_eq!(alice.states("bob"), [OutState::Undelivered]);
+    assert!(alice.seal("bob").await.is_empty(), "nothing goes without the user");
+    alice.push("bob", "later").await;
+    flow(&alice, &bob).await;
+    assert_eq!(alice.states("bob"), [OutState::Undelivered, OutState::Delivered]);
+    let decided = alice
+        .store
+        .write(move |txn| queue::decide(txn, id, 1, queue::Decision::Retry, NOW))
+        .await
+        .unwrap();
+    assert_eq!(decided.unwrap().state, OutState::Queued);
+    flow(&alice, &bob).await;
+    assert_eq!(bob.inbox(), ["later", "lost"]);
+    // The first ciphertext comes after all.
+    bob.open("alice", &lost[0].envelope).await;
+    assert_eq!(bob.inbox(), ["later", "lost"]);
+    assert_eq!(alice.states("bob"), [OutState::Delivered, OutState::Delivered]);
+}
+
+#[tokio::test]
+async fn requests_that_cross_make_one_contact() {
+    let (alice, bob) = strangers().await;
+    alice.add("bob").await;
+    bob.add("alice").await;
+    let [ToRelay::Ask(from_alice)] = &alice.chores().await[..] else { panic!() };
+    let [ToRelay::Ask(from_bob)] = &bob.chores().await[..] else { panic!() };
+    bob.request(&alice, from_alice).await;
+    alice.request(&bob, from_bob).await;
+    let [ToRelay::Approve(by_bob)] = &bob.chores().await[..] else { panic!("answers by itself") };
+    let [ToRelay::Approve(by_alice)] = &alice.chores().await[..] else { panic!() };
+    alice.approval(&bob, by_bob).await;
+    bob.approval(&alice, by_alice).await;
+    for text in ["a1", "a2"] {
+        alice.push("bob", text).await;
+    }
+    bob.push("alice", "b1").await;
+    flow(&alice, &bob).await;
+    flow(&bob, &alice).await;
+    bob.push("alice", "b2").await;
+    flow(&bob, &alice).await;
+    flow(&alice, &bob).await;
+    assert_eq!(bob.inbox(), ["a1", "a2"]);
+    assert_eq!(alice.inbox(), ["b1", "b2"]);
+    let all = |person: &Person| person.store.read_now(|db| contacts::all(db)).unwrap().len();
+    assert_eq!((all(&alice), all(&bob)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_renewal_loses_nothing_and_doubles_nothing() {
+    let (alice, bob) = friends().await;
+    alice.push("bob", "under the old root").await;
+    let old = alice.seal("bob").await;
+    let (me, relay, id) = (alice.me.clone(), alice.relay(), alice.contact("bob").0);
+    alice.store.write(move |txn| ask::renew(txn, &me, (RELAY, &relay), id, NOW)).await.unwrap();
+    let [ToRelay::Ask(renewal)] = &alice.chores().await[..] else { panic!("a renewal") };
+    bob.request(&alice, renewal).await;
+    let [ToRelay::Approve(approve)] = &bob.chores().await[..] else { panic!("by itself") };
+    alice.approval(&bob, approve).await;
+    // One that arrived before the renewal did, whose receipt is lost.
+    bob.open("alice", &old[0].envelope).await;
+    alice.push("bob", "under the new root").await;
+    greet(&alice, &bob).await;
+    flow(&alice, &bob).await;
+    flow(&alice, &bob).await;
+    bob.push("alice", "back").await;
+    flow(&bob, &alice).await;
+    assert_eq!(bob.inbox(), ["under the old root", "under the new root"]);
+    assert_eq!(alice.inbox(), ["back"]);
+    assert!(alice.states("bob").iter().all(|state| *state == OutState::Delivered));
+}
+
+#[tokio::test]
+async fn a_forged_envelope_changes_nothing() {
+    let (alice, bob) = friends().await;
+    alice.push("bob", "real").await;
+    let out = alice.seal("bob").await;
+    for at in [0, 23, 24, 100, out[0].envelope.len() - 1] {
+        let mut forged = out[0].envelope.clone();
+        forged[at] ^= 1;
+        assert_eq!(bob.open("alice", &forged).await, Accepted::default());
+    }
+    // Reflected to its own sender.
+    assert_eq!(alice.open("bob", &out[0].envelope).await, Accepted::default());
+    bob.open("alice", &out[0].envelope).await;
+    assert_eq!(bob.inbox(), ["real"]);
+}
