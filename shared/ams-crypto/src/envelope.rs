@@ -87,3 +87,77 @@ fn associated(direction: Direction<'_>) -> Vec<u8> {
         &[&version, direction.from.as_bytes(), direction.to.as_bytes()],
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod tests {
+    use super::*;
+    use crate::identity::IdentityKey;
+    use crate::pair::{RootKeys, Side};
+    use proptest::prelude::*;
+
+    fn people() -> [IdentityPublic; 2] {
+        [7, 8].map(|byte| IdentityKey::from_bytes(&[byte; 32]).public())
+    }
+
+    /// Root keys whose key towards the approver is 32 times 9.
+    fn roots() -> RootKeys {
+        RootKeys::from_bytes(&[&[0; 8][..], &[1; 32], &[9; 32]].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_bytes_are_frozen() {
+        let [alice, bob] = people();
+        let nonce = std::array::from_fn(|at| u8::try_from(at).unwrap());
+        let direction = Direction { from: &alice, to: &bob };
+        let sealed = seal_with(roots().sealing(Side::Requester), direction, b"padded inner", nonce);
+        // Computed apart.
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&sealed),
+            "000102030405060708090a0b0c0d0e0f1011121314151617\
+             2f26340f67d26e7b09c7028cb0a8c5f8bf05683ffce378d8ea9caa4c"
+        );
+        assert_eq!(id(&sealed).unwrap().as_bytes(), &nonce[..16]);
+    }
+
+    #[test]
+    fn opens_for_its_direction_and_people_alone() {
+        let [alice, bob] = people();
+        let eve = IdentityKey::generate().public();
+        let roots = roots();
+        let (there, back) =
+            (Direction { from: &alice, to: &bob }, Direction { from: &bob, to: &alice });
+        let sealed = seal(roots.sealing(Side::Requester), there, &[5; 433]);
+        assert_eq!(sealed.len(), 433 + ENVELOPE_OVERHEAD);
+        assert_eq!(open(roots.opening(Side::Approver), there, &sealed).unwrap(), [5; 433]);
+        // Reflected by a relay, to somebody else, or as if from somebody else.
+        assert_eq!(open(roots.opening(Side::Requester), back, &sealed), Err(BadEnvelope));
+        assert_eq!(open(roots.opening(Side::Approver), back, &sealed), Err(BadEnvelope));
+        for direction in [Direction { from: &eve, to: &bob }, Direction { from: &alice, to: &eve }]
+        {
+            assert_eq!(open(roots.opening(Side::Approver), direction, &sealed), Err(BadEnvelope));
+        }
+        assert_ne!(sealed, seal(roots.sealing(Side::Requester), there, &[5; 433]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_error_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let [alice, bob] = people();
+            let direction = Direction { from: &alice, to: &bob };
+            prop_assert_eq!(open(roots().opening(Side::Approver), direction, &bytes), Err(BadEnvelope));
+        }
+
+        #[test]
+        fn one_bit_is_an_error(at in 0_usize..(512 + 40) * 8, len in 0_usize..=512) {
+            let [alice, bob] = people();
+            let direction = Direction { from: &alice, to: &bob };
+            let mut sealed = seal(roots().sealing(Side::Requester), direction, &vec![1; len]);
+            let at = at % (sealed.len() * 8);
+            sealed[at / 8] ^= 1 << (at % 8);
+            prop_assert_eq!(open(roots().opening(Side::Approver), direction, &sealed), Err(BadEnvelope));
+            sealed.truncate(at / 8);
+            prop_assert_eq!(open(roots().opening(Side::Approver), direction, &sealed), Err(BadEnvelope));
+        }
+    }
+}

@@ -72,11 +72,13 @@ impl IdentityPublic {
     /// Checks and takes a public key.
     ///
     /// # Errors
-    /// [`BadIdentity`] for bytes that are no point, and for the points of small order, under which
-    /// signatures hold that nobody made.
+    /// [`BadIdentity`] for bytes that are no point, for the points of small order, under which
+    /// signatures hold that nobody made, and for a second spelling of a point, which would pass for
+    /// another person.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, BadIdentity> {
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| BadIdentity)?;
-        if key.is_weak() { Err(BadIdentity) } else { Ok(Self(bytes)) }
+        let canonical = key.to_edwards().compress().to_bytes() == bytes;
+        if canonical && !key.is_weak() { Ok(Self(bytes)) } else { Err(BadIdentity) }
     }
 
     /// The bytes.
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn signature_is_frozen() {
-        // Ed25519 is deterministic: this is the signature format of version 1.
+        // Ed25519 is deterministic. Computed apart, from RFC 8032 and the framing of labels.
         let key = IdentityKey::from_bytes(&[7; 32]);
         let signature = data_encoding::HEXLOWER.encode(&key.sign(b"AMS-intro-1", b"abc"));
         assert_eq!(signature, SIGNATURE);
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn small_order_is_refused() {
+    fn small_order_and_second_spellings_are_refused() {
         let mut one = [0; 32];
         one[0] = 1;
         for weak in [[0; 32], one, [0xff; 32]] {
@@ -210,6 +212,7 @@ mod tests {
         assert_eq!(format!("{:?}", IdentityKey::from_bytes(&[7; 32])), "IdentityKey(secret)");
     }
 
-    const SIGNATURE: &str = "";
-    const FINGERPRINT: &str = "";
+    const SIGNATURE: &str = "ea775ca5a4a0bdf0cfa64d5e031d43873fbde581e8243ec6284f27aff1e3c2b8\
+        7440112cdccbdcd747f7cebdc2f936e93c50e70da91dcb52fb35cb74b3f91709";
+    const FINGERPRINT: &str = "5jfg-yy7c-trja-vpxv-kb5r-glwf-7gku-o5vo-x27h-xesc-d3vg-sfcg-2iwa";
 }

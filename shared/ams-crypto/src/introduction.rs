@@ -337,3 +337,6 @@ fn sign(identity: &IdentityKey, label: &[u8], fields: Vec<u8>) -> Vec<u8> {
     let signature = Signature(identity.sign(label, &fields));
     Signed { fields, signature }.encode()
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,3 +97,65 @@ fn parse(key: &[u8]) -> Result<EncapsulationKey768, BadKemKey> {
     let key = Key::<EncapsulationKey768>::try_from(key).map_err(|_| BadKemKey)?;
     EncapsulationKey768::new(&key).map_err(|_| BadKemKey)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data_encoding::HEXLOWER;
+    use sha2::{Digest, Sha256};
+
+    fn counting_seed() -> [u8; 64] {
+        std::array::from_fn(|at| u8::try_from(at).unwrap())
+    }
+
+    #[test]
+    fn key_generation_is_that_of_fips_203() {
+        // The example key pair of the IETF's ML-KEM certificates, SHA-256 over its public key.
+        let public = KemSecret::from_bytes(&counting_seed()).public();
+        assert_eq!(public.len(), KEM_KEY);
+        assert_eq!(
+            HEXLOWER.encode(&Sha256::digest(&public)),
+            "0b7934c83125c788995e2ba6bd761e33046b3e40571be53e023309a29f398cc9"
+        );
+    }
+
+    #[test]
+    fn implicit_rejection_is_that_of_fips_203() {
+        // A ciphertext that nobody made gives SHAKE256(z ‖ ciphertext), here computed apart.
+        let secret = KemSecret::from_bytes(&counting_seed());
+        assert_eq!(
+            HEXLOWER.encode(&secret.decapsulate(&[0; KEM_CIPHERTEXT]).unwrap()[..]),
+            "c8fbeddafdacef2ffeb8b354ea644f11b5c150f3e2c4a74ce38abba8f854ae16"
+        );
+    }
+
+    #[test]
+    fn both_sides_share() {
+        let secret = KemSecret::generate();
+        let made = encapsulate(&secret.public()).unwrap();
+        let again = KemSecret::from_bytes(&secret.to_bytes());
+        assert_eq!(again.decapsulate(&made.ciphertext).unwrap(), made.shared);
+        let mut bent = made.ciphertext;
+        bent[500] ^= 1;
+        assert_ne!(secret.decapsulate(&bent).unwrap(), made.shared);
+    }
+
+    #[test]
+    fn malformed_bytes_are_errors() {
+        let public = KemSecret::generate().public();
+        assert_eq!(check(&public), Ok(()));
+        assert_eq!(check(&public[1..]), Err(BadKemKey));
+        assert_eq!(check(&[]), Err(BadKemKey));
+        // A coefficient that is not reduced (FIPS 203 section 7.2, modulus check).
+        assert_eq!(check(&[0xff; KEM_KEY]), Err(BadKemKey));
+        assert!(encapsulate(&[0xff; KEM_KEY]).is_err());
+        let secret = KemSecret::generate();
+        assert_eq!(secret.decapsulate(&[0; KEM_CIPHERTEXT - 1]), Err(BadKemCiphertext));
+        assert_eq!(secret.decapsulate(&[0; KEM_CIPHERTEXT + 1]), Err(BadKemCiphertext));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", KemSecret::generate()), "KemSecret(secret)");
+    }
+}

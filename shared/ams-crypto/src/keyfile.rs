@@ -176,3 +176,119 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
         Sha256::new().chain_update(labels::KEY_FILE).chain_update(bytes).finalize().into();
     hash.first_chunk().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    const SECRET: [u8; 32] = [6; 32];
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn made_and_loaded() {
+        let folder = folder();
+        for (kind, secret) in [
+            (Kind::Data, vec![1; 32]),
+            (Kind::RelayLink, vec![2; 32]),
+            (Kind::OpaqueSeed, vec![3; 64]),
+        ] {
+            let path = folder.path().join(format!("{kind:?}"));
+            create(&path, kind, &secret).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+            assert_eq!(load(&path, kind).unwrap().as_bytes(), secret);
+        }
+        // Nothing unfinished is left.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        let loaded = load(&folder.path().join("Data"), Kind::Data).unwrap();
+        assert_eq!(*loaded.to_array::<32>().unwrap(), [1; 32]);
+        assert!(loaded.to_array::<31>().is_none());
+        assert_eq!(format!("{loaded:?}"), "Secret(secret)");
+    }
+
+    #[test]
+    fn the_bytes_are_frozen() {
+        // Computed apart.
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&encode(Kind::Data, &SECRET)),
+            "414d534b4559010100\
+             0606060606060606060606060606060606060606060606060606060606060606fcd4707525a556c9"
+        );
+    }
+
+    #[test]
+    fn never_overwritten() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, Kind::Data, &SECRET).unwrap();
+        let again = create(&path, Kind::Data, &[7; 32]);
+        assert!(matches!(again, Err(CreateError::Exists)));
+        assert_eq!(load(&path, Kind::Data).unwrap().as_bytes(), SECRET);
+        // Not even what is no key file, nor where a dangling link points.
+        let other = folder.path().join("other");
+        symlink(folder.path().join("nowhere"), &other).unwrap();
+        assert!(matches!(create(&other, Kind::Data, &SECRET), Err(CreateError::Exists)));
+        assert!(!folder.path().join("nowhere").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert!(matches!(create(&path, Kind::Data, &[7; 31]), Err(CreateError::Length)));
+    }
+
+    #[test]
+    fn an_unfinished_file_of_a_crash_is_replaced() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        fs::write(folder.path().join("key.new"), b"AMSK").unwrap();
+        create(&path, Kind::Data, &SECRET).unwrap();
+        assert_eq!(load(&path, Kind::Data).unwrap().as_bytes(), SECRET);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_open_to_others_or_no_plain_file_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        assert!(matches!(load(&path, Kind::Data), Err(LoadError::Missing)));
+        create(&path, Kind::Data, &SECRET).unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o601, 0o700] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let found = load(&path, Kind::Data);
+            assert!(matches!(found, Err(LoadError::Mode { mode: m }) if m == mode), "{mode:o}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(load(&path, Kind::Data).is_ok());
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(matches!(load(&link, Kind::Data), Err(LoadError::NotPlain)));
+        assert!(matches!(load(folder.path(), Kind::Data), Err(LoadError::NotPlain)));
+    }
+
+    #[test]
+    fn damage_and_mistakes_are_told_apart() {
+        let good = encode(Kind::Data, &SECRET);
+        assert!(decode(Kind::Data, &good).is_ok());
+        assert!(matches!(decode(Kind::RelayLink, &good), Err(LoadError::Damaged)));
+        assert!(matches!(decode(Kind::OpaqueSeed, &good), Err(LoadError::Damaged)));
+        for at in 0..good.len() {
+            let mut bent = good.to_vec();
+            bent[at] ^= 0x40;
+            let error = decode(Kind::Data, &bent).unwrap_err();
+            let later = matches!(error, LoadError::Later);
+            assert!(later || matches!(error, LoadError::Damaged), "{at}");
+            assert_eq!(later, at == 6 || at == 8, "{at}");
+            assert!(matches!(decode(Kind::Data, &good[..at]), Err(LoadError::Damaged)), "{at}");
+        }
+        let folder = folder();
+        let path = folder.path().join("key");
+        create(&path, Kind::Data, &SECRET).unwrap();
+        let mut long = fs::read(&path).unwrap();
+        long.push(0);
+        fs::write(&path, long).unwrap();
+        assert!(matches!(load(&path, Kind::Data), Err(LoadError::Damaged)));
+    }
+}

@@ -475,3 +475,9 @@ macro_rules! mute {
 }
 mute!(XkInitiator XkResponder IkInitiator IkResponder XxInitiator XxAnswered XxResponder);
 mute!(Transport Sealer Opener);
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod tests;
+#[cfg(test)]
+mod vectors;

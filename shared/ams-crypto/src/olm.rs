@@ -184,3 +184,131 @@ fn pickle(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
 fn unpickle<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPickle> {
     serde_json::from_slice(bytes).map_err(|_| BadPickle)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (OlmAccount, OlmSession, OlmAccount, OlmSession) {
+        let (mut alice, bob) = (OlmAccount::new(), OlmAccount::new());
+        let one_time = alice.one_time_key();
+        let mut bobs = bob.outbound(alice.identity(), one_time).unwrap();
+        let first = bobs.encrypt(b"").unwrap();
+        assert_eq!(first.kind, 0);
+        let (alices, said) = alice.inbound(bob.identity(), &first.bytes).unwrap();
+        assert_eq!(said, b"");
+        (alice, alices, bob, bobs)
+    }
+
+    #[test]
+    fn a_conversation() {
+        let (_, mut alice, _, mut bob) = pair();
+        let one = alice.encrypt(b"one").unwrap();
+        assert_eq!(one.kind, 1);
+        // Before bob heard of alice, his messages are still pre-key messages; she reads them.
+        let two = bob.encrypt(b"two").unwrap();
+        assert_eq!(two.kind, 0);
+        assert_eq!(bob.decrypt(one.kind, &one.bytes).unwrap(), b"one");
+        assert_eq!(alice.decrypt(two.kind, &two.bytes).unwrap(), b"two");
+        let three = bob.encrypt(b"three").unwrap();
+        assert_eq!(three.kind, 1);
+        assert_eq!(alice.decrypt(three.kind, &three.bytes).unwrap(), b"three");
+        assert_eq!(alice.decrypt(three.kind, &three.bytes), Err(BadOlmMessage));
+    }
+
+    #[test]
+    fn a_copy_that_decrypts_leaves_the_original() {
+        let (_, mut alice, _, bob) = pair();
+        let message = alice.encrypt(b"hi").unwrap();
+        assert_eq!(bob.copy().decrypt(message.kind, &message.bytes).unwrap(), b"hi");
+        assert_eq!(bob.copy().decrypt(message.kind, &message.bytes).unwrap(), b"hi");
+    }
+
+    #[test]
+    fn a_one_time_key_is_used_once() {
+        let (mut alice, bob) = (OlmAccount::new(), OlmAccount::new());
+        let one_time = alice.one_time_key();
+        assert_eq!(alice.waiting_keys(), 1);
+        let first = bob.outbound(alice.identity(), one_time).unwrap().encrypt(b"").unwrap();
+        // Damaged, or of somebody else: nothing is used up.
+        let mut bent = first.bytes.clone();
+        *bent.last_mut().unwrap() ^= 1;
+        assert_eq!(alice.inbound(bob.identity(), &bent).unwrap_err(), BadOlmMessage);
+        let eve = OlmAccount::new();
+        assert_eq!(alice.inbound(eve.identity(), &first.bytes).unwrap_err(), BadOlmMessage);
+        assert!(alice.inbound(bob.identity(), &first.bytes).is_ok());
+        assert_eq!(alice.waiting_keys(), 0);
+        assert_eq!(alice.inbound(bob.identity(), &first.bytes).unwrap_err(), BadOlmMessage);
+    }
+
+    #[test]
+    fn the_whole_mac_is_sent() {
+        // Version 4 in the first byte is vodozemac's mark of the untruncated MAC.
+        let (_, mut alice, _, _) = pair();
+        let message = alice.encrypt(b"hi").unwrap().bytes;
+        assert_eq!(message[0], 4);
+        // Version, ratchet key 2 + 32, index 2, ciphertext 2 + 16, MAC 32.
+        assert_eq!(message.len(), 1 + 34 + 2 + 18 + 32);
+        // A peer that truncates is refused.
+        let mut alice = OlmAccount::new();
+        let key = Curve25519PublicKey::from(alice.one_time_key().0);
+        let bob = Account::new();
+        let identity = Curve25519PublicKey::from(alice.identity().0);
+        let mut short =
+            bob.create_outbound_session(SessionConfig::version_1(), identity, key).unwrap();
+        let (_, first) = short.encrypt("").unwrap().to_parts();
+        let identity = Key(bob.curve25519_key().to_bytes());
+        assert_eq!(alice.inbound(identity, &first).unwrap_err(), BadOlmMessage);
+    }
+
+    #[test]
+    fn stored_and_restored() {
+        let (alice, mut alices, _, bobs) = pair();
+        let restored = OlmAccount::from_bytes(&alice.to_bytes()).unwrap();
+        assert_eq!(restored.identity(), alice.identity());
+        let mut restored = OlmSession::from_bytes(&bobs.to_bytes()).unwrap();
+        let message = alices.encrypt(b"hi").unwrap();
+        assert_eq!(restored.decrypt(message.kind, &message.bytes).unwrap(), b"hi");
+        for damaged in [&b""[..], b"{}", b"{", &alice.to_bytes()] {
+            assert_eq!(OlmSession::from_bytes(damaged).unwrap_err(), BadPickle);
+        }
+    }
+
+    #[test]
+    fn a_stored_session_stays_small() {
+        let (_, mut alice, _, mut bob) = pair();
+        // The worst a window of 32 allows, in the five chains that are kept: all but the last lost.
+        for _ in 0..6 {
+            for _ in 0..31 {
+                alice.encrypt(b"lost").unwrap();
+            }
+            let kept = alice.encrypt(b"kept").unwrap();
+            bob.decrypt(kept.kind, &kept.bytes).unwrap();
+            let back = bob.encrypt(b"back").unwrap();
+            alice.decrypt(back.kind, &back.bytes).unwrap();
+        }
+        let (usual, worst) = (alice.to_bytes().len(), bob.to_bytes().len());
+        assert!(usual < 4 * 1024, "{usual}");
+        assert!(worst < 48 * 1024, "{worst}");
+    }
+
+    #[test]
+    fn weak_keys_and_junk_are_errors() {
+        let (mut alice, mut alices, _, _) = pair();
+        let key = alice.one_time_key();
+        assert_eq!(alice.outbound(Key([0; 32]), key).unwrap_err(), BadOlmKey);
+        assert_eq!(alice.outbound(alice.identity(), Key([0; 32])).unwrap_err(), BadOlmKey);
+        for junk in [&b""[..], b"\x03", &[0xff; 100]] {
+            for kind in 0..=3 {
+                assert_eq!(alices.decrypt(kind, junk), Err(BadOlmMessage));
+            }
+            assert_eq!(alice.inbound(Key([1; 32]), junk).unwrap_err(), BadOlmMessage);
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let (account, session, _, _) = pair();
+        assert_eq!(format!("{account:?} {session:?}"), "OlmAccount(secret) OlmSession(secret)");
+    }
+}

@@ -374,3 +374,6 @@ macro_rules! mute {
     )*};
 }
 mute!(ClientRegistration ClientLogin RelayAccounts RelayLogin);
+
+#[cfg(test)]
+mod tests;

@@ -162,3 +162,60 @@ fn expand<const N: usize>(from: &Hkdf<Sha256>, info: &[u8]) -> Zeroizing<[u8; N]
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data_encoding::HEXLOWER;
+
+    fn root(link: Option<&LinkSecret>) -> RootKeys {
+        RootKeys::derive(&Agreed {
+            link,
+            x25519: &[3; 32],
+            kem: &[4; 32],
+            intro: &IntroId([1; 32]),
+            approval: &[2; 32],
+        })
+    }
+
+    #[test]
+    fn derivation_is_frozen() {
+        // Computed apart, from RFC 5869 and the text above.
+        assert_eq!(
+            HEXLOWER.encode(&root(None).to_bytes()[..]),
+            "c6019196a7f494c2214a6de00d1c67802ab761e2badb748cbebe395c3ad4117c91bc3f5315f9feef\
+             1f872026f722b868720b03ef6197ab8de0a65747bc68cbf353d98e52b08e03ce"
+        );
+        assert_eq!(
+            HEXLOWER.encode(&root(Some(&LinkSecret::from_bytes([5; 16]))).to_bytes()[..]),
+            "86f8231eaa97718e93b192889b07445097cf369e69629f566cda1934404334ab77e84562482008a6\
+             f724c2005f89e3e7d86c94db73c61a1138fb7d28db090e8f583c3f81e8023d9c"
+        );
+    }
+
+    #[test]
+    fn what_one_side_seals_the_other_opens() {
+        let root = root(None);
+        for (one, other) in [(Side::Requester, Side::Approver), (Side::Approver, Side::Requester)] {
+            assert_eq!(root.sealing(one).bytes(), root.opening(other).bytes());
+            assert_ne!(root.sealing(one).bytes(), root.opening(one).bytes());
+        }
+    }
+
+    #[test]
+    fn stored_and_restored() {
+        let bytes = root(None).to_bytes();
+        assert_eq!(RootKeys::from_bytes(&bytes[..]).unwrap().to_bytes(), bytes);
+        assert!(RootKeys::from_bytes(&bytes[1..]).is_none());
+        assert!(RootKeys::from_bytes(&[&bytes[..], &[0]].concat()).is_none());
+        assert!(RootKeys::from_bytes(&[]).is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let root = root(None);
+        assert_eq!(format!("{root:?}"), "RootKeys(c6019196a7f494c2, secret)");
+        assert_eq!(format!("{:?}", root.sealing(Side::Approver)), "EnvelopeKey(secret)");
+        assert_eq!(format!("{:?}", LinkSecret::generate()), "LinkSecret(secret)");
+    }
+}

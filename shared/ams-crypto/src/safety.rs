@@ -66,3 +66,35 @@ fn half(identity: &IdentityPublic) -> String {
     });
     groups.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::IdentityKey;
+
+    #[test]
+    fn both_sides_see_the_same_known_digits() {
+        let [seven, eight] = [7, 8].map(|byte| IdentityKey::from_bytes(&[byte; 32]).public());
+        let number = safety_number(&seven, &eight);
+        // Computed apart, with hashlib.
+        assert_eq!(number.digits(), "477348138657223417971788356367967664435141000885425005292134");
+        assert_eq!(number, safety_number(&eight, &seven));
+        assert_eq!(
+            number.to_string(),
+            "47734 81386 57223 41797 17883 56367 96766 44351 41000 88542 50052 92134"
+        );
+        assert_ne!(number, safety_number(&seven, &seven));
+    }
+
+    #[test]
+    fn read_out_in_any_grouping() {
+        let [seven, eight] = [7, 8].map(|byte| IdentityKey::from_bytes(&[byte; 32]).public());
+        let number = safety_number(&seven, &eight);
+        assert!(number.is(number.digits()));
+        assert!(number.is(&number.to_string()));
+        assert!(number.is(&number.to_string().replace(' ', "-\n")));
+        assert!(!number.is(&number.digits()[1..]));
+        assert!(!number.is(""));
+        assert!(!number.is(&format!("{number} 1")));
+    }
+}

@@ -74,5 +74,5 @@ mod tests {
         assert_eq!(format!("{token:?}"), "Token(secret)");
     }
 
-    const HASH: &str = "";
+    const HASH: &str = "624914d2b9b6734c73c1f98a0727cfdbc355eae8db5b7f4b29923fc20751e0a8";
 }
