@@ -236,6 +236,13 @@ impl Client {
         Ok(Notifications { client: self, item: PhantomData })
     }
 
+    /// Reads on until the server has closed the connection, for so long at most between two lines.
+    pub fn wait_for_end(mut self, patience: Duration) {
+        if self.set_timeout(Some(patience)).is_ok() {
+            while self.read_line().is_ok() {}
+        }
+    }
+
     fn read_line(&mut self) -> Result<String, CallError> {
         let mut line = Vec::new();
         let read = (&mut self.stream).take(MAX_ANSWER_LINE).read_until(b'\n', &mut line);

@@ -1,0 +1,31 @@
+//! `amsctl contact add`
+
+use ams_rpc::methods::contact;
+use ams_rpc::types::ContactAddParams;
+
+use crate::failed::Failed;
+use crate::render;
+use crate::session::Session;
+
+/// Ask somebody to be a contact. Says `pending` at once, whoever it is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  amsctl contact add bob@home
+  amsctl contact add bob@relay.example.org --as robert")]
+pub struct Args {
+    /// The user's name, an `@`, and the relay: its nickname, HOST or HOST:PORT.
+    #[arg(value_name = "USER@RELAY")]
+    address: String,
+
+    /// The name that the contact shall have here.
+    #[arg(long = "as", value_name = "NAME")]
+    local: Option<String>,
+}
+
+impl Args {
+    pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
+        let params = ContactAddParams { address: self.address, local: self.local };
+        session.show::<contact::Add>(&params, render::contact_brief)
+    }
+}

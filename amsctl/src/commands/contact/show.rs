@@ -1,0 +1,24 @@
+//! `amsctl contact show`
+
+use ams_rpc::methods::contact;
+use ams_rpc::types::ContactParams;
+
+use crate::failed::Failed;
+use crate::render;
+use crate::session::Session;
+
+/// Show a contact and every way to reach it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  amsctl contact show alice")]
+pub struct Args {
+    /// The name.
+    name: String,
+}
+
+impl Args {
+    pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
+        session.show::<contact::Show>(&ContactParams { name: self.name }, render::contact)
+    }
+}

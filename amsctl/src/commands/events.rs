@@ -1,0 +1,61 @@
+//! `amsctl events`
+
+use ams_rpc::types::{EventType, SubscribeParams};
+
+use crate::failed::Failed;
+use crate::render;
+use crate::session::{Limit, Patience, Session};
+use crate::text;
+
+/// Follow everything that happens.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  amsctl events
+  amsctl events --type contact.online --type contact.offline
+  amsctl events --json --since CURSOR | jq .type")]
+pub struct Args {
+    /// Go on after this cursor of an earlier event; default: from now on.
+    #[arg(long, value_name = "CURSOR")]
+    since: Option<String>,
+
+    /// Only events of this type; may be given several times.
+    #[arg(long = "type", value_name = "T")]
+    types: Vec<EventType>,
+}
+
+impl Args {
+    pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
+        let mut params = SubscribeParams {
+            since: self.since,
+            types: Some(self.types).filter(|types| !types.is_empty()),
+        };
+        let mut patience = Patience::new(Limit::new(None));
+        loop {
+            let error = match session.subscribe(&params) {
+                Err(error) => error,
+                Ok(mut events) => {
+                    patience.answered();
+                    loop {
+                        match events.next_notification() {
+                            Err(error) => break error.into(),
+                            Ok((event, raw)) => {
+                                let shown = if session.json {
+                                    raw.get().to_owned()
+                                } else {
+                                    render::event(&event)
+                                };
+                                text::print(&shown)?;
+                                // Where to go on when the connection breaks.
+                                params.since = Some(event.cursor);
+                            }
+                        }
+                    }
+                }
+            };
+            if patience.wait(&error).is_err() {
+                return Err(session.explain(error));
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `amsctl relay login`
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+use ams_rpc::ErrorKind;
+use ams_rpc::methods::relay;
+use ams_rpc::types::RelayLoginParams;
+
+use crate::failed::Failed;
+use crate::password::{self, Source};
+use crate::render;
+use crate::session::Session;
+
+/// Enrol this daemon on an account that exists, and connect. It takes the place of the account's
+/// other device.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  amsctl relay login 'ams://relay.example.org:7311/relay#…' --user alice
+  amsctl relay login LINK --user alice --replace --password-file secret.txt")]
+pub struct Args {
+    /// The relay's address link, in quotes.
+    link: String,
+
+    /// The account's name.
+    #[arg(long, value_name = "NAME")]
+    user: String,
+
+    /// The nickname that the relay shall have here; default: its host's name.
+    #[arg(long = "as", value_name = "NICK")]
+    nick: Option<String>,
+
+    /// Displace the device that the account has, without asking.
+    #[arg(long)]
+    replace: bool,
+
+    /// Read the account's password from a file, `-` for stdin.
+    #[arg(long, value_name = "F")]
+    password_file: Option<PathBuf>,
+}
+
+impl Args {
+    pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
+        let source = Source { file: self.password_file.as_deref(), option: "--password-file" };
+        let password = password::existing(source, "Password of the account: ")?;
+        let mut params = RelayLoginParams {
+            link: self.link,
+            user: self.user,
+            password,
+            nick: self.nick,
+            replace: Some(self.replace),
+        };
+        match session.show::<relay::Login>(&params, render::relay) {
+            Err(failed) if failed.kind == Some(ErrorKind::NeedsReplace.as_str().to_owned()) => {
+                if !io::stdin().is_terminal() || !displace(&params.user) {
+                    return Err(failed);
+                }
+                params.replace = Some(true);
+                session.show::<relay::Login>(&params, render::relay)
+            }
+            ended => ended,
+        }
+    }
+}
+
+fn displace(user: &str) -> bool {
+    let user = crate::text::line(user);
+    let asked = write!(
+        io::stderr(),
+        "The account {user} has another device, which would be displaced. Displace it? [y/N] "
+    );
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}

@@ -1,0 +1,202 @@
+//! `amsctl send`
+
+use ams_rpc::Exit;
+use ams_rpc::methods::message;
+use ams_rpc::types::{MessageId, Period, SendParams, SendResult, Stage, State, WaitParams};
+
+use crate::body;
+use crate::failed::Failed;
+use crate::session::{AWAY, Limit, Session};
+use crate::text;
+
+/// Send a message. Returns when it is durable in the daemon's queue.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "\
+amsctl send [OPTIONS] NAME [TEXT]...
+       amsctl send [OPTIONS] --to NAME [--to NAME]... [TEXT]...")]
+#[command(after_help = "\
+Examples:
+  amsctl send alice backup finished
+  df -h | amsctl send alice
+  amsctl send alice --wait delivered --timeout 30s 'disk full' || echo 'not delivered'
+  amsctl send --to alice --to bob 'the same for both'
+  amsctl send alice -- -5 degrees")]
+pub struct Args {
+    /// The contact's name, then the text; without text, or with `-`, the text is stdin.
+    #[arg(value_name = "NAME TEXT")]
+    words: Vec<String>,
+
+    /// A recipient; may be given several times. Then everything else is text.
+    #[arg(long, value_name = "NAME")]
+    to: Vec<String>,
+
+    /// Wait until this stage is reached or can no longer be.
+    #[arg(long, value_name = "sent|delivered|read")]
+    wait: Option<Stage>,
+
+    /// How long to wait at most, like 30s or 5m.
+    #[arg(long, value_name = "DUR", requires = "wait")]
+    timeout: Option<Period>,
+
+    /// Print the message's id as soon as it is durable.
+    #[arg(long)]
+    print_id: bool,
+
+    /// The message's id, 32 lower-case hex digits. The same id again sends nothing twice.
+    #[arg(long)]
+    id: Option<MessageId>,
+
+    /// The id of the message that this one answers.
+    #[arg(long, value_name = "ID")]
+    reply_to: Option<MessageId>,
+
+    /// A title, for notifications.
+    #[arg(long)]
+    title: Option<String>,
+
+    /// From 1, the lowest, to 5.
+    #[arg(long, value_name = "1..5", value_parser = clap::value_parser!(u8).range(1..=5))]
+    priority: Option<u8>,
+
+    /// A tag; may be given several times.
+    #[arg(long = "tag", value_name = "T")]
+    tags: Vec<String>,
+}
+
+/// One message on its way.
+struct Letter {
+    to: String,
+    id: MessageId,
+}
+
+impl Args {
+    pub(crate) fn run(mut self, session: &mut Session) -> Result<u8, Failed> {
+        let recipients = self.recipients()?;
+        if self.id.is_some() && recipients.len() > 1 {
+            return Err(Failed::usage("an id is for one message, and several --to are several")
+                .hint("leave --id away, or send them one by one"));
+        }
+        let body = body::read(&self.words)?;
+        let letters = recipients
+            .into_iter()
+            .map(|to| Ok(Letter { to, id: self.id.map_or_else(new_id, Ok)? }))
+            .collect::<Result<Vec<_>, Failed>>()?;
+        let limit = Limit::new(self.timeout);
+        // A wait is a call of its own where something is to be done between accepting and waiting.
+        let apart = self.print_id || letters.len() > 1;
+
+        let mut highest = Exit::Done.code();
+        let mut accepted = Vec::new();
+        for letter in letters {
+            match self.send(session, &letter, &body, limit, !apart) {
+                Ok(result) => accepted.push((letter, result)),
+                Err(failed) => highest = highest.max(failed.report()),
+            }
+        }
+        for (letter, mut result) in accepted {
+            if let (true, Some(stage)) = (apart, self.wait) {
+                match self.wait(session, &letter, stage, limit) {
+                    Ok(waited) => result = waited,
+                    Err(failed) => {
+                        highest = highest.max(failed.report());
+                        continue;
+                    }
+                }
+            }
+            if session.json {
+                text::print(&serde_json::to_string(&result).unwrap_or_default())?;
+            }
+            if !result.reached {
+                text::note(&not_reached(self.wait, &result, Some(&letter.to)));
+            }
+            highest = highest.max(result.exit);
+        }
+        Ok(highest)
+    }
+
+    fn recipients(&mut self) -> Result<Vec<String>, Failed> {
+        if !self.to.is_empty() {
+            return Ok(std::mem::take(&mut self.to));
+        }
+        if self.words.is_empty() {
+            return Err(Failed::usage("there is nobody to send to")
+                .hint("amsctl send NAME TEXT; amsctl contact list shows the names"));
+        }
+        Ok(vec![self.words.remove(0)])
+    }
+
+    fn send(
+        &self,
+        session: &mut Session,
+        letter: &Letter,
+        body: &str,
+        limit: Limit,
+        wait: bool,
+    ) -> Result<SendResult, Failed> {
+        let wait = self.wait.filter(|_| wait);
+        let params = |left: Option<Period>| SendParams {
+            wait,
+            timeout: left.filter(|_| wait.is_some()),
+            id: Some(letter.id),
+            reply_to: self.reply_to,
+            title: self.title.clone(),
+            priority: self.priority,
+            tags: Some(self.tags.clone()).filter(|tags| !tags.is_empty()),
+            ..SendParams::new(letter.to.clone(), body)
+        };
+        // Accepting a message has no time limit of its own; only waiting has.
+        let limit = if wait.is_some() { limit } else { Limit::new(None) };
+        let result = session
+            .persist::<message::Send>(limit, params)
+            .map_err(|failed| with_id(failed, letter))?;
+        if self.print_id {
+            text::print(&letter.id.to_string())?;
+        }
+        Ok(result)
+    }
+
+    fn wait(
+        &self,
+        session: &mut Session,
+        letter: &Letter,
+        stage: Stage,
+        limit: Limit,
+    ) -> Result<SendResult, Failed> {
+        let params = |timeout| WaitParams {
+            id: letter.id,
+            stage,
+            timeout,
+            contact: Some(letter.to.clone()),
+        };
+        session.persist::<message::Wait>(limit, params).map_err(|failed| with_id(failed, letter))
+    }
+}
+
+/// Whoever does not know whether a message was accepted can ask, or send it again by its id.
+fn with_id(failed: Failed, letter: &Letter) -> Failed {
+    if failed.kind.as_deref() != Some(AWAY) {
+        return failed;
+    }
+    let message = failed.message.unwrap_or_default();
+    Failed { message: Some(format!("{message}; the message's id is {}", letter.id)), ..failed }
+}
+
+/// Why a wait ended without its stage.
+pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option<&str>) -> String {
+    let wanted = wanted.map_or("sent", Stage::as_str);
+    let whose = to.map(|to| format!(" to {}", text::line(to))).unwrap_or_default();
+    let then = match result.state {
+        State::Undelivered => "; amsctl queue list shows what can be done",
+        State::Queued | State::Waiting | State::Sent => "; it goes on by itself",
+        _ => "",
+    };
+    format!("amsctl: not {wanted}: the message {}{whose} is {}{then}", result.id, result.state)
+}
+
+fn new_id() -> Result<MessageId, Failed> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failed::new(Exit::Failed, format!("the system has no randomness: {error}"))
+    })?;
+    Ok(MessageId(bytes))
+}

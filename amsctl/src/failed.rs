@@ -1,0 +1,94 @@
+//! What went wrong: a sentence, what to do next, and the exit code.
+
+use std::fmt::Write as _;
+use std::io;
+
+use ams_rpc::Exit;
+use ams_rpc::client::CallError;
+
+use crate::text;
+
+/// A command that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The exit code.
+    pub exit: u8,
+    /// One sentence; nothing at all where the reader of our output went away.
+    pub message: Option<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// The kind that the daemon gave it.
+    pub kind: Option<String>,
+}
+
+impl Failed {
+    /// Fails with this code and sentence.
+    #[must_use]
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit: exit.code(), message: Some(message.into()), hint: None, kind: None }
+    }
+
+    /// Wrong usage.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says it on stderr and gives the exit code.
+    #[must_use]
+    pub fn report(&self) -> u8 {
+        if let Some(message) = &self.message {
+            let mut said = format!("amsctl: {}", text::line(message));
+            if let Some(hint) = &self.hint {
+                let _ = write!(said, "\n  {}", text::line(hint));
+            }
+            text::note(&said);
+        }
+        self.exit
+    }
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        let exit = error.exit();
+        let (message, hint) = match error {
+            CallError::NotRunning { path } => (
+                format!("amsd is not running (nothing is listening on {})", path.display()),
+                Some("start it: amsd --daemon".to_owned()),
+            ),
+            CallError::Broken(_) => (
+                "the connection to amsd broke; whether the command was carried out is not known"
+                    .to_owned(),
+                Some("amsctl status says whether it is running".to_owned()),
+            ),
+            CallError::Foreign { .. } => {
+                (error.to_string(), Some("check --home, --socket and AMS_HOME".to_owned()))
+            }
+            CallError::Failed(failure) => {
+                let (hint, kind) = failure.data.map(|data| (data.hint, data.kind)).unzip();
+                return Self { exit, message: Some(failure.message), hint, kind };
+            }
+            CallError::Connect { .. } | CallError::TimedOut | CallError::Nonsense(_) => {
+                (error.to_string(), None)
+            }
+        };
+        Self { exit, message: Some(message), hint, kind: None }
+    }
+}
+
+/// Writing to stdout failed. Whoever read it and stopped needs no sentence.
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self { message: None, ..Self::new(Exit::Failed, "") };
+        }
+        Self::new(Exit::Failed, format!("cannot write to stdout: {error}"))
+    }
+}

@@ -1,0 +1,385 @@
+//! The connection to the daemon: found, made, and made again where that is safe.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ams_rpc::client::{CallError, Client, Failure, Notifications};
+use ams_rpc::methods::{daemon, events};
+use ams_rpc::places::Places;
+use ams_rpc::types::{Event, NoParams, Period, SubscribeParams};
+use ams_rpc::{ErrorKind, Exit, Method};
+use serde_json::value::RawValue;
+
+use crate::failed::Failed;
+use crate::text;
+
+/// The kind of a failure after which it is not known whether the call was carried out.
+pub const AWAY: &str = "away";
+/// A daemon that was there may be away for so long.
+const LONGEST_AWAY: Duration = Duration::from_secs(10);
+/// Between two tries to reach it again: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// A daemon that waits for something answers at the latest so long after the time it was given.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a command works with.
+#[derive(Debug)]
+pub struct Session {
+    home: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    /// Print results as they came.
+    pub json: bool,
+    client: Option<Client>,
+}
+
+impl Session {
+    /// Does not connect yet, so that wrong usage is found without a daemon.
+    #[must_use]
+    pub fn new(home: Option<PathBuf>, socket: Option<PathBuf>, json: bool) -> Self {
+        Self { home, socket, json, client: None }
+    }
+
+    /// The socket that was named, or the profile's.
+    fn socket(&self) -> Result<PathBuf, Failed> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        let places =
+            Places::find(self.home.as_deref()).map_err(|error| Failed::usage(error.to_string()))?;
+        Ok(places.socket)
+    }
+
+    fn client(&mut self) -> Result<&mut Client, Called> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => Client::connect(&self.socket()?)?,
+        };
+        Ok(self.client.insert(client))
+    }
+
+    /// One call on the connection that there is, or on a new one.
+    fn call_once<M: Method>(&mut self, params: &M::Params) -> Result<Box<RawValue>, Called> {
+        let answer = self.client()?.call_any(M::NAME, params);
+        if matches!(answer, Err(ref error) if !matches!(error, CallError::Failed(_))) {
+            self.client = None;
+        }
+        Ok(answer?)
+    }
+
+    /// Calls a method and hands over its result as it came.
+    ///
+    /// # Errors
+    /// What the method answered, or why there is no answer.
+    pub fn call_raw<M: Method>(&mut self, params: &M::Params) -> Result<Box<RawValue>, Failed> {
+        let answer = self.call_once::<M>(params);
+        answer.map_err(|error| self.explain(error))
+    }
+
+    /// Calls a method.
+    ///
+    /// # Errors
+    /// As [`Session::call_raw`].
+    pub fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, Failed> {
+        let raw = self.call_raw::<M>(params)?;
+        parse::<M>(&raw)
+    }
+
+    /// Calls a method whose name is not known here.
+    ///
+    /// # Errors
+    /// As [`Session::call_raw`].
+    pub fn call_any(&mut self, method: &str, params: &RawValue) -> Result<Box<RawValue>, Failed> {
+        match self.client() {
+            Ok(client) => client.call_any(method, &params).map_err(|error| self.reached(error)),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// Calls a method and shows its result: as it came, or as `text` puts it.
+    ///
+    /// # Errors
+    /// As [`Session::call_raw`], and when stdout cannot be written.
+    pub fn show<M: Method>(
+        &mut self,
+        params: &M::Params,
+        text: impl FnOnce(&M::Result) -> String,
+    ) -> Result<u8, Failed> {
+        let raw = self.call_raw::<M>(params)?;
+        let shown = if self.json { raw.get().to_owned() } else { text(&parse::<M>(&raw)?) };
+        text::print(&shown)?;
+        Ok(Exit::Done.code())
+    }
+
+    /// Calls a method that may be repeated: again and again while the daemon is away, for 10 s at
+    /// a time and at most until `limit`. A daemon that is not there at the first try is not waited
+    /// for. `params` are made for each try, with what is left of the time.
+    ///
+    /// # Errors
+    /// As [`Session::call_raw`]; exit 11 when the daemon stayed away.
+    pub fn persist<M: Method>(
+        &mut self,
+        limit: Limit,
+        params: impl Fn(Option<Period>) -> M::Params,
+    ) -> Result<M::Result, Failed> {
+        let mut patience = Patience::new(limit);
+        loop {
+            let left = limit.left();
+            let guard = left.map(|left| left.0.saturating_add(GRACE));
+            let tried = self
+                .client()
+                .and_then(|client| Ok(client.set_timeout(guard)?))
+                .and_then(|()| self.call_once::<M>(&params(left)));
+            match tried {
+                Ok(raw) => return parse::<M>(&raw),
+                Err(error) => {
+                    if patience.wait(&error).is_err() {
+                        let failed = self.explain(error);
+                        return Err(if patience.seen { went_away(failed) } else { failed });
+                    }
+                }
+            }
+            self.client = None;
+        }
+    }
+
+    /// Follows events.
+    ///
+    /// # Errors
+    /// As [`Session::call_raw`].
+    pub fn subscribe(&mut self, params: &SubscribeParams) -> Result<Notifications<Event>, Called> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => Client::connect(&self.socket()?)?,
+        };
+        Ok(client.subscribe::<events::Subscribe>(params)?)
+    }
+
+    /// Waits until the daemon has closed the connection.
+    pub fn wait_for_end(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.wait_for_end(LONGEST_AWAY);
+        }
+    }
+
+    /// On a terminal: messages that wait for the user's decision are mentioned.
+    pub fn note_undelivered(&mut self) {
+        if self.json || !io::stderr().is_terminal() || self.client.is_none() {
+            return;
+        }
+        let Ok(status) = self.call::<daemon::Status>(&NoParams {}) else { return };
+        if status.queue.undelivered > 0 {
+            text::note(&format!("{} undelivered: amsctl queue list", status.queue.undelivered));
+        }
+    }
+
+    /// The sentence for an error, with what to do about it here.
+    pub fn explain(&mut self, error: Called) -> Failed {
+        match error {
+            Called::Failed(failed) => failed,
+            Called::Call(error) => self.reached(error),
+        }
+    }
+
+    fn reached(&mut self, error: CallError) -> Failed {
+        match error {
+            CallError::NotRunning { .. } => {
+                let failed = Failed::from(error);
+                match (&self.socket, &self.home) {
+                    (Some(_), _) => failed.hint("start the daemon that serves this socket"),
+                    (None, Some(home)) => {
+                        failed.hint(format!("start it: amsd --home {} --daemon", home.display()))
+                    }
+                    (None, None) => failed,
+                }
+            }
+            CallError::Failed(failure)
+                if failure.is(ErrorKind::MethodNotFound)
+                    || failure.is(ErrorKind::InvalidParams) =>
+            {
+                self.older_daemon(failure)
+            }
+            error => error.into(),
+        }
+    }
+
+    /// A daemon that does not understand may be of another version; then that is what matters.
+    fn older_daemon(&mut self, failure: Failure) -> Failed {
+        let own = env!("CARGO_PKG_VERSION");
+        let status = self.call_once::<daemon::Status>(&NoParams {}).ok();
+        let version = status.and_then(|raw| {
+            let status: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
+            Some(status.get("version")?.as_str()?.to_owned())
+        });
+        match version {
+            Some(version) if version != own => Failed {
+                exit: failure.exit(),
+                message: Some(format!(
+                    "{}: the daemon that runs is version {version}, amsctl is {own}",
+                    failure.message
+                )),
+                hint: Some("restart it: amsctl stop && amsd --daemon".to_owned()),
+                kind: failure.data.map(|data| data.kind),
+            },
+            _ => CallError::Failed(failure).into(),
+        }
+    }
+}
+
+/// A daemon that was there and did not come back.
+fn went_away(failed: Failed) -> Failed {
+    if failed.exit != Exit::NoDaemon.code() {
+        return failed;
+    }
+    let message = "amsd went away during the call and did not come back";
+    Failed { message: Some(message.to_owned()), kind: Some(AWAY.to_owned()), ..failed }
+}
+
+fn parse<M: Method>(raw: &RawValue) -> Result<M::Result, Failed> {
+    serde_json::from_str(raw.get())
+        .map_err(|error| Failed::from(CallError::Nonsense(error.to_string())))
+}
+
+/// Why a call has no result, before it became a sentence.
+#[derive(Debug)]
+pub enum Called {
+    /// The call itself.
+    Call(CallError),
+    /// Something before it.
+    Failed(Failed),
+}
+
+impl From<CallError> for Called {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<Failed> for Called {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+/// Until when a command goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit(Option<Instant>);
+
+impl Limit {
+    /// For this long from now, or without end.
+    #[must_use]
+    pub fn new(timeout: Option<Period>) -> Self {
+        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout.0)))
+    }
+
+    /// What is left of it, at least nothing.
+    #[must_use]
+    pub fn left(self) -> Option<Period> {
+        let end = self.0?;
+        // Whole milliseconds: nobody needs to read more.
+        let left = end.saturating_duration_since(Instant::now()).as_millis();
+        Some(Period(Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))))
+    }
+}
+
+/// How long a daemon that went away is waited for.
+#[derive(Debug)]
+pub struct Patience {
+    limit: Limit,
+    /// It was there once.
+    seen: bool,
+    away_since: Option<Instant>,
+    tried: Instant,
+    pause: Duration,
+}
+
+/// A connection that lasted so long was one: the daemon was back in between.
+const LASTED: Duration = Duration::from_secs(1);
+
+impl Patience {
+    /// Nobody was seen yet.
+    #[must_use]
+    pub fn new(limit: Limit) -> Self {
+        Self { limit, seen: false, away_since: None, tried: Instant::now(), pause: PAUSE.0 }
+    }
+
+    /// It answered.
+    pub fn answered(&mut self) {
+        self.seen = true;
+        self.away_since = None;
+        self.pause = PAUSE.0;
+    }
+
+    /// Waits a little when the error means that the daemon is away and may come back.
+    ///
+    /// # Errors
+    /// When it is time to give up, or the error means something else.
+    pub fn wait(&mut self, error: &Called) -> Result<(), GaveUp> {
+        let Called::Call(error) = error else { return Err(GaveUp) };
+        match error {
+            CallError::NotRunning { .. } if !self.seen => return Err(GaveUp),
+            error if !error.is_away() => return Err(GaveUp),
+            CallError::NotRunning { .. } => {}
+            // It was there, and the connection broke just now.
+            _ if self.tried.elapsed() >= LASTED => self.answered(),
+            _ => self.seen = true,
+        }
+        let since = *self.away_since.get_or_insert_with(Instant::now);
+        let over = self.limit.left().is_some_and(|left| left.0.is_zero());
+        if over || since.elapsed() >= LONGEST_AWAY {
+            return Err(GaveUp);
+        }
+        std::thread::sleep(self.pause);
+        self.pause = self.pause.saturating_mul(2).min(PAUSE.1);
+        self.tried = Instant::now();
+        Ok(())
+    }
+}
+
+/// It is not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GaveUp;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn not_running() -> Called {
+        Called::Call(CallError::NotRunning { path: PathBuf::from("/x") })
+    }
+
+    fn broken() -> Called {
+        Called::Call(CallError::Broken(io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    #[test]
+    fn a_daemon_that_was_never_there_is_not_waited_for() {
+        let mut patience = Patience::new(Limit::new(None));
+        assert_eq!(patience.wait(&not_running()), Err(GaveUp));
+    }
+
+    #[test]
+    fn one_that_went_away_is_within_the_limit() {
+        let mut patience = Patience::new(Limit::new(None));
+        assert_eq!(patience.wait(&broken()), Ok(()));
+        assert_eq!(patience.wait(&not_running()), Ok(()));
+        let mut late = Patience::new(Limit::new(Some(Period(Duration::ZERO))));
+        assert_eq!(late.wait(&broken()), Err(GaveUp));
+        let refused = CallError::Failed(ams_rpc::RpcError::not_approved("no").into());
+        assert_eq!(patience.wait(&Called::Call(refused)), Err(GaveUp));
+    }
+
+    #[test]
+    fn without_a_daemon_the_sentence_says_how_to_start_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_owned();
+        let mut session = Session::new(Some(home.clone()), None, false);
+        let failed = session.call::<daemon::Status>(&NoParams {}).unwrap_err();
+        assert_eq!(failed.exit, 11);
+        assert!(failed.message.unwrap().contains("not running"));
+        assert_eq!(
+            failed.hint.unwrap(),
+            format!("start it: amsd --home {} --daemon", home.display())
+        );
+    }
+}

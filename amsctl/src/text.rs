@@ -1,0 +1,170 @@
+//! Text for people. What somebody else wrote is made harmless: nothing that it contains moves the
+//! cursor, changes colours, hides or turns around anything.
+
+use std::io::{self, Write};
+
+use unicode_width::UnicodeWidthStr;
+
+/// A character that is never shown as itself: C0, DEL and C1, line and paragraph separators, and
+/// everything that is invisible or changes the direction of what follows.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
+            | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+fn push(to: &mut String, c: char) {
+    if is_harmful(c) {
+        to.extend(c.escape_unicode());
+    } else {
+        to.push(c);
+    }
+}
+
+/// A name, a reason, a title: one line, whatever it contains.
+#[must_use]
+pub fn line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        push(&mut shown, c);
+    }
+    shown
+}
+
+/// A body: its lines and tabs are kept, and every line after the first is indented, so that none
+/// can pass for a line of ours.
+#[must_use]
+pub fn block(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\n    "),
+            '\t' => shown.push('\t'),
+            _ => push(&mut shown, c),
+        }
+    }
+    shown
+}
+
+/// Columns, each as wide as its widest cell; two spaces between them and none at the end.
+#[must_use]
+pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|c| line(c))).collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut shown = String::new();
+    for row in &rows {
+        let mut written = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            written.push_str(cell);
+            let missing = width.saturating_sub(cell.width()).saturating_add(2);
+            written.extend(std::iter::repeat_n(' ', missing));
+        }
+        shown.push_str(written.trim_end());
+        shown.push('\n');
+    }
+    shown
+}
+
+/// Prints to stdout, with an end of line where there is none, and flushes. Nothing is printed for
+/// nothing.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print(text: &str) -> io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Says something on stderr. Nobody can be told when that fails.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What people have used against terminals and readers.
+    const NASTY: &[&str] = &[
+        "\x1b[2J\x1b[H",
+        "\x1b]0;title\x07",
+        "\x1b]52;c;ZXZpbA==\x07",
+        "\u{9b}31m",
+        "\u{90}q\u{9c}",
+        "a\rb",
+        "a\x08b",
+        "\x7f",
+        "\0",
+        "\u{202e}txt.exe",
+        "\u{2066}x\u{2069}",
+        "\u{061c}",
+        "a\u{200b}b\u{200d}c\u{feff}",
+        "\u{2028}new line",
+        "\u{ad}soft",
+        "\u{e0041}\u{e007f}",
+        "\u{3164}",
+        "\u{fff9}x\u{fffb}",
+    ];
+
+    #[test]
+    fn nothing_nasty_gets_through() {
+        for nasty in NASTY {
+            for shown in [line(nasty), block(nasty)] {
+                assert!(!shown.chars().any(is_harmful), "{nasty:?} became {shown:?}");
+            }
+        }
+        assert_eq!(line("\x1b[31mred"), r"\u{1b}[31mred");
+        assert_eq!(line("a\nb\tc"), r"a\u{a}b\u{9}c");
+    }
+
+    #[test]
+    fn ordinary_text_stays_as_it_is() {
+        for text in ["hi", "Grüße, 世界", "naïve – “quoted”", "❤️ 🎉", "a\\b"] {
+            assert_eq!(line(text), text);
+            assert_eq!(block(text), text);
+        }
+    }
+
+    #[test]
+    fn a_body_cannot_pass_for_a_line_of_ours() {
+        assert_eq!(
+            block("one\n2026-11-24T10:45:00Z  bob: two"),
+            "one\n    2026-11-24T10:45:00Z  bob: two"
+        );
+        assert_eq!(block("a\r\nb"), "a\\u{d}\n    b");
+    }
+
+    #[test]
+    fn columns_line_up_whatever_the_width() {
+        let cells = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
+        assert_eq!(
+            table(&[cells("世界", "x"), cells("bob", "y"), cells("a", "")]),
+            "世界  x\nbob   y\na\n"
+        );
+        assert_eq!(table::<2>(&[]), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_harmless(text: String) {
+            prop_assert!(!line(&text).chars().any(is_harmful));
+            prop_assert!(!block(&text).chars().any(|c| is_harmful(c) && !matches!(c, '\n' | '\t')));
+        }
+    }
+}

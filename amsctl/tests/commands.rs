@@ -1,0 +1,246 @@
+//! The other commands: what they call, what they print, how they exit.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod fake;
+
+use fake::{Fake, Reply, amsctl, assert_exit, err, error, out};
+use serde_json::{Value, json};
+
+/// Answers everything with `{}`-like results that fit, and tells what was called.
+fn called(args: &[&str], stdin: &str) -> (String, Value) {
+    let amsd = Fake::start(|_, _| error("not_allowed", 6));
+    let output = amsd.run_with(args, stdin.as_bytes());
+    assert_exit(&output, 6);
+    amsd.calls().remove(0)
+}
+
+#[test]
+fn commands_call_their_method_with_what_was_typed() {
+    const ID: &str = "000102030405060708090a0b0c0d0e0f";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p");
+    std::fs::write(&file, "from a file\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (args, stdin, method, params) in [
+        (&["presence", "invisible"][..], "", "presence.set", json!({"presence": "invisible"})),
+        (&["reader", "remove", "log"], "", "inbox.forget", json!({"reader": "log"})),
+        (
+            &["history"],
+            "",
+            "history.list",
+            json!({"contact": null, "search": null, "limit": null, "before": null}),
+        ),
+        (
+            &["history", "alice", "--limit", "3", "--search", "x", "--before", ID],
+            "",
+            "history.list",
+            json!({"contact": "alice", "search": "x", "limit": 3, "before": ID}),
+        ),
+        (&["history", "clear", "alice"], "", "history.clear", json!({"contact": "alice"})),
+        (&["message", "show", ID], "", "message.show", json!({"id": ID, "contact": null})),
+        (
+            &["message", "delete", ID, "--contact", "a"],
+            "",
+            "message.delete",
+            json!({"id": ID, "contact": "a"}),
+        ),
+        (&["queue", "list", "--to", "a"], "", "queue.list", json!({"to": "a"})),
+        (
+            &["queue", "keep", "--all"],
+            "",
+            "queue.keep",
+            json!({"ids": null, "all": true, "to": null}),
+        ),
+        (
+            &["queue", "discard", "--to", "a"],
+            "",
+            "queue.discard",
+            json!({"ids": null, "all": null, "to": "a"}),
+        ),
+        (
+            &["queue", "retry", ID, ID],
+            "",
+            "queue.retry",
+            json!({"ids": [ID, ID], "all": null, "to": null}),
+        ),
+        (
+            &["relay", "join", "L", "--as", "home", "--password-file", "-"],
+            "secret\n",
+            "relay.join",
+            json!({"link": "L", "nick": "home", "password": "secret"}),
+        ),
+        (
+            &["relay", "join", "L", "--password-file", file],
+            "",
+            "relay.join",
+            json!({"link": "L", "nick": null, "password": "from a file"}),
+        ),
+        (
+            &["relay", "login", "L", "--user", "bob", "--replace", "--password-file", "-"],
+            "s",
+            "relay.login",
+            json!({"link": "L", "user": "bob", "nick": null, "replace": true, "password": "s"}),
+        ),
+        (&["relay", "connect", "home"], "", "relay.connect", json!({"nick": "home"})),
+        (&["relay", "disconnect", "home"], "", "relay.disconnect", json!({"nick": "home"})),
+        (&["relay", "resume", "home"], "", "relay.resume", json!({"nick": "home"})),
+        (
+            &["relay", "leave", "home", "--delete-account"],
+            "",
+            "relay.leave",
+            json!({"nick": "home", "delete_account": true}),
+        ),
+        (
+            &["relay", "password", "home", "--old-password-file", "-", "--password-file", file],
+            "old",
+            "relay.password",
+            json!({"nick": "home", "old_password": "old", "password": "from a file"}),
+        ),
+        (
+            &["contact", "add", "bob@home", "--as", "rob"],
+            "",
+            "contact.add",
+            json!({"address": "bob@home", "as": "rob"}),
+        ),
+        (&["contact", "accept", "bob"], "", "contact.accept", json!({"name": "bob", "as": null})),
+        (&["contact", "reject", "bob"], "", "contact.reject", json!({"name": "bob"})),
+        (&["contact", "block", "bob"], "", "contact.block", json!({"name": "bob"})),
+        (&["contact", "unblock", "bob"], "", "contact.unblock", json!({"name": "bob"})),
+        (&["contact", "remove", "bob"], "", "contact.remove", json!({"name": "bob"})),
+        (
+            &["contact", "rename", "bob", "rob"],
+            "",
+            "contact.rename",
+            json!({"name": "bob", "new": "rob"}),
+        ),
+        (
+            &["contact", "verify", "bob"],
+            "",
+            "contact.verify",
+            json!({"name": "bob", "confirm": null}),
+        ),
+        (
+            &["events", "--since", "9", "--type", "relay.up"],
+            "",
+            "events.subscribe",
+            json!({"since": "9", "types": ["relay.up"]}),
+        ),
+        (&["call", "a.b", "{\"x\":\n1}"], "", "a.b", json!({"x": 1})),
+        (&["call", "a.b", "-"], "{\"x\":2}", "a.b", json!({"x": 2})),
+        (&["call", "a.b"], "", "a.b", json!({})),
+    ] {
+        assert_eq!(called(args, stdin), (method.to_owned(), params), "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_2_and_calls_nobody() {
+    let amsd = Fake::start(|_, _| error("not_allowed", 6));
+    for args in [
+        &["frobnicate"][..],
+        &["presence", "maybe"],
+        &["queue", "retry"],
+        &["queue", "retry", "--all", "--to", "a"],
+        &["queue", "retry", "xyz"],
+        &["message", "wait", "000102030405060708090a0b0c0d0e0f"],
+        &["relay", "join", "L"],
+        &["relay", "login", "L", "--user", "bob"],
+        &["relay", "join", "L", "--password-file", "/nowhere/p"],
+        &["relay", "join", "L", "--password-file", "-"],
+        &["relay", "password", "home", "--old-password-file", "-", "--password-file", "-"],
+        &["relay", "join", "L", "--password", "secret"],
+        &["contact", "verify", "bob", "--confirm", "1234"],
+        &["events", "--type", "nothing"],
+        &["call", "a.b", "{"],
+    ] {
+        let refused = amsd.run(args);
+        assert_exit(&refused, 2);
+        assert!(!err(&refused).is_empty(), "{args:?}");
+    }
+    assert!(amsd.calls().is_empty());
+}
+
+#[test]
+fn results_come_as_they_are_with_json_and_harmless_without() {
+    let contact = json!({
+        "id": "c", "name": "bob\u{202e}", "address": "bob@home", "state": "active",
+        "presence": "online", "verified": false, "verified_by": null, "fingerprint": "f",
+        "offered_fingerprint": null, "new_field": 1,
+        "paths": [{"kind": "relay", "name": "home", "active": true, "state": "up", "reason": null}]
+    });
+    let answer = json!({"contacts": [contact]});
+    let amsd = Fake::start(move |_, _| Reply::Result(answer.clone()));
+    let shown = amsd.run(&["contact", "list"]);
+    assert_exit(&shown, 0);
+    assert_eq!(out(&shown), "bob\\u{202e}  active  online  unverified  bob@home\n");
+    let shown = amsd.run(&["--json", "contact", "list"]);
+    let whole: Value = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!(whole["contacts"][0]["new_field"], 1);
+}
+
+#[test]
+fn status_for_people() {
+    let amsd = Fake::start(|_, _| {
+        Reply::Result(json!({
+            "version": "0.1.0", "pid": 7, "started": "2026-11-24T10:45:00.000Z", "home": "/h",
+            "fingerprint": "abcd", "presence": "visible", "listen": [], "peers": [], "hooks": [],
+            "relays": [{"name": "home", "address": "ams://x", "user": "bob", "state": "down",
+                "since": "2026-11-24T10:46:00.000Z", "reason": "no route"}],
+            "queue": {"queued": 1, "sent": 0, "undelivered": 2, "waiting": 0},
+            "inbox": {"kept": 5}, "warnings": ["the disk is nearly full"]
+        }))
+    });
+    let shown = out(&amsd.run(&["status"]));
+    for part in [
+        "amsd 0.1.0, running since 2026-11-24T10:45:00Z (pid 7), visible",
+        "  home  down  bob  since 2026-11-24T10:46:00Z  no route",
+        "1 queued, 0 sent, 2 undelivered, 0 waiting",
+        "warning: the disk is nearly full",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    // Notes are for terminals alone.
+    let shown = amsd.run(&["contact", "list"]);
+    assert!(!err(&shown).contains("undelivered:"));
+}
+
+#[test]
+fn an_account_with_another_device_needs_a_word() {
+    let amsd = Fake::start(|_, _| error("needs_replace", 6));
+    let refused =
+        amsd.run_with(&["relay", "login", "L", "--user", "bob", "--password-file", "-"], b"secret");
+    assert_exit(&refused, 6);
+    assert_eq!(amsd.calls().len(), 1, "nobody is asked without a terminal");
+}
+
+#[test]
+fn message_wait_exits_as_the_daemon_says() {
+    const ID: &str = "000102030405060708090a0b0c0d0e0f";
+    let mut breaks = true;
+    let amsd = Fake::start(move |_, params| {
+        if std::mem::take(&mut breaks) {
+            return Reply::Break;
+        }
+        Reply::Result(json!({"id": params["id"], "state": "sent", "reached": false, "exit": 10}))
+    });
+    let waited = amsd.run(&["message", "wait", ID, "--for", "delivered", "--timeout", "20s"]);
+    assert_exit(&waited, 10);
+    assert!(err(&waited).contains("not delivered"), "{}", err(&waited));
+    assert_eq!(amsd.calls().len(), 2, "it goes on waiting after a broken connection");
+}
+
+#[test]
+fn help_goes_by_example_and_needs_no_daemon() {
+    for args in [&["--help"][..], &["send", "--help"], &["relay", "join", "--help"]] {
+        let shown = amsctl().args(args).output().unwrap();
+        assert_exit(&shown, 0);
+        assert!(out(&shown).contains("Example"), "{args:?}");
+    }
+    assert_exit(&amsctl().arg("--version").output().unwrap(), 0);
+}
