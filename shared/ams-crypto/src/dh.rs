@@ -132,9 +132,6 @@ mod tests {
         let hex = |text: &str| -> [u8; 32] {
             data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap().try_into().unwrap()
         };
-        let alice = DhSecret::from_bytes(&hex(
-            "77076d0a7318a57d3c16c17251b26645df4c9a1e6a9f8f1b0c4e0b4e1c0c0a2a",
-        ));
         let bob = DhSecret::from_bytes(&hex(
             "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
         ));
@@ -142,7 +139,13 @@ mod tests {
             bob.public().as_bytes(),
             &hex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
         );
-        assert_eq!(alice.agree(&bob.public()).unwrap(), bob.agree(&alice.public()).unwrap());
+        let alice = DhPublic::from_bytes(hex(
+            "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
+        ));
+        assert_eq!(
+            *bob.agree(&alice.unwrap()).unwrap(),
+            hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")
+        );
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Due {
 #[derive(Debug)]
 pub struct Keepalive {
     silence: Duration,
+    /// The silence of this round, with its jitter.
+    round: Duration,
     heard: Instant,
     deadline: Instant,
     unanswered: u8,
@@ -41,8 +43,8 @@ impl Keepalive {
 
     /// With another silence than [`SILENCE`].
     pub fn with_silence(now: Instant, silence: Duration) -> Self {
-        let deadline = later(now, silence);
-        Self { silence, heard: now, deadline, unanswered: 0 }
+        let round = jittered(silence);
+        Self { silence, round, heard: now, deadline: later(now, round), unanswered: 0 }
     }
 
     /// Something came from the other side. Cheap: the deadline stays, and moves when it is reached.
@@ -58,26 +60,77 @@ impl Keepalive {
 
     /// What to do now that the deadline is reached; sets the next one.
     pub fn due(&mut self, now: Instant) -> Due {
-        if now < self.deadline {
-            return Due::Nothing;
+        if self.unanswered == 0 {
+            self.deadline = later(self.heard, self.round);
         }
-        let moved = later(self.heard, self.silence);
-        if self.unanswered == 0 && moved > now {
-            self.deadline = moved;
+        if now < self.deadline {
             return Due::Nothing;
         }
         if self.unanswered >= PINGS {
             return Due::Dead;
         }
         self.unanswered = self.unanswered.saturating_add(1);
-        self.deadline = later(now, self.silence);
+        self.round = jittered(self.silence);
+        self.deadline = later(now, self.round);
         Due::Ping
     }
 }
 
-fn later(from: Instant, silence: Duration) -> Instant {
-    let percent =
-        rand::rng().random_range(100_u32.saturating_sub(JITTER)..=100_u32.saturating_add(JITTER));
-    let wait = silence.saturating_mul(percent).checked_div(100).unwrap_or(silence);
+fn jittered(silence: Duration) -> Duration {
+    let least = 100_u32.saturating_sub(JITTER);
+    let percent = rand::rng().random_range(least..=100_u32.saturating_add(JITTER));
+    silence.saturating_mul(percent).checked_div(100).unwrap_or(silence)
+}
+
+fn later(from: Instant, wait: Duration) -> Instant {
     from.checked_add(wait).unwrap_or(from)
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod tests {
+    use super::*;
+
+    const LEAST: Duration = Duration::from_millis(22_500);
+    const MOST: Duration = Duration::from_millis(27_500);
+
+    #[test]
+    fn two_pings_then_dead() {
+        let start = Instant::now();
+        let mut link = Keepalive::new(start);
+        assert_eq!(link.due(start), Due::Nothing);
+        let mut last = start;
+        for _ in 0..PINGS {
+            let now = link.deadline();
+            assert!((LEAST..=MOST).contains(&(now - last)), "{:?}", now - last);
+            assert_eq!(link.due(now), Due::Ping);
+            last = now;
+        }
+        assert_eq!(link.due(link.deadline()), Due::Dead);
+    }
+
+    #[test]
+    fn whatever_is_heard_puts_it_off() {
+        let start = Instant::now();
+        let mut link = Keepalive::new(start);
+        let heard = start + Duration::from_secs(20);
+        link.heard(heard);
+        let first = link.deadline();
+        assert!(first <= start + MOST);
+        assert_eq!(link.due(first), Due::Nothing);
+        assert!((heard + LEAST..=heard + MOST).contains(&link.deadline()));
+        assert_eq!(link.due(link.deadline()), Due::Ping);
+    }
+
+    #[test]
+    fn an_answer_clears_the_count() {
+        let mut link = Keepalive::new(Instant::now());
+        for _ in 0..10 {
+            let now = link.deadline();
+            assert_eq!(link.due(now), Due::Ping);
+            link.heard(now + Duration::from_millis(50));
+            // The ping's own deadline finds that it was answered.
+            assert_eq!(link.due(link.deadline()), Due::Nothing);
+        }
+    }
 }

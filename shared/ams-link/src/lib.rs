@@ -22,3 +22,6 @@ pub use handshake::Link;
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use stream::Stream;
+
+#[cfg(test)]
+mod tests;

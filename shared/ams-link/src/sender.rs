@@ -93,7 +93,11 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
         if self.frames.capacity() == 0 {
             self.frames = buffers::take();
         }
-        frame.encode(&mut self.frames)
+        let encoded = frame.encode(&mut self.frames);
+        if self.frames.is_empty() {
+            buffers::put(&mut self.frames);
+        }
+        encoded
     }
 
     /// Whether anything waits.
@@ -149,7 +153,7 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
                 buffers::put(&mut self.frames);
                 break;
             }
-            self.seal();
+            self.seal()?;
         }
         ready!(Pin::new(&mut self.io).poll_flush(context)).map_err(failed)?;
         Poll::Ready(Ok(()))
@@ -165,7 +169,7 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
     }
 
     /// Cuts the waiting frames into records and seals them.
-    fn seal(&mut self) {
+    fn seal(&mut self) -> Result<(), SendError> {
         self.records = buffers::take();
         let mut rest = self.frames.as_slice();
         loop {
@@ -177,7 +181,7 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
             let mut padded = buffers::take();
             padded.extend_from_slice(record);
             pad_record(&mut padded);
-            append(&mut self.sealer, &padded, &mut self.records);
+            append(&mut self.sealer, &padded, &mut self.records)?;
             buffers::put(&mut padded);
             rest = after;
         }
@@ -186,8 +190,9 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
         let size = pad::record_size(rest.len()).unwrap_or(rest.len());
         self.frames.resize(start.saturating_add(size), 0);
         let last = self.frames.get(start..).unwrap_or_default();
-        append(&mut self.sealer, last, &mut self.records);
+        append(&mut self.sealer, last, &mut self.records)?;
         self.frames.clear();
+        Ok(())
     }
 }
 
@@ -230,18 +235,16 @@ fn pad_record(record: &mut Vec<u8>) {
 }
 
 /// Appends the sealed record with its length.
-fn append(sealer: &mut Sealer, plaintext: &[u8], records: &mut Vec<u8>) {
+fn append(sealer: &mut Sealer, plaintext: &[u8], records: &mut Vec<u8>) -> Result<(), SendError> {
     let start = records.len();
     let sealed = plaintext.len().saturating_add(RECORD_TAG);
     let length = u16::try_from(sealed).unwrap_or(u16::MAX);
     records.extend_from_slice(&length.to_be_bytes());
     records.resize(start.saturating_add(2).saturating_add(sealed), 0);
     let room = records.get_mut(start.saturating_add(2)..).unwrap_or_default();
-    // Frames and buckets are bounded so that every record fits; one that did not would be dropped
-    // here and noticed by the other side, whose next record then does not open.
-    if sealer.seal(plaintext, room).is_err() {
-        records.truncate(start);
-    }
+    // Frames and sizes are bounded so that every record fits.
+    let sealed = sealer.seal(plaintext, room);
+    sealed.map(|_| ()).map_err(|_| SendError::Io(io::ErrorKind::InvalidInput.into()))
 }
 
 fn failed(error: io::Error) -> SendError {
@@ -250,5 +253,136 @@ fn failed(error: io::Error) -> SendError {
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe => SendError::Cut,
         _ => SendError::Io(error),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod tests {
+    use ams_crypto::dh::DhSecret;
+    use ams_crypto::noise::{Opener, XkInitiator, XkResponder};
+    use ams_wire::frame::FrameType;
+    use ams_wire::limits::MAX_FRAME_BODY;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A frame with a body of so many bytes.
+    struct Body(usize);
+
+    impl Outgoing for Body {
+        fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+            let length = u16::try_from(self.0).map_err(|_| WireError::TooLong)?;
+            if self.0 > MAX_FRAME_BODY {
+                return Err(WireError::TooLong);
+            }
+            out.push(FrameType::Deliver as u8);
+            out.extend_from_slice(&length.to_be_bytes());
+            out.resize(out.len() + self.0, 0xdd);
+            Ok(())
+        }
+    }
+
+    fn keys() -> (Sealer, Opener) {
+        let (client, relay) = (DhSecret::from_bytes(&[1; 32]), DhSecret::from_bytes(&[2; 32]));
+        let (initiator, first) = XkInitiator::start(&client, &relay.public()).unwrap();
+        let (responder, second) = XkResponder::start(&relay, &first).unwrap();
+        let (there, third) = initiator.finish(&second).unwrap();
+        (there.sealer, responder.finish(&third).unwrap().opener)
+    }
+
+    /// Sends frames with such bodies; gives the size of each record's plaintext and the bodies found
+    /// in it.
+    fn records(bodies: &[usize]) -> Vec<(usize, Vec<usize>)> {
+        let (sealer, mut opener) = keys();
+        let mut sender = Sender::new(Vec::new(), sealer);
+        for &body in bodies {
+            sender.push(&Body(body)).unwrap();
+        }
+        let waker = std::task::Waker::noop();
+        assert!(sender.poll_flush(&mut Context::from_waker(waker)).is_ready());
+        assert!(!sender.is_pending());
+        let (mut sent, mut records) = (sender.io.as_slice(), Vec::new());
+        while let Some((length, rest)) = sent.split_first_chunk::<2>() {
+            let (record, rest) = rest.split_at(usize::from(u16::from_be_bytes(*length)));
+            let mut plaintext = vec![0; record.len()];
+            let length = opener.open(record, &mut plaintext).unwrap();
+            let frames = frame::frames(&plaintext[..length]);
+            records.push((length, frames.map(|frame| frame.unwrap().1.len()).collect()));
+            sent = rest;
+        }
+        records
+    }
+
+    #[test]
+    fn one_envelope_fills_one_record() {
+        assert_eq!(records(&[509]), [(512, vec![509])]);
+        assert_eq!(records(&[510]), [(1024, vec![510])]);
+        assert_eq!(records(&[48 * 1024 - 3]), [(48 * 1024, vec![48 * 1024 - 3])]);
+        assert_eq!(records(&[MAX_FRAME_BODY]), [(MAX_RECORD_PLAINTEXT, vec![MAX_FRAME_BODY])]);
+        assert_eq!(records(&[0]), [(512, vec![0])]);
+    }
+
+    #[test]
+    fn frames_share_a_record() {
+        assert_eq!(records(&[0, 8, 24]), [(512, vec![0, 8, 24])]);
+        assert_eq!(records(&[489; 4]), [(2048, vec![489; 4])]);
+    }
+
+    #[test]
+    fn dear_padding_is_cut_off() {
+        // 2,460 bytes: not 4 KiB, but 2 KiB and 512.
+        assert_eq!(records(&[489; 5]), [(2048, vec![489; 4]), (512, vec![489])]);
+        // 17 KiB in 32 would be half padding.
+        let sizes: Vec<_> = records(&[489; 35]).iter().map(|record| record.0).collect();
+        assert_eq!(sizes, [16_384, 1024]);
+        // A large frame behind a small one that does not fit the smaller size with it.
+        assert_eq!(records(&[10, 17_000]), [(512, vec![10]), (32_768, vec![17_000])]);
+    }
+
+    #[test]
+    fn more_than_a_record_is_several() {
+        let sizes: Vec<_> = records(&[489; 400]).iter().map(|record| record.0).collect();
+        assert!(
+            sizes.len() >= 3 && sizes.iter().sum::<usize>() < 400 * 492 * 105 / 100,
+            "{sizes:?}"
+        );
+        let full = [MAX_FRAME_BODY; 3];
+        assert_eq!(records(&full).len(), 3);
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_leaves_nothing() {
+        let (sealer, _) = keys();
+        let mut sender = Sender::new(Vec::new(), sealer);
+        assert_eq!(sender.push(&Body(MAX_FRAME_BODY + 1)), Err(WireError::TooLong));
+        assert!(!sender.is_pending());
+        assert_eq!(sender.frames.capacity(), 0);
+        sender.push(&Body(5)).unwrap();
+        assert_eq!(sender.push(&Body(MAX_FRAME_BODY + 1)), Err(WireError::TooLong));
+        assert_eq!(sender.pending(), 8);
+    }
+
+    #[test]
+    fn an_idle_link_owns_no_buffer() {
+        let (sealer, _) = keys();
+        let mut sender = Sender::new(Vec::new(), sealer);
+        sender.push(&Body(5000)).unwrap();
+        assert!(sender.poll_flush(&mut Context::from_waker(std::task::Waker::noop())).is_ready());
+        assert_eq!((sender.frames.capacity(), sender.records.capacity()), (0, 0));
+        assert!(size_of::<Sender<tokio::net::tcp::OwnedWriteHalf>>() <= 128);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_frames_arrive_in_order_in_padded_records(
+            bodies in prop::collection::vec(prop_oneof![0_usize..600, 0_usize..=MAX_FRAME_BODY], 1..60)
+        ) {
+            let records = records(&bodies);
+            prop_assert!(records.iter().all(|record| BUCKETS.contains(&record.0)));
+            let found: Vec<_> = records.into_iter().flat_map(|record| record.1).collect();
+            prop_assert_eq!(found, bodies);
+        }
     }
 }
