@@ -1,5 +1,7 @@
+use ams_wire::limits::RECORD_TAG;
 use data_encoding::HEXLOWER;
 use proptest::prelude::*;
+use snow::TransportState;
 
 use super::vectors::{self, VECTORS};
 use super::*;
