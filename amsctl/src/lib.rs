@@ -8,6 +8,8 @@
 //! 3. [`password`], [`body`]: what is read from a terminal, a file or stdin.
 //! 4. [`text`], [`render`]: what is shown, with everything harmless that somebody else wrote.
 //! 5. [`failed`]: what went wrong, as a sentence, a hint and an exit code.
+//!
+//! `unix` is what is particular to the system.
 
 pub mod body;
 pub mod commands;
@@ -16,6 +18,8 @@ pub mod password;
 pub mod render;
 pub mod session;
 pub mod text;
+#[cfg(unix)]
+mod unix;
 
 use std::path::PathBuf;
 

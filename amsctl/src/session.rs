@@ -42,12 +42,17 @@ impl Session {
 
     /// The socket that was named, or the profile's.
     fn socket(&self) -> Result<PathBuf, Failed> {
-        if let Some(socket) = &self.socket {
-            return Ok(socket.clone());
-        }
-        let places =
-            Places::find(self.home.as_deref()).map_err(|error| Failed::usage(error.to_string()))?;
-        Ok(places.socket)
+        let socket = match &self.socket {
+            Some(socket) => socket.clone(),
+            None => {
+                let places = Places::find(self.home.as_deref());
+                places.map_err(|error| Failed::usage(error.to_string()))?.socket
+            }
+        };
+        #[cfg(unix)]
+        ams_rpc::unix::check_socket_path(&socket)
+            .map_err(|error| Failed::usage(error.to_string()))?;
+        Ok(socket)
     }
 
     fn client(&mut self) -> Result<&mut Client, Called> {
@@ -155,10 +160,14 @@ impl Session {
         Ok(client.subscribe::<events::Subscribe>(params)?)
     }
 
-    /// Waits until the daemon has closed the connection.
-    pub fn wait_for_end(&mut self) {
+    /// Waits until the daemon has closed the connection and its process has ended.
+    pub fn wait_for_end(&mut self, pid: Option<u32>) {
         if let Some(client) = self.client.take() {
             client.wait_for_end(LONGEST_AWAY);
+        }
+        #[cfg(unix)]
+        if let Some(pid) = pid {
+            crate::unix::wait_for_exit(pid, LONGEST_AWAY);
         }
     }
 

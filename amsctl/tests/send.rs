@@ -196,6 +196,9 @@ fn without_a_daemon_it_says_how_to_start_one() {
     // A socket that nobody serves any more.
     drop(std::os::unix::net::UnixListener::bind(folder.path().join("amsd.sock")).unwrap());
     assert_exit(&run(amsctl().arg("--home").arg(folder.path())), 11);
+    let long = run(amsctl().arg("--home").arg(folder.path().join("x".repeat(100))));
+    assert_exit(&long, 2);
+    assert!(err(&long).contains("shorter"), "{}", err(&long));
     let lost = run(amsctl().arg("--socket").arg(folder.path().join("other")));
     assert_exit(&lost, 11);
     assert!(err(&lost).contains("socket"), "{}", err(&lost));

@@ -15,9 +15,10 @@ pub struct Args {}
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
+        let pid = session.call::<daemon::Status>(&NoParams {}).map(|status| status.pid).ok();
         let exit = session.show::<daemon::Stop>(&NoParams {}, |_| String::new())?;
-        // It closes the connection when it is done, so that a new one can be started at once.
-        session.wait_for_end();
+        // So that a new one can be started at once.
+        session.wait_for_end(pid);
         Ok(exit)
     }
 }

@@ -19,6 +19,7 @@ use crate::session::Session;
 
 /// Ask, accept and verify contacts.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Ask somebody to be a contact.
     Add(add::Args),

@@ -11,6 +11,7 @@ use crate::session::Session;
 
 /// Show, wait for or delete one message.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Show a message and every step it took.
     Show(show::Args),

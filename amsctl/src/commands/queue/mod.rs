@@ -14,6 +14,7 @@ use crate::text::table;
 
 /// List messages that are not delivered yet and decide about them.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// List them.
     List(list::Args),

@@ -10,6 +10,7 @@ use crate::session::Session;
 
 /// List or remove readers of the inbox.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// List the readers, and how many messages each has not had.
     List(list::Args),

@@ -16,6 +16,7 @@ use crate::session::Session;
 
 /// Join relays and connect to them.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Make the account that an invite link names, and connect.
     Join(join::Args),
