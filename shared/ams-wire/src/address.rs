@@ -260,7 +260,7 @@ mod tests {
         });
         assert_eq!(
             link.to_string(),
-            "ams://[::1]:7400/relay#AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHOqaPKw"
+            "ams://[::1]:7400/relay#AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHtHExNQ"
         );
         assert_eq!(Link::parse(&link.to_string()), Ok(link));
     }

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod pad;
 pub mod receipt;
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 mod samples;
 pub mod to_relay;
 pub mod username;
