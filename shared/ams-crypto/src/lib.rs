@@ -30,5 +30,7 @@ pub mod random;
 pub mod safety;
 pub mod store;
 pub mod token;
+#[cfg(test)]
+mod vectors;
 
 pub use zeroize::Zeroizing;

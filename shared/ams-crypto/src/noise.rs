@@ -75,7 +75,7 @@ impl Pattern {
 
     /// Label, protocol version, pattern, and the role of who answers (1 relay, 2 peer): a handshake
     /// made for one purpose cannot be completed for another.
-    fn prologue(self) -> Vec<u8> {
+    pub(crate) fn prologue(self) -> Vec<u8> {
         let answers = match self {
             Self::Xk => 1,
             Self::Ik | Self::Xx => 2,

@@ -353,7 +353,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 /// A man in the middle of the link has two handshakes with two hashes, so his login fails.
-fn context(handshake_hash: &[u8; 32]) -> Vec<u8> {
+pub(crate) fn context(handshake_hash: &[u8; 32]) -> Vec<u8> {
     labels::framed(labels::LOGIN, &[handshake_hash])
 }
 
