@@ -69,6 +69,7 @@ mod tests {
             TO_APPROVER,
             ENVELOPE,
             STORE,
+            STORE_NAME,
             TOKEN,
             KEY_FILE,
         ];
