@@ -1,1 +1,47 @@
-//! Placeholder.
+//! The AMS daemon. Rooms, in the order in which a message meets them:
+//!
+//! 1. [`outbox`]: a message is accepted, and kept until its receipt
+//! 2. [`router`]: over which path it goes, and when
+//! 3. [`session`]: it is sealed into an envelope
+//! 4. [`relay`]: the link carries the envelope
+//! 5. [`inbox`]: on the other side, an envelope becomes a message, kept until it was read
+//!
+//! A user's program meets it at [`rpc`], and hears of it through [`dispatch`].
+//!
+//! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@unix`],
+//! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database),
+//! [`check`] (a profile is looked at).
+//!
+//! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
+//! [`timeline`] (the order of everything), [`live`] (what is up), [`fact`] (what a commit tells),
+//! [`settings`], [`clock`].
+
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod contacts;
+pub mod dispatch;
+pub mod fact;
+pub mod home;
+pub mod inbox;
+pub mod live;
+pub mod logs;
+pub mod open;
+pub mod outbox;
+pub mod process;
+pub mod profile;
+pub mod relay;
+pub mod router;
+pub mod rpc;
+pub mod running;
+pub mod session;
+pub mod settings;
+pub mod store;
+pub mod timeline;
+#[cfg(unix)]
+pub mod unix;
+
+pub use home::Home;
+pub use process::{ConfigFile, RunError, run};
+pub use running::{Running, Start, StartError, start};

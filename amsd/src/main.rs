@@ -1,1 +1,54 @@
-fn main() {}
+//! `amsd`: the daemon's process. What it does is in the library.
+
+use std::process::ExitCode;
+
+use amsd::cli::{Args, absolute};
+use amsd::home::{Home, log_file};
+use amsd::unix::{Background, Detached, detach, inherited_socket, protect_process};
+use amsd::{ConfigFile, Start, check, config, logs, run};
+use anyhow::Context;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    protect_process();
+    let args = Args::parse();
+    let mut background = None;
+    let failed = |why: &anyhow::Error| eprintln!("amsd: {why:#}");
+    match start(&args, &mut background) {
+        Ok(code) => code,
+        Err(why) => {
+            background.map_or_else(|| failed(&why), |child| child.failed(&format!("{why:#}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<ExitCode> {
+    let socket = inherited_socket().context("the socket from the service manager")?;
+    anyhow::ensure!(args.listen.is_empty(), "--listen is not supported yet by this version");
+    let places = args.places()?;
+    let config = ConfigFile { path: places.config.clone(), named: args.config.is_some() };
+    let settings = config::load(&config.path, config.named)?;
+    if args.check {
+        return Ok(check::report(places)?);
+    }
+    if args.daemon {
+        let pid_file = args.pid_file.as_deref().map(absolute);
+        match detach(pid_file.as_deref()).context("cannot go to the background")? {
+            Detached::Parent(Ok(())) => return Ok(ExitCode::SUCCESS),
+            Detached::Parent(Err(why)) => anyhow::bail!(why),
+            Detached::Child(child) => *background = Some(child),
+        }
+    }
+    let log = background.is_some().then(|| log_file(&places));
+    let home = Home::open(places)?;
+    logs::start(args.log, args.verbose, log.as_deref()).context("cannot open the log")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ready = || background.iter_mut().for_each(Background::ready);
+    runtime.block_on(run(Start { home, settings, socket }, config, ready))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,110 @@
+//! The command line of `amsd`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ams_rpc::places::{NoHome, Places};
+use clap::{ArgAction, Parser, ValueEnum};
+
+/// The AMS client daemon: holds your identity, contacts, links and messages, and serves amsctl.
+///
+/// The first start makes an identity. Without --daemon it stays in the foreground.
+#[derive(Debug, Parser)]
+#[command(name = "amsd", version)]
+pub struct Args {
+    /// The folder of the whole profile: config.toml, data/ and amsd.sock [default: AMS_HOME, else
+    /// the XDG folders]
+    #[arg(long, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+
+    /// The config file, which must exist [default: config.toml of the profile, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Take direct peers at this address; may be given several times
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Go to the background; returns when the socket answers
+    #[arg(long)]
+    pub daemon: bool,
+
+    /// Write the number of the background process to this file
+    #[arg(long, value_name = "FILE", requires = "daemon")]
+    pub pid_file: Option<PathBuf>,
+
+    /// How log lines look
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+
+    /// Log more; -vv even more
+    #[arg(short, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Check a profile that no daemon is using, say what was found, and change nothing
+    #[arg(long, conflicts_with_all = ["daemon", "listen"])]
+    pub check: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Args {
+    /// Where everything of this profile is, as absolute paths: a daemon leaves the folder that it
+    /// was started in.
+    ///
+    /// # Errors
+    /// [`NoHome`] where neither the flag nor the environment says anything.
+    pub fn places(&self) -> Result<Places, NoHome> {
+        let mut places = Places::find(self.home.as_deref())?;
+        if let Some(config) = &self.config {
+            places.config.clone_from(config);
+        }
+        places.home = places.home.as_deref().map(absolute);
+        for path in [&mut places.config, &mut places.data, &mut places.runtime, &mut places.socket]
+        {
+            *path = absolute(path);
+        }
+        Ok(places)
+    }
+}
+
+/// `path` from the root on; left alone where not even the working folder can be found.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn pid_file_needs_daemon_and_check_stands_alone() {
+        assert!(Args::try_parse_from(["amsd", "--pid-file", "x"]).is_err());
+        assert!(Args::try_parse_from(["amsd", "--daemon", "--pid-file", "x"]).is_ok());
+        assert!(Args::try_parse_from(["amsd", "--check", "--daemon"]).is_err());
+        assert!(Args::try_parse_from(["amsd", "--log", "xml"]).is_err());
+        assert_eq!(Args::try_parse_from(["amsd", "-vv"]).unwrap().verbose, 2);
+    }
+
+    #[test]
+    fn places_are_absolute() {
+        let args = Args::try_parse_from(["amsd", "--home", "a", "--config", "b.toml"]).unwrap();
+        let places = args.places().unwrap();
+        assert!(places.socket.is_absolute() && places.socket.ends_with("a/amsd.sock"));
+        assert!(places.config.is_absolute() && places.config.ends_with("b.toml"));
+    }
+}

@@ -1,0 +1,197 @@
+//! What the user decides beforehand: `config.toml`.
+//!
+//! The raw file (serde, unknown keys refused) becomes [`Settings`], which have a value for
+//! everything. The daemon reads it at the start and again at SIGHUP.
+
+use std::path::{Path, PathBuf};
+
+use ams_rpc::types::{Period, Visibility};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+
+use crate::home::{self, ConfigFileError};
+use crate::settings::{History, Requests, Settings, Undeliverable};
+
+/// How long what was read stays, as it is written.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Stay(History);
+
+impl TryFrom<String> for Stay {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "forever" => Ok(Self(History::Forever)),
+            "off" => Ok(Self(History::Off)),
+            other => match other.parse::<Period>() {
+                Ok(Period(length)) if !length.is_zero() => Ok(Self(History::For(length))),
+                Ok(_) => Err("a history of no length is written \"off\"".to_owned()),
+                Err(_) => Err(format!(
+                    "`{other}` is neither a duration like \"90d\" nor \"forever\" nor \"off\""
+                )),
+            },
+        }
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    requests: Option<Requests>,
+    undeliverable: Option<Undeliverable>,
+    read_receipts: Option<bool>,
+    presence: Option<Visibility>,
+    history: Option<Stay>,
+
+    // Known, but nothing acts on them yet: to take them silently would be a lie.
+    listen: Option<Spanned<IgnoredAny>>,
+    public_address: Option<Spanned<IgnoredAny>>,
+    direct: Option<Spanned<IgnoredAny>>,
+    socks5: Option<Spanned<IgnoredAny>>,
+    hook: Option<Spanned<IgnoredAny>>,
+}
+
+impl Raw {
+    /// The first key that this version does not act on, and where its value stands.
+    fn unsupported(&self) -> Option<(&'static str, usize)> {
+        [
+            ("listen", &self.listen),
+            ("public_address", &self.public_address),
+            ("direct", &self.direct),
+            ("socks5", &self.socks5),
+            ("hook", &self.hook),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
+        .min_by_key(|(_, at)| *at)
+    }
+}
+
+/// What is wrong in the text of a config.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct Mistake {
+    /// The line, from 1.
+    pub line: usize,
+    /// The key, where there is one, and what is wrong with it.
+    pub what: String,
+}
+
+/// Why there is no config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
+    /// What is in it cannot be.
+    #[error("{}, {mistake}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        mistake: Mistake,
+    },
+}
+
+/// Reads the file. One that is not there stands for the defaults, unless it was `named` by the
+/// user.
+///
+/// # Errors
+/// [`ConfigError`], with file, line and key.
+pub fn load(path: &Path, named: bool) -> Result<Settings, ConfigError> {
+    let Some(text) = home::read_config(path, named)? else { return Ok(Settings::default()) };
+    parse(&text).map_err(|mistake| ConfigError::Text { path: path.to_owned(), mistake })
+}
+
+/// Reads the text of a file.
+///
+/// # Errors
+/// The first [`Mistake`].
+pub fn parse(text: &str) -> Result<Settings, Mistake> {
+    let raw: Raw = toml::from_str(text).map_err(|error| mistake(text, &error))?;
+    if let Some((key, at)) = raw.unsupported() {
+        let line = line_of(text, at);
+        let what = format!("`{key}` is not supported yet by this version; remove it");
+        return Err(Mistake { line, what });
+    }
+    let default = Settings::default();
+    Ok(Settings {
+        undeliverable: raw.undeliverable.unwrap_or(default.undeliverable),
+        requests: raw.requests.unwrap_or(default.requests),
+        read_receipts: raw.read_receipts.unwrap_or(default.read_receipts),
+        visible: raw.presence.map_or(default.visible, |wanted| wanted == Visibility::Visible),
+        history: raw.history.map_or(default.history, |stay| stay.0),
+    })
+}
+
+fn mistake(text: &str, error: &toml::de::Error) -> Mistake {
+    let at = error.span().map_or(0, |span| span.start);
+    let line = line_of(text, at);
+    let said = error.message().lines().collect::<Vec<_>>().join(", ");
+    // A value that does not fit: say which key it stands at. A key that is wrong names itself.
+    let before = text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
+    let what = match before.split_once('=') {
+        Some((key, _)) => format!("`{}`: {said}", key.trim()),
+        None => said,
+    };
+    Mistake { line, what }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    let breaks = text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    breaks.saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_the_default() {
+        assert_eq!(parse("").unwrap(), Settings::default());
+        assert_eq!(parse("# nothing\n").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let settings = parse(
+            "requests = \"deny\"\nundeliverable = \"keep\"\nread_receipts = false\n\
+             presence = \"invisible\"\nhistory = \"2h\"\n",
+        )
+        .unwrap();
+        let expected = Settings {
+            requests: Requests::Deny,
+            undeliverable: Undeliverable::Keep,
+            read_receipts: false,
+            visible: false,
+            history: History::For(Duration::from_secs(7200)),
+        };
+        assert_eq!(settings, expected);
+        assert_eq!(parse("history = 'off'").unwrap().history, History::Off);
+        assert_eq!(parse("history = 'forever'").unwrap().history, History::Forever);
+    }
+
+    /// Each example has one mistake, and beside it the sentence that it must get.
+    #[test]
+    fn each_mistake_is_named_with_line_and_key() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid-config");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let expected = std::fs::read_to_string(path.with_extension("txt")).unwrap();
+            let mistake = parse(&text).expect_err(&path.display().to_string());
+            assert_eq!(mistake.to_string(), expected.trim_end(), "{}", path.display());
+            seen += 1;
+        }
+        assert!(seen >= 10, "only {seen} examples");
+    }
+}

@@ -1,0 +1,222 @@
+//! A profile's keys and database are opened, or made by the first start.
+//!
+//! 1. the data key, then the database, then the identity in it, each durable;
+//! 2. the mark, last: it says that all of these have been there.
+//!
+//! A crash between any two leaves a first start that the next one completes. Once the mark is
+//! there, nothing is ever made anew: what is missing is lost, and an empty profile in its place
+//! would hide that.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ams_crypto::keyfile::{self, CreateError, Kind, LoadError};
+use ams_crypto::store::StoreKey;
+use ams_crypto::{Zeroizing, random};
+
+use crate::home::{Home, append_private, write_private};
+use crate::profile::Me;
+use crate::store::{Store, StoreError, Told};
+
+/// Why a profile does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data key cannot be read.
+    #[error("cannot read the data key {}: {source}", path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: LoadError,
+    },
+    /// The data key cannot be made.
+    #[error("cannot make the data key {}: {source}", path.display())]
+    NewKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: CreateError,
+    },
+    /// A file of a profile that existed is not there, or has nothing in it.
+    #[error(
+        "this profile existed, but {} is {what}: put the file back, or move the whole folder away \
+         to begin anew",
+        path.display()
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// How it is.
+        what: &'static str,
+    },
+    /// The database.
+    #[error("cannot open {}: {source}", path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// The mark cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Mark {
+        /// Its file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// What the mark says: the version of the folder's layout.
+const MARK: &[u8] = b"ams profile 1\n";
+
+/// Opens the profile, or makes it, identity and all, where there has never been one. `told` gets
+/// what every commit tells.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn open_profile(home: &Home, told: Told) -> Result<(Store, Me), OpenError> {
+    let (database, mark) = (home.database(), home.mark());
+    let failed = |source| OpenError::Store { path: home.database(), source };
+    if mark.exists() {
+        let size = std::fs::metadata(&database).map(|found| found.len());
+        match size {
+            Ok(0) => return Err(OpenError::Lost { path: database, what: "empty" }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::Lost { path: database, what: "missing" });
+            }
+            Ok(_) | Err(_) => {}
+        }
+        let store = Store::open(&database, existing_key(home)?, told).map_err(failed)?;
+        return match store.read_now(|db| Me::find(db)).map_err(failed)? {
+            Some(me) => Ok((store, me)),
+            None => Err(OpenError::Lost { path: database, what: "without an identity" }),
+        };
+    }
+    let key = new_key(home)?;
+    // The database would be made with whatever mode the umask leaves.
+    append_private(&database).map_err(|error| failed(StoreError::Io(error.to_string())))?;
+    let store = Store::create(&database, key, told).map_err(failed)?;
+    let me = match store.read_now(|db| Me::find(db)).map_err(failed)? {
+        Some(me) => me,
+        None => store.write(Me::create).await.map_err(failed)?,
+    };
+    write_private(&mark, MARK).map_err(|source| OpenError::Mark { path: mark, source })?;
+    Ok((store, me))
+}
+
+/// The key of a profile that existed.
+///
+/// # Errors
+/// [`OpenError`], also where it is missing.
+pub fn existing_key(home: &Home) -> Result<StoreKey, OpenError> {
+    let path = home.key_file();
+    match load(&path) {
+        Ok(key) => Ok(key),
+        Err(LoadError::Missing) => Err(OpenError::Lost { path, what: "missing" }),
+        Err(source) => Err(OpenError::Key { path, source }),
+    }
+}
+
+/// The key of a first start; an earlier one may have made it.
+fn new_key(home: &Home) -> Result<StoreKey, OpenError> {
+    let path = home.key_file();
+    match keyfile::create(&path, Kind::Data, &*Zeroizing::new(random::bytes::<32>())) {
+        Ok(()) | Err(CreateError::Exists) => {}
+        Err(source) => return Err(OpenError::NewKey { path, source }),
+    }
+    load(&path).map_err(|source| OpenError::Key { path, source })
+}
+
+fn load(path: &Path) -> Result<StoreKey, LoadError> {
+    let secret = keyfile::load(path, Kind::Data)?;
+    let key = secret.to_array::<32>().ok_or(LoadError::Damaged)?;
+    Ok(StoreKey::new(&key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use ams_rpc::places::Places;
+
+    use super::*;
+
+    fn home(folder: &Path) -> Home {
+        Home::open(Places::in_home(&folder.join("home"))).unwrap()
+    }
+
+    async fn fingerprint(home: &Home) -> Result<String, OpenError> {
+        let (store, me) = open_profile(home, Arc::new(|_| {})).await?;
+        drop(store);
+        Ok(me.public().fingerprint())
+    }
+
+    /// Opens until the thread of the store before has let go of the file.
+    async fn reopened(home: &Home) -> Result<String, OpenError> {
+        loop {
+            match fingerprint(home).await {
+                Err(OpenError::Store { source: StoreError::InUse, .. }) => {
+                    tokio::task::yield_now().await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_start_makes_an_identity_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = home(folder.path());
+        let made = fingerprint(&home).await.unwrap();
+        assert_eq!(reopened(&home).await.unwrap(), made);
+        for file in [home.key_file(), home.database(), home.mark()] {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_first_start_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = home(folder.path());
+        // After the key.
+        new_key(&home).unwrap();
+        fingerprint(&home).await.unwrap();
+        // After the identity, before the mark.
+        fs::remove_file(home.mark()).unwrap();
+        let before = reopened(&home).await.unwrap();
+        assert!(home.mark().exists());
+        assert_eq!(reopened(&home).await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_is_never_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = home(folder.path());
+        fingerprint(&home).await.unwrap();
+        let lost = |error: OpenError| matches!(error, OpenError::Lost { .. });
+
+        // Put aside, and not read: the store before may still be closing it.
+        let aside = folder.path().join("aside");
+        fs::rename(home.database(), &aside).unwrap();
+        assert!(lost(reopened(&home).await.unwrap_err()));
+        assert!(!home.database().exists());
+        fs::write(home.database(), b"").unwrap();
+        assert!(lost(reopened(&home).await.unwrap_err()));
+
+        // A database that is whole and has nothing in it.
+        fs::remove_file(home.database()).unwrap();
+        let key = load(&home.key_file()).unwrap();
+        drop(Store::create(&home.database(), key, Arc::new(|_| {})).unwrap());
+        assert!(lost(reopened(&home).await.unwrap_err()));
+
+        fs::rename(&aside, home.database()).unwrap();
+        reopened(&home).await.unwrap();
+        fs::remove_file(home.key_file()).unwrap();
+        assert!(lost(reopened(&home).await.unwrap_err()));
+        assert!(!home.key_file().exists());
+    }
+}

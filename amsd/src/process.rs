@@ -1,0 +1,78 @@
+//! The daemon as a process: ready, signals, the service manager, the end.
+
+use std::path::PathBuf;
+
+use crate::config;
+use crate::running::{Running, Start, StartError, start};
+use crate::unix::{self, Asked, Signals};
+
+/// Where the config is, to be read again.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The user named it, so it has to be there.
+    pub named: bool,
+}
+
+/// Why the process ends with a failure.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system refused the signals.
+    #[error("cannot listen to signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs a daemon until a signal or a client stops it; `ready` is called when its socket answers.
+///
+/// # Errors
+/// [`RunError`]; once it is ready there is none.
+pub async fn run(what: Start, config: ConfigFile, ready: impl FnOnce()) -> Result<(), RunError> {
+    // Before anything else, so that a signal during the start ends it in order.
+    let mut signals = Signals::new().map_err(RunError::Signals)?;
+    let running = start(what).await?;
+    unix::tell_ready();
+    ready();
+    until_stopped(&running, &mut signals, &config).await;
+    unix::tell_stopping();
+    running.stop().await;
+    Ok(())
+}
+
+async fn until_stopped(running: &Running, signals: &mut Signals, config: &ConfigFile) {
+    let watchdog = unix::feed_watchdog();
+    tokio::pin!(watchdog);
+    loop {
+        // To stop comes before everything else.
+        tokio::select! {
+            biased;
+            () = running.asked_to_stop() => {
+                tracing::info!("stopping: a client asked for it");
+                return;
+            }
+            asked = signals.next() => match asked {
+                Asked::Stop => {
+                    tracing::info!("stopping: a signal asked for it");
+                    return;
+                }
+                Asked::Reload => reload(running, config),
+            },
+            () = &mut watchdog => {}
+        }
+    }
+}
+
+fn reload(running: &Running, config: &ConfigFile) {
+    unix::tell_reloading();
+    match config::load(&config.path, config.named) {
+        Ok(settings) => match running.reconfigure(settings) {
+            Ok(()) => tracing::info!("the config was read again"),
+            Err(error) => tracing::error!(%error, "the config was not taken; the old one stays"),
+        },
+        Err(error) => tracing::error!("{error}; the old config stays"),
+    }
+    unix::tell_ready();
+}

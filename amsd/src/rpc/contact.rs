@@ -1,0 +1,170 @@
+//! `contact.*`: who is known, who asks, and what the user makes of them.
+
+use ams_rpc::types::{
+    Contact, ContactAcceptParams, ContactAddParams, ContactBrief, ContactParams,
+    ContactRenameParams, ContactVerified, ContactVerifyParams, Contacts, Done, Requests,
+};
+use ams_rpc::{CallContext, RpcError};
+use ams_wire::username::Username;
+
+use super::relay::find_relay;
+use super::{App, error};
+use crate::clock::now;
+use crate::contacts::show::{self, brief};
+use crate::contacts::{ask, by_name, edit, request};
+
+pub(super) async fn add(
+    app: App,
+    _: CallContext,
+    params: ContactAddParams,
+) -> Result<ContactBrief, RpcError> {
+    if params.address.starts_with("ams://") {
+        return Err(RpcError::bad_link("contact links are not supported yet by this version")
+            .with_hint("add the contact by name: amsctl contact add USER@RELAY"));
+    }
+    let (user, relay) = params.address.split_once('@').ok_or_else(|| {
+        RpcError::bad_name(format!("{} does not say at which relay", quoted(&params.address)))
+            .with_hint("write USER@RELAY; amsctl relay list shows the relays")
+    })?;
+    let user = Username::new(user).map_err(|error| {
+        RpcError::bad_name(format!("{} is no user name: {error}", quoted(user)))
+    })?;
+    let (relay, local, at) = (relay.to_owned(), params.local, now());
+    let me = app.me.clone();
+    app.store
+        .write(move |txn| {
+            let (id, row) = find_relay(txn, &relay)?;
+            let (id, row) = ask::add(txn, &me, (id, &row), &user, local.as_deref(), at)?;
+            Ok::<_, RpcError>(brief(id, &row))
+        })
+        .await
+}
+
+pub(super) async fn requests(app: App) -> Result<Requests, RpcError> {
+    app.store.read(|db| Ok::<_, RpcError>(show::requests(db)?)).await
+}
+
+pub(super) async fn accept(
+    app: App,
+    _: CallContext,
+    params: ContactAcceptParams,
+) -> Result<ContactBrief, RpcError> {
+    let (me, at) = (app.me.clone(), now());
+    app.store
+        .write(move |txn| {
+            let local = params.local.as_deref();
+            let (id, row) = request::accept(txn, &me, &params.name, local, at)?;
+            Ok::<_, RpcError>(brief(id, &row))
+        })
+        .await
+}
+
+pub(super) async fn reject(
+    app: App,
+    _: CallContext,
+    params: ContactParams,
+) -> Result<Done, RpcError> {
+    app.store
+        .write(move |txn| {
+            request::reject(txn, &params.name)?;
+            Ok::<_, RpcError>(Done {})
+        })
+        .await
+}
+
+pub(super) async fn block(
+    app: App,
+    _: CallContext,
+    params: ContactParams,
+) -> Result<ContactBrief, RpcError> {
+    set_blocked(app, params.name, true).await
+}
+
+pub(super) async fn unblock(
+    app: App,
+    _: CallContext,
+    params: ContactParams,
+) -> Result<ContactBrief, RpcError> {
+    set_blocked(app, params.name, false).await
+}
+
+async fn set_blocked(app: App, name: String, blocked: bool) -> Result<ContactBrief, RpcError> {
+    app.store
+        .write(move |txn| {
+            let (id, row) = edit::set_blocked(txn, &name, blocked)?;
+            Ok::<_, RpcError>(brief(id, &row))
+        })
+        .await
+}
+
+pub(super) async fn list(app: App) -> Result<Contacts, RpcError> {
+    let live = app.live.clone();
+    app.store.read(move |db| Ok::<_, RpcError>(Contacts { contacts: show::list(db, &live)? })).await
+}
+
+pub(super) async fn show(
+    app: App,
+    _: CallContext,
+    params: ContactParams,
+) -> Result<Contact, RpcError> {
+    let live = app.live.clone();
+    app.store
+        .read(move |db| {
+            let (id, row) =
+                by_name(db, &params.name)?.ok_or_else(|| error::no_such_contact(&params.name))?;
+            Ok(show::contact(db, &live, id, &row)?)
+        })
+        .await
+}
+
+pub(super) async fn rename(
+    app: App,
+    _: CallContext,
+    params: ContactRenameParams,
+) -> Result<ContactBrief, RpcError> {
+    app.store
+        .write(move |txn| {
+            let (id, row) = edit::rename(txn, &params.name, &params.new)?;
+            Ok::<_, RpcError>(brief(id, &row))
+        })
+        .await
+}
+
+pub(super) async fn remove(
+    app: App,
+    _: CallContext,
+    params: ContactParams,
+) -> Result<Done, RpcError> {
+    let at = now();
+    app.store
+        .write(move |txn| {
+            edit::remove(txn, &params.name, at)?;
+            Ok::<_, RpcError>(Done {})
+        })
+        .await
+}
+
+pub(super) async fn verify(
+    app: App,
+    _: CallContext,
+    params: ContactVerifyParams,
+) -> Result<ContactVerified, RpcError> {
+    let me = app.me.clone();
+    app.store
+        .write(move |txn| {
+            let confirm = params.confirm.as_deref();
+            let (row, safety_number) = edit::verify(txn, &me, &params.name, confirm)?;
+            Ok::<_, RpcError>(ContactVerified {
+                name: row.name,
+                safety_number,
+                verified: row.verified.is_some(),
+                verified_by: row.verified.map(Into::into),
+            })
+        })
+        .await
+}
+
+/// What somebody typed, short enough to be shown again.
+fn quoted(text: &str) -> String {
+    format!("`{}`", text.chars().take(64).collect::<String>())
+}

@@ -1,0 +1,92 @@
+//! `daemon.*`: how it is, and its end.
+
+use ams_rpc::RpcError;
+use ams_rpc::types::{DaemonStatus, Done, InboxCounts, PeerInfo, QueueCounts, State, Visibility};
+
+use super::{App, relay};
+use crate::inbox::history;
+use crate::outbox::queue;
+use crate::relay::Refusal;
+use crate::store::{Read, StoreError};
+
+pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
+    let visible = app.settings.borrow().visible;
+    let shared = app.clone();
+    app.store
+        .read(move |db| {
+            let queue = counts(db)?;
+            Ok(DaemonStatus {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                started: shared.started,
+                home: shared.home.display().to_string(),
+                fingerprint: shared.me.public().fingerprint(),
+                presence: if visible { Visibility::Visible } else { Visibility::Invisible },
+                listen: Vec::new(),
+                relays: relay::all(db, &shared.live)?,
+                peers: Vec::<PeerInfo>::new(),
+                queue,
+                inbox: InboxCounts { kept: history::kept(db)? },
+                hooks: Vec::new(),
+                warnings: warnings(db, &queue)?,
+            })
+        })
+        .await
+}
+
+fn counts(db: &impl Read) -> Result<QueueCounts, StoreError> {
+    let mut counts = QueueCounts::default();
+    for (_, _, state) in queue::live(db, None)? {
+        let count = match State::from(state) {
+            State::Queued => &mut counts.queued,
+            State::Sent => &mut counts.sent,
+            State::Undelivered => &mut counts.undelivered,
+            State::Waiting => &mut counts.waiting,
+            // Final ones are not in the queue.
+            State::Delivered
+            | State::Read
+            | State::Discarded
+            | State::Expired
+            | State::Replaced => continue,
+        };
+        *count = count.saturating_add(1);
+    }
+    Ok(counts)
+}
+
+/// What the user should know and may not look for.
+fn warnings(db: &impl Read, queue: &QueueCounts) -> Result<Vec<String>, StoreError> {
+    let mut warnings = Vec::new();
+    if queue.undelivered > 0 {
+        let count = queue.undelivered;
+        warnings.push(format!("{count} undelivered: amsctl queue list"));
+    }
+    for (_, row) in db.list::<crate::relay::Relays>(&())? {
+        let nick = &row.nick;
+        match row.refused {
+            Some(Refusal::Replaced) => warnings.push(format!(
+                "{nick} does not accept this device any more: amsctl relay login LINK --user {}",
+                row.user
+            )),
+            Some(Refusal::Cloned) => warnings.push(format!(
+                "an old or second copy of this profile was noticed at {nick}; if no other daemon \
+                 uses it: amsctl relay resume {nick}"
+            )),
+            None => {}
+        }
+    }
+    for (_, row) in crate::contacts::all(db)? {
+        if row.offered.is_some() {
+            warnings.push(format!(
+                "the key of {name} changed: amsctl contact show {name}",
+                name = row.name
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+pub(super) async fn stop(app: App) -> Result<Done, RpcError> {
+    app.stop.cancel();
+    Ok(Done {})
+}

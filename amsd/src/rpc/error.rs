@@ -1,0 +1,154 @@
+//! What went wrong in the core, as a sentence that says what to do next.
+
+use ams_rpc::RpcError;
+use ams_wire::address::LinkError;
+
+use crate::contacts::BadName;
+use crate::contacts::ask::AddError;
+use crate::contacts::edit::EditError;
+use crate::contacts::request::AnswerError;
+use crate::outbox::PushError;
+use crate::relay::AccountError;
+use crate::store::StoreError;
+
+impl From<StoreError> for RpcError {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            StoreError::Full => Self::storage_full("the disk is full"),
+            StoreError::Stopped => stopping(),
+            StoreError::Io(_) | StoreError::Damaged(_) | StoreError::InUse => {
+                Self::storage(message)
+            }
+        }
+    }
+}
+
+impl From<PushError> for RpcError {
+    fn from(error: PushError) -> Self {
+        let message = error.to_string();
+        match error {
+            PushError::Store(error) => error.into(),
+            PushError::NoSuchContact(name) => no_such_contact(&name),
+            PushError::NotApproved(_) => Self::not_approved(message),
+            PushError::Blocked(name) => {
+                Self::blocked(message).with_hint(format!("amsctl contact unblock {name}"))
+            }
+            PushError::KeyChanged(name) => key_changed(&name),
+            PushError::IdConflict(_) => Self::id_conflict(message),
+            PushError::Bounds(_) => Self::bad_value(message),
+        }
+    }
+}
+
+impl From<AddError> for RpcError {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Store(error) => error.into(),
+            AddError::BadName(error) => bad_name(error),
+            AddError::NameTaken(name) => name_taken(&name),
+            AddError::Yourself(user) => {
+                Self::bad_value(format!("{user} is your own account there"))
+                    .with_hint("give your own address to somebody else: amsctl id shows it")
+            }
+        }
+    }
+}
+
+impl From<AnswerError> for RpcError {
+    fn from(error: AnswerError) -> Self {
+        let message = error.to_string();
+        match error {
+            AnswerError::Store(error) => error.into(),
+            AnswerError::BadName(error) => bad_name(error),
+            AnswerError::NameTaken(name) => name_taken(&name),
+            AnswerError::NoSuchRequest(_) => Self::no_such_request(message),
+            AnswerError::Ambiguous { .. } => Self::ambiguous(message),
+        }
+    }
+}
+
+impl From<EditError> for RpcError {
+    fn from(error: EditError) -> Self {
+        let message = error.to_string();
+        match error {
+            EditError::Store(error) => error.into(),
+            EditError::NoSuchContact(name) => no_such_contact(&name),
+            EditError::BadName(error) => bad_name(error),
+            EditError::NameTaken(name) => name_taken(&name),
+            EditError::NoKey(_) => Self::not_approved(message),
+            EditError::Mismatch(_) => Self::number_mismatch(message),
+        }
+    }
+}
+
+impl From<AccountError> for RpcError {
+    fn from(error: AccountError) -> Self {
+        let message = error.to_string();
+        match error {
+            AccountError::Store(error) => error.into(),
+            AccountError::NoSuchRelay(_) => Self::no_such_relay(message),
+            AccountError::BadNick => {
+                Self::bad_name(message).with_hint("choose another nickname with --as")
+            }
+            AccountError::NickTaken(_) => Self::name_taken(message),
+            AccountError::OtherAccount { nick, .. } => Self::name_taken(message)
+                .with_hint(format!("leave that account first: amsctl relay leave {nick}")),
+            AccountError::Unreachable { .. } => Self::not_reachable(message),
+            AccountError::WrongRelay { .. } => Self::wrong_relay(message),
+            AccountError::InviteRefused => Self::invite_refused(message),
+            AccountError::WrongPassword => Self::wrong_password(message),
+            AccountError::ChangeRefused => Self::not_allowed(message)
+                .with_hint("try again; if it stays so, ask the relay's operator"),
+            AccountError::Limited => Self::rate_limited(message),
+            AccountError::Off(nick) => {
+                Self::relay_off(message).with_hint(format!("amsctl relay connect {nick}"))
+            }
+            AccountError::DeviceRefused(nick) => Self::device_refused(message).with_hint(format!(
+                "enrol this daemon again: amsctl relay login LINK --user NAME --as {nick}"
+            )),
+            AccountError::Cloned(nick) => Self::state_cloned(message).with_hint(format!(
+                "if no other daemon uses this profile: amsctl relay resume {nick}"
+            )),
+            AccountError::OutOfMemory => Self::internal(message)
+                .with_hint("free some memory and try again"),
+        }
+    }
+}
+
+/// The link is not one, or not the right one.
+pub(super) fn bad_link(error: LinkError) -> RpcError {
+    let refused = RpcError::bad_link(error.to_string());
+    match error {
+        LinkError::NotALink | LinkError::Damaged => refused,
+        LinkError::Version => refused.with_hint("update AMS on this machine"),
+        LinkError::Kind { wanted, .. } => {
+            refused.with_hint(format!("{wanted} link is needed here"))
+        }
+    }
+}
+
+fn bad_name(error: BadName) -> RpcError {
+    RpcError::bad_name(error.to_string()).with_hint("choose another name")
+}
+
+fn name_taken(name: &str) -> RpcError {
+    RpcError::name_taken(format!("another contact is called {name}"))
+}
+
+/// Nobody has that name.
+pub(super) fn no_such_contact(name: &str) -> RpcError {
+    RpcError::no_such_contact(format!("no contact is called {name}"))
+}
+
+/// Somebody shows another key in the contact's place.
+pub(super) fn key_changed(name: &str) -> RpcError {
+    RpcError::key_changed(format!("the key of {name} changed, so nothing is sent")).with_hint(
+        format!("amsctl contact show {name} shows both fingerprints; compare before you trust"),
+    )
+}
+
+/// The daemon is going down, or the caller went.
+pub(super) fn stopping() -> RpcError {
+    RpcError::stopping("amsd is stopping")
+}

@@ -1,0 +1,149 @@
+//! The daemon's methods: one file per noun, one function per method.
+//!
+//! A call is checked, done as one transaction or one look at a snapshot, and answered after the
+//! commit. What waits is woken by [`crate::dispatch`] and looks again.
+
+mod contact;
+mod daemon;
+mod error;
+mod events;
+mod history;
+mod holds;
+mod identity;
+mod inbox;
+mod message;
+mod queue;
+mod relay;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ams_rpc::methods as m;
+use ams_rpc::service::TableMismatch;
+use ams_rpc::types::{NoParams, Time};
+use ams_rpc::{CallContext, METHODS, RpcError, Service, ServiceBuilder};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::contacts::{ContactId, by_name};
+use crate::dispatch::Dispatch;
+use crate::live::Live;
+use crate::profile::Me;
+use crate::relay::Accounts;
+use crate::settings::Settings;
+use crate::store::{Read, Store};
+use holds::Holds;
+
+/// What the methods work on.
+pub struct Core {
+    /// The disk.
+    pub store: Store,
+    /// Whose profile it is.
+    pub me: Me,
+    /// What is told on.
+    pub dispatch: Dispatch,
+    /// Links and presence, as they are now.
+    pub live: Live,
+    /// Accounts at relays.
+    pub accounts: Accounts,
+    /// What the user chose, as it is now.
+    pub settings: watch::Sender<Settings>,
+    /// The folder that the user knows the profile by.
+    pub home: PathBuf,
+    /// When the daemon started.
+    pub started: Time,
+    /// Cancelled by `daemon.stop`.
+    pub stop: CancellationToken,
+}
+
+/// What every handler gets.
+struct Shared {
+    core: Core,
+    holds: Holds,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+type App = Arc<Shared>;
+
+/// The methods of the table, with their handlers.
+///
+/// # Errors
+/// [`TableMismatch`] where a method of the table has none.
+pub fn service(core: Core) -> Result<Service, TableMismatch> {
+    let app = Arc::new(Shared { core, holds: Holds::default() });
+    let mut builder = ServiceBuilder::new("amsd", env!("CARGO_PKG_VERSION"), METHODS);
+    macro_rules! serve {
+        ($($method:path => $handler:path;)+) => {$(
+            builder = builder.register::<$method, _, _>({
+                let app = Arc::clone(&app);
+                move |caller: CallContext, params| $handler(Arc::clone(&app), caller, params)
+            });
+        )+};
+    }
+    macro_rules! serve_plain {
+        ($($method:path => $handler:path;)+) => {$(
+            builder = builder.register::<$method, _, _>({
+                let app = Arc::clone(&app);
+                move |_: CallContext, _: NoParams| $handler(Arc::clone(&app))
+            });
+        )+};
+    }
+    serve_plain! {
+        m::daemon::Status => daemon::status;
+        m::daemon::Stop => daemon::stop;
+        m::identity::Show => identity::show;
+        m::inbox::Readers => inbox::readers;
+        m::relay::List => relay::list;
+        m::contact::Requests => contact::requests;
+        m::contact::List => contact::list;
+    }
+    serve! {
+        m::presence::Set => identity::set_presence;
+        m::message::Send => message::send;
+        m::message::Show => message::show;
+        m::message::Wait => message::wait;
+        m::message::Delete => message::delete;
+        m::inbox::Next => inbox::next;
+        m::inbox::Ack => inbox::ack;
+        m::inbox::Forget => inbox::forget;
+        m::history::List => history::list;
+        m::history::Clear => history::clear;
+        m::queue::List => queue::list;
+        m::queue::Keep => queue::keep;
+        m::queue::Discard => queue::discard;
+        m::queue::Retry => queue::retry;
+        m::relay::Join => relay::join;
+        m::relay::Login => relay::login;
+        m::relay::Connect => relay::connect;
+        m::relay::Disconnect => relay::disconnect;
+        m::relay::Leave => relay::leave;
+        m::relay::Password => relay::password_of;
+        m::relay::Resume => relay::resume;
+        m::contact::Add => contact::add;
+        m::contact::Accept => contact::accept;
+        m::contact::Reject => contact::reject;
+        m::contact::Block => contact::block;
+        m::contact::Unblock => contact::unblock;
+        m::contact::Show => contact::show;
+        m::contact::Rename => contact::rename;
+        m::contact::Remove => contact::remove;
+        m::contact::Verify => contact::verify;
+    }
+    builder
+        .register_subscription::<m::events::Subscribe, _, _>(move |caller, params, pending| {
+            events::subscribe(Arc::clone(&app), caller, params, pending)
+        })
+        .build()
+}
+
+/// The contact of that name.
+fn contact_called(db: &impl Read, name: &str) -> Result<ContactId, RpcError> {
+    by_name(db, name)?.map(|(id, _)| id).ok_or_else(|| error::no_such_contact(name))
+}

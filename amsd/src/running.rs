@@ -1,0 +1,223 @@
+//! A daemon from its start to its end.
+//!
+//! 1. the store, and in it the identity ([`crate::open`]), in a home that this daemon alone holds;
+//! 2. the router, then the links to relays;
+//! 3. the socket, and then it is ready.
+//!
+//! It stops in reverse: no more calls, no more links, nothing more to be sent, and the disk last.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use ams_rpc::service::TableMismatch;
+use ams_rpc::types::Time;
+use ams_rpc::unix::BindError;
+use ams_rpc::{Listener, Server};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::Dispatch;
+use crate::fact::Fact;
+use crate::home::Home;
+use crate::live::Live;
+use crate::open::{OpenError, open_profile};
+use crate::profile;
+use crate::relay::{self, Accounts, Links, LinksHandle};
+use crate::router::{self, RouterHandle};
+use crate::rpc::{self, Core};
+use crate::settings::Settings;
+use crate::store::{Store, StoreError, Told};
+
+/// What a daemon is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// Its folders, taken hold of.
+    pub home: Home,
+    /// What the config says.
+    pub settings: Settings,
+    /// A socket that a service manager bound already.
+    pub socket: Option<OwnedFd>,
+}
+
+/// Why a daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its keys or database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The socket that was handed over.
+    #[error("the socket from the service manager cannot be used: {0}")]
+    Adopt(std::io::Error),
+    /// Its methods; a fault of the program.
+    #[error(transparent)]
+    Methods(#[from] TableMismatch),
+}
+
+/// Envelopes and news from the links that may wait for the router. When it is full, links wait,
+/// and stop reading.
+const LINK_EVENTS: usize = 1024;
+
+/// A daemon that runs.
+pub struct Running {
+    // Set once.
+    socket: PathBuf,
+    /// Cancelled by `daemon.stop`.
+    asked: CancellationToken,
+    settings: watch::Sender<Settings>,
+    // Ended by stop, in this order.
+    server: (CancellationToken, JoinHandle<()>),
+    links: LinksHandle,
+    router: (CancellationToken, JoinHandle<()>),
+    store: Store,
+    /// Last: the next daemon may start when it is gone.
+    _home: Home,
+}
+
+/// Starts a daemon within the present runtime. Its socket answers when this returns.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(start: Start) -> Result<Running, StartError> {
+    let home = start.home;
+    let socket = home.places().socket.clone();
+    let dispatch = Dispatch::default();
+    let router = RouterHandle::default();
+    let links_of_told = Arc::new(OnceLock::new());
+    let told = route(dispatch.clone(), router.clone(), Arc::clone(&links_of_told));
+    let (store, me) = open_profile(&home, told).await?;
+    let settings = watch::Sender::new(chosen(&store, start.settings)?);
+    let live = Live::new({
+        let dispatch = dispatch.clone();
+        Arc::new(move |event| dispatch.tell(event))
+    });
+
+    let (link_events, events) = mpsc::channel(LINK_EVENTS);
+    let router_stop = CancellationToken::new();
+    let router_deps = router::Deps {
+        store: store.clone(),
+        me: me.clone(),
+        settings: settings.subscribe(),
+        live: live.clone(),
+        events,
+    };
+    let router_task = router.start(router_deps, router_stop.clone());
+    let links = Links::start(relay::Deps {
+        store: store.clone(),
+        me: me.clone(),
+        settings: settings.subscribe(),
+        live: live.clone(),
+        events: link_events,
+    });
+    // Set once, here.
+    let _ = links_of_told.set(links.clone());
+
+    let asked = CancellationToken::new();
+    let service = rpc::service(Core {
+        store: store.clone(),
+        me: me.clone(),
+        dispatch,
+        live,
+        accounts: Accounts::new(store.clone(), me, links.clone()),
+        settings: settings.clone(),
+        home: home.shown().to_owned(),
+        started: Time::now(),
+        stop: asked.clone(),
+    })?;
+    let listener = match start.socket {
+        Some(socket) => Listener::adopt(socket).map_err(StartError::Adopt)?,
+        None => Listener::bind(&socket)?,
+    };
+    let server_stop = CancellationToken::new();
+    let server = tokio::spawn(Server::new(listener, service).run(server_stop.clone()));
+    tracing::info!("ready");
+    Ok(Running {
+        socket,
+        asked,
+        settings,
+        server: (server_stop, server),
+        links,
+        router: (router_stop, router_task),
+        store,
+        _home: home,
+    })
+}
+
+/// Brings what a commit tells to whom it concerns. Nobody waits here: all of these are pokes, and
+/// a ring.
+fn route(dispatch: Dispatch, router: RouterHandle, links: Arc<OnceLock<LinksHandle>>) -> Told {
+    Arc::new(move |facts: Vec<Fact>| {
+        for fact in &facts {
+            match fact {
+                Fact::Due(contact) => router.due(*contact),
+                Fact::Read(contact) => router.read(*contact),
+                // Links that are not there yet read the disk when they start.
+                Fact::Asks(relay) => {
+                    if let Some(links) = links.get() {
+                        links.chores(*relay);
+                    }
+                }
+                Fact::Relays => {
+                    if let Some(links) = links.get() {
+                        links.relays_changed();
+                    }
+                }
+                Fact::Event(_) | Fact::Arrived | Fact::State { .. } => {}
+            }
+        }
+        dispatch.told(facts);
+    })
+}
+
+/// The config, and over it what the user has chosen since.
+fn chosen(store: &Store, config: Settings) -> Result<Settings, StoreError> {
+    let invisible = store.read_now(|db| profile::invisible(db))?;
+    Ok(Settings { visible: invisible.map_or(config.visible, |invisible| !invisible), ..config })
+}
+
+impl Running {
+    /// Where it answers.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Resolves when a client asked it to stop.
+    pub async fn asked_to_stop(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// Takes another config.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old one stays.
+    pub fn reconfigure(&self, config: Settings) -> Result<(), StoreError> {
+        let settings = chosen(&self.store, config)?;
+        self.settings.send_replace(settings);
+        Ok(())
+    }
+
+    /// Stops, in order. Calls that run get a moment to answer.
+    pub async fn stop(self) {
+        self.server.0.cancel();
+        log_end("the socket", self.server.1.await);
+        self.links.stop().await;
+        self.router.0.cancel();
+        log_end("the router", self.router.1.await);
+        tracing::info!("stopped");
+    }
+}
+
+fn log_end(what: &str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        // Not its text: a panic's message may quote data.
+        tracing::error!(panicked = error.is_panic(), "{what} did not end by itself");
+    }
+}

@@ -1,0 +1,223 @@
+//! The process on Unix: what it may leak, how it goes to the background, signals, and what a
+//! service manager is told.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use daemonize::{Daemonize, Outcome};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What no file of ours gives to others.
+const UMASK: u32 = 0o077;
+
+/// Keeps memory out of core files and other processes, and files to their owner. First of all, so
+/// that nothing is made before.
+pub fn protect_process() {
+    rustix::process::umask(Mode::from_raw_mode(UMASK));
+    // Neither can fail in a way that could be mended; a sandbox may have set both already.
+    let _ =
+        rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// The socket that a service manager bound for us. Before anything else reads the environment: it
+/// takes the variables away.
+///
+/// # Errors
+/// When what was handed over is no such socket.
+pub fn inherited_socket() -> io::Result<Option<OwnedFd>> {
+    let mut handed = listenfd::ListenFd::from_env();
+    if handed.len() == 0 {
+        return Ok(None);
+    }
+    Ok(handed.take_unix_listener(0)?.map(OwnedFd::from))
+}
+
+/// Which side of the fork this is.
+#[derive(Debug)]
+pub enum Detached {
+    /// The one that the user started: what became of the other.
+    Parent(Result<(), String>),
+    /// The one that stays.
+    Child(Background),
+}
+
+/// A daemon in the background that has not said yet whether it started. Its pid file goes with it.
+#[derive(Debug)]
+pub struct Background {
+    report: Option<PipeWriter>,
+    pid_file: Option<PathBuf>,
+}
+
+/// What the pipe carries when all is well; anything else is why not.
+const READY: &str = "ready\n";
+
+/// Goes to the background. Nothing may have started a thread or a runtime yet.
+///
+/// # Errors
+/// When the system refuses the pipe or the fork.
+pub fn detach(pid_file: Option<&Path>) -> io::Result<Detached> {
+    let (reader, report) = io::pipe()?;
+    let mut daemon = Daemonize::new().umask(UMASK).working_directory("/");
+    if let Some(path) = pid_file {
+        daemon = daemon.pid_file(path);
+    }
+    let pid_file = pid_file.map(Path::to_owned);
+    match daemon.execute() {
+        Outcome::Parent(Err(error)) => Err(io::Error::other(error)),
+        Outcome::Parent(Ok(_)) => {
+            drop(report);
+            Ok(Detached::Parent(outcome(reader)))
+        }
+        Outcome::Child(Ok(_)) => Ok(Detached::Child(Background { report: Some(report), pid_file })),
+        Outcome::Child(Err(error)) => {
+            let what = match &pid_file {
+                Some(path) => format!("cannot go to the background ({}): {error}", path.display()),
+                None => format!("cannot go to the background: {error}"),
+            };
+            // Whoever has the pid file locked keeps it.
+            Background { report: Some(report), pid_file: None }.failed(&what);
+            std::process::exit(1)
+        }
+    }
+}
+
+/// What the other side says, once it has said it or died.
+fn outcome(mut reader: PipeReader) -> Result<(), String> {
+    let mut said = String::new();
+    let _ = reader.read_to_string(&mut said);
+    match said.as_str() {
+        READY => Ok(()),
+        "" => Err("amsd ended before it was ready".to_owned()),
+        why => Err(why.trim_end().to_owned()),
+    }
+}
+
+impl Background {
+    /// Lets the parent go.
+    pub fn ready(&mut self) {
+        self.say(READY);
+    }
+
+    /// Has the parent show why not.
+    pub fn failed(mut self, why: &str) {
+        self.say(why);
+    }
+
+    fn say(&mut self, text: &str) {
+        if let Some(mut report) = self.report.take() {
+            // A parent that was killed does not want to know.
+            let _ = report.write_all(text.as_bytes());
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(path) = &self.pid_file {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP.
+    Reload,
+}
+
+/// The signals that the daemon listens to.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Within a runtime; from here on none of them ends the process by itself.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Asked {
+        // To stop comes first: it makes a re-read pointless.
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// Tells the service manager, where there is one.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
+}
+
+/// The socket answers.
+pub fn tell_ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The config is being read; [`tell_ready`] ends it.
+pub fn tell_reloading() {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
+    }
+}
+
+/// The daemon goes down.
+pub fn tell_stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Tells the watchdog of the service manager, where there is one, that the runtime still runs.
+pub async fn feed_watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    // Twice within the limit, as sd_watchdog_enabled(3) asks for.
+    let pause = limit.checked_div(2).unwrap_or(limit).max(Duration::from_millis(1));
+    loop {
+        tell(&[NotifyState::Watchdog]);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Result<(), String> {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+        drop(writer);
+        outcome(reader)
+    }
+
+    #[test]
+    fn the_parent_hears_how_it_went() {
+        assert_eq!(said(READY), Ok(()));
+        assert_eq!(said("no space"), Err("no space".to_owned()));
+        assert!(said("").is_err());
+    }
+}
