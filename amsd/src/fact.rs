@@ -10,7 +10,7 @@ use crate::relay::RelayId;
 #[derive(Debug, Clone)]
 pub enum Fact {
     /// For everybody who follows events.
-    Event(ams_rpc::types::Fact),
+    Event(Box<ams_rpc::types::Fact>),
     /// This contact may have something to be sent, or a receipt to be given.
     Due(ContactId),
     /// Messages of this contact were read here: it may be told.
@@ -28,4 +28,11 @@ pub enum Fact {
         /// Which.
         id: MessageId,
     },
+}
+
+impl Fact {
+    /// For everybody who follows events.
+    pub fn event(event: ams_rpc::types::Fact) -> Self {
+        Self::Event(Box::new(event))
+    }
 }

@@ -254,10 +254,14 @@ async fn two_people_meet_and_talk() {
     let approved = |person: &Person| {
         let told = person.told.lock().unwrap();
         told.iter()
-            .filter(|fact| matches!(fact, Fact::Event(ams_rpc::types::Fact::ContactApproved(_))))
+            .filter(|fact| matches!(fact, Fact::Event(event) if is_approval(event)))
             .count()
     };
     assert_eq!((approved(&alice), approved(&bob)), (1, 1));
+}
+
+fn is_approval(event: &ams_rpc::types::Fact) -> bool {
+    matches!(event, ams_rpc::types::Fact::ContactApproved(_))
 }
 
 #[tokio::test]

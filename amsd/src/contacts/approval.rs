@@ -46,7 +46,7 @@ pub fn receive(
         Ok(completed) => {
             profile::put_olm(txn, &account)?;
             txn.delete::<Asked>(&(relay.0, shown.handle))?;
-            complete(txn, relay.0, shown.handle, (id, contact), completed, now)
+            complete(txn, relay.0, shown.handle, (id, contact), &completed, now)
         }
     }
 }
@@ -56,7 +56,7 @@ fn complete(
     relay: RelayId,
     handle: Handle,
     (id, before): (ContactId, ContactRow),
-    completed: Completed,
+    completed: &Completed,
     now: i64,
 ) -> Result<(), StoreError> {
     let identity = Key(*completed.identity.as_bytes());
@@ -81,7 +81,7 @@ fn complete(
     );
     txn.put::<Roots>(&(id, completed.roots.tag), &root)?;
     if before.stage != Stage::Active {
-        txn.tell(Fact::Event(Event::ContactApproved(ContactFact {
+        txn.tell(Fact::event(Event::ContactApproved(ContactFact {
             contact: after.name,
             contact_id: id.to_string(),
             verified: after.verified.is_some(),

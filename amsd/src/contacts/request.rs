@@ -132,7 +132,7 @@ pub fn receive(
             _ if known.blocked => Ok(()),
             Some(key) if key != row.identity => key_changed(txn, contact, &known, &row),
             // Ours crosses theirs, or they renew: both have said yes already.
-            _ => approve(txn, me, &intro, row, contact, known, now),
+            _ => approve(txn, me, &intro, row, (contact, &known), now),
         };
     }
     if let Some((_, known)) = by_identity(txn, &intro.identity)? {
@@ -148,13 +148,13 @@ pub fn receive(
         }
         Requests::Accept => {
             let (contact, known) = new_or_known(txn, relay, &intro, &row, None)?;
-            approve(txn, me, &intro, row, contact, known, now)
+            approve(txn, me, &intro, row, (contact, &known), now)
         }
         Requests::Ask => {
             if waiting(txn)?.len() >= MAX_WAITING {
                 return Ok(());
             }
-            txn.tell(Fact::Event(Event::ContactRequest(ams_rpc::types::RequestFact {
+            txn.tell(Fact::event(Event::ContactRequest(ams_rpc::types::RequestFact {
                 request: row.shown(id, &relay.1.nick),
             })));
             txn.put::<Intros>(&id, &row)
@@ -210,7 +210,7 @@ fn key_changed(
             .map(|key| key.fingerprint())
             .unwrap_or_default()
     };
-    txn.tell(Fact::Event(Event::ContactKeyChanged(KeyChangedFact {
+    txn.tell(Fact::event(Event::ContactKeyChanged(KeyChangedFact {
         contact: after.name,
         contact_id: id.to_string(),
         fingerprint: fingerprint(before.identity),
@@ -255,8 +255,7 @@ fn approve(
     me: &Me,
     intro: &VerifiedIntro,
     row: IntroRow,
-    contact: ContactId,
-    before: ContactRow,
+    (contact, before): (ContactId, &ContactRow),
     now: i64,
 ) -> Result<(), StoreError> {
     let Some(handle) = before.path(row.relay).map(|path| path.handle) else { return Ok(()) };
@@ -266,7 +265,7 @@ fn approve(
     };
     let stage = if before.stage == Stage::Asked { Stage::Approved } else { before.stage };
     let after = ContactRow { identity: Some(row.identity), stage, ..before.clone() };
-    row::put(txn, contact, Some(&before), &after)?;
+    row::put(txn, contact, Some(before), &after)?;
     drop_unused_roots(txn, contact)?;
     let generation = next_generation(txn, contact)?;
     let root =
@@ -361,7 +360,7 @@ pub(super) fn approve_waiting(
     let Answer::Waiting(intro) = &row.answer else { return Err(StoreError::Damaged(Intros::NAME)) };
     let intro = introduction::verify(intro).map_err(|_| StoreError::Damaged(Intros::NAME))?;
     let (id, contact) = new_or_known(txn, relay, &intro, &row, name)?;
-    approve(txn, me, &intro, row, id, contact, now)?;
+    approve(txn, me, &intro, row, (id, &contact), now)?;
     let contact = txn.get::<Contacts>(&id)?.ok_or(StoreError::Damaged(Contacts::NAME))?;
     Ok((id, contact))
 }

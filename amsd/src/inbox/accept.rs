@@ -98,7 +98,7 @@ fn take_receipts(
 fn activate(txn: &Txn<'_>, id: ContactId, before: &ContactRow) -> Result<(), StoreError> {
     let row = ContactRow { stage: Stage::Active, ..before.clone() };
     contacts::put(txn, id, Some(before), &row)?;
-    txn.tell(Fact::Event(Event::ContactApproved(ContactFact {
+    txn.tell(Fact::event(Event::ContactApproved(ContactFact {
         contact: row.name,
         contact_id: id.to_string(),
         verified: row.verified.is_some(),
@@ -137,6 +137,6 @@ fn keep(txn: &Txn<'_>, id: ContactId, via: &str, body: Body, now: i64) -> Result
     }
     txn.tell(Fact::Arrived);
     let shown = history::incoming(&contact.name, &message, row::ReceivedRow { read: false });
-    txn.tell(Fact::Event(Event::MessageReceived(ReceivedFact { message: shown })));
+    txn.tell(Fact::event(Event::MessageReceived(ReceivedFact { message: shown })));
     Ok(())
 }

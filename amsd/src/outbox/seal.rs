@@ -52,7 +52,7 @@ pub fn seal_due(
             break;
         }
         let plaintext = plaintext(txn, contact, seq, lowest)?;
-        let key = seal::seal(txn, me, contact, &row, relay, Some(seq), &plaintext, tell_read)?;
+        let key = seal::seal(txn, me, (contact, &row), relay, Some(seq), &plaintext, tell_read)?;
         let Some(key) = key else { break };
         sealed.extend(outgoing(txn, key, relay)?);
     }
@@ -76,7 +76,7 @@ pub fn probe(
     let Some(row) = txn.get::<Contacts>(&contact)?.filter(ContactRow::is_open) else {
         return Ok(None);
     };
-    let key = seal::seal(txn, me, contact, &row, relay, None, &[], tell_read)?;
+    let key = seal::seal(txn, me, (contact, &row), relay, None, &[], tell_read)?;
     key.map_or(Ok(None), |key| outgoing(txn, key, relay))
 }
 

@@ -217,8 +217,8 @@ fn tell(
     };
     txn.tell(Fact::State { contact, id: row.id });
     if row.state == OutState::Undelivered {
-        txn.tell(Fact::Event(Event::MessageUndelivered(fact.clone())));
+        txn.tell(Fact::event(Event::MessageUndelivered(fact.clone())));
     }
-    txn.tell(Fact::Event(Event::MessageState(fact)));
+    txn.tell(Fact::event(Event::MessageState(fact)));
     Ok(())
 }

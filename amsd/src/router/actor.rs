@@ -314,9 +314,11 @@ impl RouterActor {
             seen.blocked = true;
             self.alarms.set(after(link.window), Alarm::Blocked(work.contact));
         }
-        if work.blocked && seen.probe.is_none() {
+        if work.waits && seen.probe.is_none() {
             seen.probe = Some(PROBE_PAUSE.0);
-            self.alarms.set(now, Alarm::Probe(work.contact));
+            // A full window is asked about at once: nothing else leaves until it is answered.
+            let at = if work.blocked { now } else { after(PROBE_PAUSE.0) };
+            self.alarms.set(at, Alarm::Probe(work.contact));
         }
         let silence = after(link.window.saturating_add(GRACE));
         let ids: Vec<_> = parcels

@@ -40,6 +40,8 @@ pub(super) struct Work {
     pub(super) bare: Option<Vec<u8>>,
     /// A message is queued that cannot be sealed now.
     pub(super) blocked: bool,
+    /// Something waits for a sign of the contact.
+    pub(super) waits: bool,
 }
 
 /// Looks at `contact`; `None`: nothing can be done for it now.
@@ -76,7 +78,8 @@ pub(super) fn look(
     let blocked = row.stage == Stage::Active
         && seal::has_unsealed(txn, contact)?.is_some()
         && !matches!(room(txn, contact)?, Room::For(_));
-    Ok(Some(Work { contact, relay, handle, sealed, bare, blocked }))
+    let waits = seal::wants_probe(txn, contact)?;
+    Ok(Some(Work { contact, relay, handle, sealed, bare, blocked, waits }))
 }
 
 /// Whether both sides are known to have the newest root: before that an empty envelope would be

@@ -80,7 +80,7 @@ fn take(
         drop_roots_before(txn, id, roots, root.generation, &mut opened)?;
     }
     if let Some(full) = inner.full {
-        take_full(&mut root, full, &mut opened)?;
+        take_full(&mut root, &full, &mut opened)?;
     }
     if (root.opened, root.taken, &root.ratchet) != (before.opened, before.taken, &before.ratchet) {
         txn.put::<Roots>(&(id, tag), &root)?;
@@ -138,7 +138,7 @@ fn drop_roots_before(
     Ok(())
 }
 
-fn take_full(root: &mut RootRow, full: Full, opened: &mut Opened) -> Result<(), StoreError> {
+fn take_full(root: &mut RootRow, full: &Full, opened: &mut Opened) -> Result<(), StoreError> {
     let newest_before = root.taken.newest().unwrap_or(0).max(root.taken.base().saturating_sub(1));
     root.taken.raise_base(full.base);
     match root.taken.standing(full.ctr) {

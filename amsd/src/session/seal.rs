@@ -60,8 +60,7 @@ pub fn empty_out(db: &impl Read, contact: ContactId) -> Result<bool, StoreError>
 pub fn seal(
     txn: &Txn<'_>,
     me: &Me,
-    id: ContactId,
-    contact: &ContactRow,
+    (id, contact): (ContactId, &ContactRow),
     over: RelayId,
     seq: Option<u64>,
     plaintext: &[u8],

@@ -5,8 +5,10 @@
 //!    of typed tables ([`table`]);
 //! 3. it commits durably, answers the callers, and tells what the closures told ([`crate::fact`]).
 //!
-//! [`Store::read`] runs on a snapshot beside that. No redb type leaves this folder.
+//! [`Store::read`] runs on a snapshot beside that; [`mod@inspect`] looks at the database of a daemon
+//! that does not run. No redb type leaves this folder.
 
+pub mod inspect;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,7 @@ mod txn;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ams_crypto::store::StoreKey;
 use redb::{Database, ReadableDatabase};
@@ -22,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fact::Fact;
 pub use table::{Key, Table};
-pub use txn::{Read, Txn, View};
+pub use txn::{Found, Read, Rows, Txn, View};
 use writer::{Job, Task, Writer};
 
 /// redb's own default is 1 GiB; what a messenger has at hand fits in this.
@@ -111,8 +113,13 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+/// Opens the file, at the start and again after the disk failed.
+type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
+
 struct Shared {
-    db: Database,
+    /// `None` while the file could not be opened again.
+    db: RwLock<Option<Database>>,
+    opener: Opener,
     key: StoreKey,
 }
 
@@ -122,7 +129,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; also when there is a file at `path` that is no empty store.
     pub fn create(path: &Path, key: StoreKey, told: Told) -> Result<Self, StoreError> {
-        Self::start(Database::builder().set_cache_size(CACHE).create(path)?, key, told)
+        drop(Database::builder().create(path)?);
+        Self::open(path, key, told)
     }
 
     /// Opens the store at `path`, which must exist.
@@ -130,11 +138,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path, key: StoreKey, told: Told) -> Result<Self, StoreError> {
-        Self::start(Database::builder().set_cache_size(CACHE).open(path)?, key, told)
+        let path = path.to_owned();
+        let opener = move || Ok(Database::builder().set_cache_size(CACHE).open(&path)?);
+        Self::start(Box::new(opener), key, told)
     }
 
-    fn start(db: Database, key: StoreKey, told: Told) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared { db, key });
+    fn start(opener: Opener, key: StoreKey, told: Told) -> Result<Self, StoreError> {
+        let db = RwLock::new(Some(opener()?));
+        let shared = Arc::new(Shared { db, opener, key });
         let (jobs, queue) = mpsc::channel(WAITING);
         let writer = Writer { shared: shared.clone(), queue, told };
         std::thread::Builder::new()
@@ -204,7 +215,22 @@ impl Shared {
         &self,
         look: impl FnOnce(&View<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let raw = self.db.begin_read().map_err(StoreError::from)?;
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let raw = match db.as_ref() {
+            Some(db) => db.begin_read().map_err(StoreError::from)?,
+            None => return Err(StoreError::Io(CLOSED.to_owned()).into()),
+        };
         look(&View { raw: &raw, key: &self.key })
     }
+
+    /// Closes the file and opens it again: after a failed write redb takes no other one, and what
+    /// is durable is what the file says, not what the memory says.
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        *db = None;
+        *db = Some((self.opener)()?);
+        Ok(())
+    }
 }
+
+const CLOSED: &str = "it was closed after a failure and could not be opened again";

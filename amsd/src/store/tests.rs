@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ams_crypto::store::StoreKey;
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
 
 use super::*;
 use crate::contacts::ContactId;
@@ -153,4 +155,70 @@ async fn walks_keep_to_their_prefix_both_ways() {
     assert_eq!(walk(true, 1, None).unwrap(), [(1, u64::MAX), (1, 1)]);
     assert_eq!(walk(true, u64::MAX, None).unwrap(), [(u64::MAX, 1)]);
     assert!(walk(false, 4, None).unwrap().is_empty());
+}
+
+/// A disk that stays between openings, and whose calls fail from the n-th on until it is mended.
+#[derive(Debug, Clone)]
+struct Disk {
+    memory: Arc<InMemoryBackend>,
+    calls_left: Arc<AtomicUsize>,
+}
+
+impl Disk {
+    fn call(&self) -> std::io::Result<()> {
+        let left = self.calls_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            (left != usize::MAX).then(|| left.saturating_sub(1))
+        });
+        if left == Ok(0) { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> std::io::Result<u64> {
+        self.memory.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.memory.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.call()?;
+        self.memory.set_len(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.call()?;
+        self.memory.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.call()?;
+        self.memory.write(offset, data)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_not_the_end() {
+    // Whichever call of the commit fails: the answer is the error, nothing is half there, and once
+    // there is space the store goes on.
+    for fails_at in 0.. {
+        let memory = Arc::new(InMemoryBackend::new());
+        let disk = Disk { memory, calls_left: Arc::new(AtomicUsize::new(usize::MAX)) };
+        let opened = disk.clone();
+        let opener = move || Ok(Database::builder().create_with_backend(opened.clone())?);
+        let store = Store::start(Box::new(opener), key(), silent()).unwrap();
+        put(&store, (1, 1), "before").await;
+        disk.calls_left.store(fails_at, Ordering::Relaxed);
+        let written =
+            store.write(|txn| txn.put::<Numbers>(&(1, 2), &"during".to_owned())).await;
+        disk.calls_left.store(usize::MAX, Ordering::Relaxed);
+        if written.is_ok() {
+            assert!(fails_at > 2, "a commit writes and syncs");
+            return;
+        }
+        assert_eq!(written, Err(StoreError::Full));
+        put(&store, (1, 3), "after").await;
+        let rows = store.read_now(|db| db.list::<Numbers>(&())).unwrap();
+        let rows: Vec<_> = rows.iter().map(|(key, row)| (key.1, row.as_str())).collect();
+        // A failure of the last sync may leave a commit that is on disk and was not answered.
+        let kept: Vec<_> = rows.iter().filter(|(n, _)| *n != 2).copied().collect();
+        assert_eq!(kept, [(1, "before"), (3, "after")], "call {fails_at}");
+    }
 }

@@ -24,6 +24,11 @@ pub struct Walk {
 /// Takes one raw row of a walk.
 type Step<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>;
 
+/// Keys and rows of a table.
+pub type Rows<T> = Vec<(<T as Table>::Key, <T as Table>::Row)>;
+/// One key and row of a table.
+pub type Found<T> = Option<(<T as Table>::Key, <T as Table>::Row)>;
+
 /// What both a transaction and a snapshot can do.
 pub trait Read {
     #[doc(hidden)]
@@ -71,7 +76,7 @@ pub trait Read {
     }
 
     /// All rows whose key begins with `prefix`: for tables that are small there by their nature.
-    fn list<T: Table>(&self, prefix: &impl Key) -> Result<Vec<(T::Key, T::Row)>, StoreError> {
+    fn list<T: Table>(&self, prefix: &impl Key) -> Result<Rows<T>, StoreError> {
         let mut rows = Vec::new();
         self.each::<T>(prefix, None, |key, row| {
             rows.push((key, row));
@@ -81,7 +86,7 @@ pub trait Read {
     }
 
     /// The last row whose key begins with `prefix`.
-    fn last<T: Table>(&self, prefix: &impl Key) -> Result<Option<(T::Key, T::Row)>, StoreError> {
+    fn last<T: Table>(&self, prefix: &impl Key) -> Result<Found<T>, StoreError> {
         let mut found = None;
         self.each_back::<T>(prefix, None, |key, row| {
             found = Some((key, row));
@@ -91,7 +96,7 @@ pub trait Read {
     }
 
     /// The first row whose key begins with `prefix`.
-    fn first<T: Table>(&self, prefix: &impl Key) -> Result<Option<(T::Key, T::Row)>, StoreError> {
+    fn first<T: Table>(&self, prefix: &impl Key) -> Result<Found<T>, StoreError> {
         let mut found = None;
         self.each::<T>(prefix, None, |key, row| {
             found = Some((key, row));

@@ -1,12 +1,12 @@
 //! The writer thread: one durable commit for everybody who waits.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use redb::Durability;
 use tokio::sync::{mpsc, oneshot};
 
 use super::txn::Txn;
-use super::{Shared, StoreError, Told};
+use super::{CLOSED, Shared, StoreError, Told};
 use crate::fact::Fact;
 
 /// Closures in one commit. Beyond that the first of them would wait too long for its answer.
@@ -98,6 +98,9 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed");
+                if let Err(error) = self.shared.reopen() {
+                    tracing::error!(%error, "the store could not be opened again");
+                }
                 for job in group {
                     job.answer(Err(error.clone()));
                 }
@@ -106,7 +109,9 @@ impl Writer {
     }
 
     fn commit(&self, group: &mut [Box<dyn Job>]) -> Result<Ran, StoreError> {
-        let mut raw = self.shared.db.begin_write()?;
+        let db = self.shared.db.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(db) = db.as_ref() else { return Err(StoreError::Io(CLOSED.to_owned())) };
+        let mut raw = db.begin_write()?;
         raw.set_durability(Durability::Immediate)
             .map_err(|error| StoreError::Io(error.to_string()))?;
         // The allocator state goes into each commit, so that a start after a crash is instant.
@@ -123,9 +128,9 @@ impl Writer {
         let changed = txn.changes() != 0;
         let facts = txn.into_facts();
         if changed {
-            raw.commit()?
+            raw.commit()?;
         } else {
-            raw.abort()?
+            raw.abort()?;
         }
         Ok(Ran::Committed(facts))
     }
