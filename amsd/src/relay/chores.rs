@@ -1,11 +1,14 @@
 //! What an account still has to tell its relay, besides envelopes: requests, approvals, refusals,
 //! blocks, removals. Each is kept on disk until the relay answered it, and may be said twice.
 
+use ams_wire::frame;
+use ams_wire::id::Handle;
 use ams_wire::to_relay::ToRelay;
 use minicbor::{Decode, Encode};
 
 use super::row::RelayId;
 use crate::fact::Fact;
+use crate::profile;
 use crate::store::{Read, StoreError, Table, Txn};
 
 /// One encoded frame.
@@ -25,19 +28,57 @@ impl Table for Chores {
     type Row = ChoreRow;
 }
 
-/// Has `frame` told to `relay`, after everything that was pushed before it.
+/// Has `frame` told to `relay`, after everything that was pushed before it. What it makes needless
+/// is no longer told.
 pub fn push(txn: &Txn<'_>, relay: RelayId, frame: &ToRelay<'_>) -> Result<(), StoreError> {
     let mut row = ChoreRow { frame: Vec::with_capacity(64) };
     if frame.encode(&mut row.frame).is_err() {
         return Err(StoreError::Damaged("a control frame"));
     }
-    if txn.list::<Chores>(&relay)?.iter().any(|(_, waiting)| *waiting == row) {
-        return Ok(());
+    for (key, waiting) in txn.list::<Chores>(&relay)? {
+        if waiting == row {
+            return Ok(());
+        }
+        if decode(&waiting.frame).is_some_and(|before| makes_needless(frame, &before)) {
+            txn.delete::<Chores>(&key)?;
+        }
     }
-    let number = txn.last::<Chores>(&relay)?.map_or(0, |((_, number), _)| number.saturating_add(1));
+    // Never used twice: the link may have told one that was deleted here, and deletes its number
+    // again when the answer comes.
+    let number = profile::count(txn, "chores")?;
     txn.put::<Chores>(&(relay, number), &row)?;
     txn.tell(Fact::Asks(relay));
     Ok(())
+}
+
+/// Whether nothing is left of `before` once `later` is done.
+fn makes_needless(later: &ToRelay<'_>, before: &ToRelay<'_>) -> bool {
+    use ToRelay as F;
+    match (later, before) {
+        (F::Ask(later), F::Ask(before)) => later.handle == before.handle,
+        (F::Block(row), F::Unblock(before)) | (F::Unblock(row), F::Block(before)) => row == before,
+        (F::Remove(row), before) => row_of(before) == Some(*row),
+        _ => false,
+    }
+}
+
+/// Which of the account's own rows a chore is about.
+pub(super) fn row_of(frame: &ToRelay<'_>) -> Option<Handle> {
+    match frame {
+        ToRelay::Ask(ask) => Some(ask.handle),
+        ToRelay::Approve(approve) => Some(approve.handle),
+        ToRelay::Block(row)
+        | ToRelay::Unblock(row)
+        | ToRelay::Remove(row)
+        | ToRelay::Fetched(row) => Some(*row),
+        _ => None,
+    }
+}
+
+/// The frame that was pushed.
+pub(super) fn decode(encoded: &[u8]) -> Option<ToRelay<'_>> {
+    let (number, body) = frame::frames(encoded).next()?.ok()?;
+    ToRelay::decode(number, body).ok()?
 }
 
 /// What waits to be told to `relay`, in order.
@@ -49,4 +90,59 @@ pub fn waiting(db: &impl Read, relay: RelayId) -> Result<Vec<(u64, Vec<u8>)>, St
 /// The relay answered: the chore is done.
 pub fn done(txn: &Txn<'_>, relay: RelayId, number: u64) -> Result<(), StoreError> {
     txn.delete::<Chores>(&(relay, number))
+}
+
+/// The account is given up: nothing waits any more.
+pub(super) fn forget(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
+    txn.delete_all::<Chores>(&relay)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ams_crypto::store::StoreKey;
+
+    use super::*;
+    use crate::store::Store;
+
+    const HOME: RelayId = RelayId(1);
+
+    async fn waiting_after(pushed: Vec<ToRelay<'static>>) -> Vec<ToRelay<'static>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[7; 32]), Arc::new(|_| ())).unwrap();
+        let left = store.write(move |txn| {
+            for frame in &pushed {
+                push(txn, HOME, frame)?;
+            }
+            waiting(txn, HOME)
+        });
+        let left: Result<_, StoreError> = left.await;
+        let decoded = left.unwrap().into_iter().map(|(_, frame)| match decode(&frame) {
+            Some(ToRelay::Block(row)) => ToRelay::Block(row),
+            Some(ToRelay::Unblock(row)) => ToRelay::Unblock(row),
+            Some(ToRelay::Remove(row)) => ToRelay::Remove(row),
+            other => panic!("{other:?}"),
+        });
+        decoded.collect()
+    }
+
+    #[tokio::test]
+    async fn the_last_word_on_a_row_stands() {
+        let (bob, carol) = (Handle([1; 16]), Handle([2; 16]));
+        let (block, unblock, remove) =
+            (ToRelay::Block(bob), ToRelay::Unblock(bob), ToRelay::Remove(bob));
+        for (pushed, left) in [
+            (vec![block.clone(), unblock.clone(), block.clone()], vec![block.clone()]),
+            (vec![block.clone(), block.clone()], vec![block.clone()]),
+            (
+                vec![block.clone(), ToRelay::Block(carol), remove.clone()],
+                vec![ToRelay::Block(carol), remove.clone()],
+            ),
+            (vec![remove.clone(), block.clone()], vec![remove, block]),
+        ] {
+            assert_eq!(waiting_after(pushed).await, left);
+        }
+    }
 }

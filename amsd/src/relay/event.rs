@@ -76,13 +76,23 @@ pub struct Parcel {
     pub key: Option<CipherKey>,
 }
 
+/// Calls of [`LinkHandle::offer`] that may wait: those of a few looks of the router at 64 contacts
+/// each. When it is full, the parcels are given back, and offered again a moment later.
+const MAILBOX: usize = 256;
+
 /// Gives a link envelopes. It ends with the link.
 #[derive(Debug, Clone)]
 pub struct LinkHandle {
-    pub(super) parcels: mpsc::Sender<Vec<Parcel>>,
+    parcels: mpsc::Sender<Vec<Parcel>>,
 }
 
 impl LinkHandle {
+    /// The mailbox of a new link.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Vec<Parcel>>) {
+        let (parcels, mailbox) = mpsc::channel(MAILBOX);
+        (Self { parcels }, mailbox)
+    }
+
     /// Hands `parcels` over, in order.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ impl store::Key for RelayId {
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct RelayRow {
-    /// The name here, unique.
+    /// The name here, unique; empty until the account is enrolled.
     #[n(0)]
     pub nick: String,
     /// `HOST:PORT`.
@@ -48,6 +48,12 @@ pub struct RelayRow {
     /// Why the relay will not have this device, until the user does something.
     #[n(7)]
     pub refused: Option<Refusal>,
+    /// The relay's counter when it refused this profile as a copy.
+    #[n(8)]
+    pub relay_counter: u64,
+    /// The user wants the account deleted, and the relay may have done so.
+    #[n(9)]
+    pub deleting: bool,
 }
 
 /// Why a relay will not have this device.
@@ -60,6 +66,21 @@ pub enum Refusal {
     /// This profile is an old copy, or runs twice.
     #[n(1)]
     Cloned,
+}
+
+impl Refusal {
+    /// For people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Replaced => {
+                "the relay no longer takes this device: another one was enrolled, or the account \
+                 is disabled or gone; log in again"
+            }
+            Self::Cloned => {
+                "this profile is an old copy, or runs twice; if no other daemon uses it, resume"
+            }
+        }
+    }
 }
 
 /// Relay → row.
@@ -93,7 +114,18 @@ pub fn raise_mark(txn: &Txn<'_>, relay: RelayId) -> Result<WorkMark, StoreError>
     Ok(mark)
 }
 
+/// Sets the work mark back: the relay enrolled this device anew, and knows no mark of it.
+pub(super) fn reset_mark(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
+    txn.delete::<Marks>(&relay)
+}
+
+/// Goes on behind the relay's counter, which is that of another copy of this profile.
+pub(super) fn pass_mark(txn: &Txn<'_>, relay: RelayId, counter: u64) -> Result<(), StoreError> {
+    let counter = counter.max(mark(txn, relay)?.counter).saturating_add(1);
+    txn.put::<Marks>(&relay, &WorkMark { counter, nonce: ams_crypto::random::bytes() })
+}
+
 /// The account called `nick`.
 pub fn by_nick(db: &impl Read, nick: &str) -> Result<Option<(RelayId, RelayRow)>, StoreError> {
-    Ok(db.list::<Relays>(&())?.into_iter().find(|(_, row)| row.nick == nick))
+    Ok(db.list::<Relays>(&())?.into_iter().find(|(_, row)| row.enrolled && row.nick == nick))
 }

@@ -1,0 +1,165 @@
+//! From the link to the disk, in the order in which it came. While one commit runs, what comes
+//! next gathers for the one after it; nothing is acknowledged before its commit.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ams_wire::from_relay::{Request, Row};
+use ams_wire::id::{Handle, WorkMark};
+use bytes::Bytes;
+
+use crate::clock;
+use crate::contacts::{approval, request, snapshot};
+use crate::inbox::{self, Accepted};
+use crate::profile::Me;
+use crate::relay::chores;
+use crate::relay::row::{self, RelayId, RelayRow};
+use crate::settings::Requests;
+use crate::store::{Store, StoreError};
+
+/// Items of one commit: others' commits wait behind it.
+const PER_COMMIT: usize = 128;
+/// Items and bytes that may gather; when it is full, nothing more is read, and the relay keeps
+/// what it has.
+const MOST: (usize, usize) = (1024, 4 << 20);
+
+/// Something that came, and that the disk must know of.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// An envelope.
+    Deliver {
+        /// Our handle of the sender.
+        handle: Handle,
+        /// A slice of the record.
+        envelope: Bytes,
+    },
+    /// A row of the account.
+    Row(Row),
+    /// Somebody's introduction.
+    Request(Request),
+    /// The snapshot is complete; every row that it showed.
+    Snapshot(BTreeSet<Handle>),
+    /// A chore was answered.
+    Done(u64),
+}
+
+impl Item {
+    /// Bytes that wait with it, about.
+    fn size(&self) -> usize {
+        match self {
+            Self::Deliver { envelope, .. } => envelope.len(),
+            Self::Row(row) => row.approval.as_ref().map_or(0, |blob| blob.as_bytes().len()),
+            Self::Request(request) => request.intro.as_bytes().len(),
+            Self::Snapshot(_) | Self::Done(_) => 0,
+        }
+    }
+}
+
+/// What is on disk now.
+#[derive(Debug, Default)]
+pub(super) struct Committed {
+    /// What each envelope turned out to be.
+    pub(super) accepted: Vec<Accepted>,
+    /// The work mark behind them.
+    pub(super) mark: WorkMark,
+    /// The snapshot was among it.
+    pub(super) snapshot: bool,
+    /// Chores that are gone.
+    pub(super) done: Vec<u64>,
+}
+
+type Commit = Pin<Box<dyn Future<Output = Result<Committed, StoreError>> + Send>>;
+
+/// The way of one link's things to the disk.
+pub(super) struct Lane {
+    // Set once.
+    store: Store,
+    me: Me,
+    relay: RelayId,
+    row: Arc<RelayRow>,
+    // Owned by the link.
+    gathered: Vec<Item>,
+    bytes: usize,
+    commit: Option<Commit>,
+}
+
+impl Lane {
+    pub(super) fn new(store: Store, me: Me, relay: RelayId, row: Arc<RelayRow>) -> Self {
+        Self { store, me, relay, row, gathered: Vec::new(), bytes: 0, commit: None }
+    }
+
+    /// Lets an item wait for the next commit.
+    pub(super) fn push(&mut self, item: Item) {
+        self.bytes = self.bytes.saturating_add(item.size());
+        self.gathered.push(item);
+    }
+
+    /// Whether more may be read from the link.
+    pub(super) fn has_room(&self) -> bool {
+        self.gathered.len() < MOST.0 && self.bytes < MOST.1
+    }
+
+    /// Whether a commit is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.commit.is_some()
+    }
+
+    /// Begins the next commit, if something waits and none is under way.
+    pub(super) fn begin(&mut self, rule: Requests) {
+        if self.is_busy() || self.gathered.is_empty() {
+            return;
+        }
+        let rest = self.gathered.split_off(self.gathered.len().min(PER_COMMIT));
+        let items = std::mem::replace(&mut self.gathered, rest);
+        let size: usize = items.iter().map(Item::size).sum();
+        self.bytes = self.bytes.saturating_sub(size);
+        let (store, me) = (self.store.clone(), self.me.clone());
+        let (relay, row) = (self.relay, self.row.clone());
+        self.commit = Some(Box::pin(async move {
+            let commit = store.write(move |txn| {
+                let now = clock::now();
+                let account = (relay, &*row);
+                let mut done = Committed::default();
+                for item in &items {
+                    match item {
+                        Item::Deliver { handle, envelope } => {
+                            let nick = &account.1.nick;
+                            let accepted =
+                                inbox::accept(txn, &me, relay, nick, *handle, envelope, now)?;
+                            done.accepted.push(accepted);
+                        }
+                        Item::Row(shown) => approval::receive(txn, &me, account, shown, now)?,
+                        Item::Request(asked) => {
+                            request::receive(txn, &me, account, asked, rule, now)?;
+                        }
+                        Item::Snapshot(rows) => {
+                            snapshot::compare(txn, &me, account, rows, now)?;
+                            done.snapshot = true;
+                        }
+                        Item::Done(number) => {
+                            chores::done(txn, relay, *number)?;
+                            done.done.push(*number);
+                        }
+                    }
+                }
+                done.mark = row::mark(txn, relay)?;
+                Ok(done)
+            });
+            commit.await
+        }));
+    }
+
+    /// The commit that is under way is on disk, or failed. Waits for ever where there is none.
+    pub(super) async fn committed(&mut self) -> Result<Committed, StoreError> {
+        let Some(commit) = &mut self.commit else { return std::future::pending().await };
+        let done = commit.as_mut().await;
+        self.commit = None;
+        done
+    }
+
+    /// The link ended: waits for the commit that is under way, so that what it holds is told.
+    pub(super) async fn finish(&mut self) -> Option<Committed> {
+        if self.is_busy() { self.committed().await.ok() } else { None }
+    }
+}
