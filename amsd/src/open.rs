@@ -90,7 +90,10 @@ pub async fn open_profile(home: &Home, told: Told) -> Result<(Store, Me), OpenEr
         let store = Store::open(&database, existing_key(home)?, told).map_err(failed)?;
         return match store.read_now(|db| Me::find(db)).map_err(failed)? {
             Some(me) => Ok((store, me)),
-            None => Err(OpenError::Lost { path: database, what: "without an identity" }),
+            None => {
+                store.close().await;
+                Err(OpenError::Lost { path: database, what: "without an identity" })
+            }
         };
     }
     let key = new_key(home)?;
@@ -149,20 +152,8 @@ mod tests {
 
     async fn fingerprint(home: &Home) -> Result<String, OpenError> {
         let (store, me) = open_profile(home, Arc::new(|_| {})).await?;
-        drop(store);
+        store.close().await;
         Ok(me.public().fingerprint())
-    }
-
-    /// Opens until the thread of the store before has let go of the file.
-    async fn reopened(home: &Home) -> Result<String, OpenError> {
-        loop {
-            match fingerprint(home).await {
-                Err(OpenError::Store { source: StoreError::InUse, .. }) => {
-                    tokio::task::yield_now().await;
-                }
-                other => return other,
-            }
-        }
     }
 
     #[tokio::test]
@@ -170,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path());
         let made = fingerprint(&home).await.unwrap();
-        assert_eq!(reopened(&home).await.unwrap(), made);
+        assert_eq!(fingerprint(&home).await.unwrap(), made);
         for file in [home.key_file(), home.database(), home.mark()] {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(&file).unwrap().permissions().mode();
@@ -187,9 +178,9 @@ mod tests {
         fingerprint(&home).await.unwrap();
         // After the identity, before the mark.
         fs::remove_file(home.mark()).unwrap();
-        let before = reopened(&home).await.unwrap();
+        let before = fingerprint(&home).await.unwrap();
         assert!(home.mark().exists());
-        assert_eq!(reopened(&home).await.unwrap(), before);
+        assert_eq!(fingerprint(&home).await.unwrap(), before);
     }
 
     #[tokio::test]
@@ -199,24 +190,23 @@ mod tests {
         fingerprint(&home).await.unwrap();
         let lost = |error: OpenError| matches!(error, OpenError::Lost { .. });
 
-        // Put aside, and not read: the store before may still be closing it.
         let aside = folder.path().join("aside");
         fs::rename(home.database(), &aside).unwrap();
-        assert!(lost(reopened(&home).await.unwrap_err()));
+        assert!(lost(fingerprint(&home).await.unwrap_err()));
         assert!(!home.database().exists());
         fs::write(home.database(), b"").unwrap();
-        assert!(lost(reopened(&home).await.unwrap_err()));
+        assert!(lost(fingerprint(&home).await.unwrap_err()));
 
         // A database that is whole and has nothing in it.
         fs::remove_file(home.database()).unwrap();
         let key = load(&home.key_file()).unwrap();
-        drop(Store::create(&home.database(), key, Arc::new(|_| {})).unwrap());
-        assert!(lost(reopened(&home).await.unwrap_err()));
+        Store::create(&home.database(), key, Arc::new(|_| {})).unwrap().close().await;
+        assert!(lost(fingerprint(&home).await.unwrap_err()));
 
         fs::rename(&aside, home.database()).unwrap();
-        reopened(&home).await.unwrap();
+        fingerprint(&home).await.unwrap();
         fs::remove_file(home.key_file()).unwrap();
-        assert!(lost(reopened(&home).await.unwrap_err()));
+        assert!(lost(fingerprint(&home).await.unwrap_err()));
         assert!(!home.key_file().exists());
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config;
+use crate::home::Home;
 use crate::running::{Running, Start, StartError, start};
 use crate::unix::{self, Asked, Signals};
 
@@ -27,10 +28,11 @@ pub enum RunError {
 }
 
 /// Runs a daemon until a signal or a client stops it; `ready` is called when its socket answers.
+/// The next daemon may start when what is returned is dropped.
 ///
 /// # Errors
 /// [`RunError`]; once it is ready there is none.
-pub async fn run(what: Start, config: ConfigFile, ready: impl FnOnce()) -> Result<(), RunError> {
+pub async fn run(what: Start, config: ConfigFile, ready: impl FnOnce()) -> Result<Home, RunError> {
     // Before anything else, so that a signal during the start ends it in order.
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let running = start(what).await?;
@@ -38,8 +40,7 @@ pub async fn run(what: Start, config: ConfigFile, ready: impl FnOnce()) -> Resul
     ready();
     until_stopped(&running, &mut signals, &config).await;
     unix::tell_stopping();
-    running.stop().await;
-    Ok(())
+    Ok(running.stop().await)
 }
 
 async fn until_stopped(running: &Running, signals: &mut Signals, config: &ConfigFile) {

@@ -9,6 +9,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ams_rpc::service::TableMismatch;
 use ams_rpc::types::Time;
@@ -16,6 +17,7 @@ use ams_rpc::unix::BindError;
 use ams_rpc::{Listener, Server};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Dispatch;
@@ -65,6 +67,9 @@ pub enum StartError {
 /// and stop reading.
 const LINK_EVENTS: usize = 1024;
 
+/// How long looks at the disk that nobody waits for any more may go on.
+const LAST_READS: Duration = Duration::from_secs(5);
+
 /// A daemon that runs.
 pub struct Running {
     // Set once.
@@ -77,8 +82,7 @@ pub struct Running {
     links: LinksHandle,
     router: (CancellationToken, JoinHandle<()>),
     store: Store,
-    /// Last: the next daemon may start when it is gone.
-    _home: Home,
+    home: Home,
 }
 
 /// Starts a daemon within the present runtime. Its socket answers when this returns.
@@ -146,7 +150,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         links,
         router: (router_stop, router_task),
         store,
-        _home: home,
+        home,
     })
 }
 
@@ -204,14 +208,19 @@ impl Running {
         Ok(())
     }
 
-    /// Stops, in order. Calls that run get a moment to answer.
-    pub async fn stop(self) {
+    /// Stops, in order. Calls that run get a moment to answer. The next daemon may start when what
+    /// is returned is dropped.
+    pub async fn stop(self) -> Home {
         self.server.0.cancel();
         log_end("the socket", self.server.1.await);
         self.links.stop().await;
         self.router.0.cancel();
         log_end("the router", self.router.1.await);
+        if timeout(LAST_READS, self.store.close()).await.is_err() {
+            tracing::warn!("something still reads the store");
+        }
         tracing::info!("stopped");
+        self.home
     }
 }
 
