@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ams_crypto::store::StoreKey;
 use redb::{Database, ReadableDatabase};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::fact::Fact;
 pub use table::{Key, Table};
@@ -111,6 +111,8 @@ pub type Told = Arc<dyn Fn(Vec<Fact>) + Send + Sync>;
 pub struct Store {
     jobs: mpsc::Sender<Box<dyn Job>>,
     shared: Arc<Shared>,
+    /// Its sender goes with the writer thread.
+    ended: watch::Receiver<()>,
 }
 
 /// Opens the file, at the start and again after the disk failed.
@@ -148,11 +150,24 @@ impl Store {
         let shared = Arc::new(Shared { db, opener, key });
         let (jobs, queue) = mpsc::channel(WAITING);
         let writer = Writer { shared: shared.clone(), queue, told };
+        let (ending, ended) = watch::channel(());
+        let run = move || {
+            writer.run();
+            drop(ending);
+        };
         std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || writer.run())
+            .spawn(run)
             .map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self { jobs, shared })
+        Ok(Self { jobs, shared, ended })
+    }
+
+    /// Waits until the file is closed, which it is when every other clone is dropped as well.
+    pub async fn close(self) {
+        let mut ended = self.ended.clone();
+        drop(self);
+        // Nothing is ever sent.
+        let _ = ended.changed().await;
     }
 
     /// Runs `work` in a transaction and answers once that is durable on disk. Others' work may
@@ -221,6 +236,10 @@ impl Shared {
             None => return Err(StoreError::Io(CLOSED.to_owned()).into()),
         };
         look(&View { raw: &raw, key: &self.key })
+    }
+
+    fn is_closed(&self) -> bool {
+        self.db.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// Closes the file and opens it again: after a failed write redb takes no other one, and what

@@ -98,6 +98,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed");
+                // If that fails too, the next write tries again.
                 if let Err(error) = self.shared.reopen() {
                     tracing::error!(%error, "the store could not be opened again");
                 }
@@ -109,6 +110,9 @@ impl Writer {
     }
 
     fn commit(&self, group: &mut [Box<dyn Job>]) -> Result<Ran, StoreError> {
+        if self.shared.is_closed() {
+            self.shared.reopen()?;
+        }
         let db = self.shared.db.read().unwrap_or_else(PoisonError::into_inner);
         let Some(db) = db.as_ref() else { return Err(StoreError::Io(CLOSED.to_owned())) };
         let mut raw = db.begin_write()?;
