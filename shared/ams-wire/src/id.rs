@@ -7,6 +7,21 @@ use crate::limits::MAX_BLOB;
 
 macro_rules! fixed_bytes {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        fixed_bytes! { @secret $(#[$doc])* $name, $len }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&HEXLOWER.encode(&self.0))
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+    (@secret $(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $len]);
@@ -28,18 +43,6 @@ macro_rules! fixed_bytes {
             /// From lower-case hex.
             pub fn from_hex(text: &str) -> Option<Self> {
                 Self::from_slice(&HEXLOWER.decode(text.as_bytes()).ok()?)
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&HEXLOWER.encode(&self.0))
-            }
-        }
-
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
             }
         }
 
@@ -91,8 +94,15 @@ fixed_bytes! {
     Signature, 64
 }
 fixed_bytes! {
+    @secret
     /// The secret of an invite.
     InviteToken, 16
+}
+
+impl std::fmt::Debug for InviteToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InviteToken(secret)")
+    }
 }
 
 /// How far one device has worked over one relay account: a counter, and bytes drawn anew with
@@ -191,5 +201,34 @@ impl<'b, C> Decode<'b, C> for Blob {
             return Err(minicbor::decode::Error::message("blob too long"));
         }
         Ok(Self(bytes.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_lower_case_and_of_one_length() {
+        let handle = Handle([0xab; 16]);
+        assert_eq!(Handle::from_hex(&handle.to_string()), Some(handle));
+        assert_eq!(Handle::from_hex(&handle.to_string().to_uppercase()), None);
+        assert_eq!(Handle::from_hex(&handle.to_string()[2..]), None);
+    }
+
+    #[test]
+    fn debug_shows_no_token_and_no_blob() {
+        assert_eq!(format!("{:?}", Handle([1; 16])), format!("Handle({})", "01".repeat(16)));
+        assert_eq!(format!("{:?}", InviteToken([1; 16])), "InviteToken(secret)");
+        assert_eq!(format!("{:?}", Blob::new(vec![1; 9])), "Some(Blob(9 bytes))");
+    }
+
+    #[test]
+    fn the_later_of_two_marks() {
+        let mark = |counter, byte| WorkMark { counter, nonce: [byte; 8] };
+        assert_eq!(mark(1, 1).later(mark(2, 2)), mark(2, 2));
+        assert_eq!(mark(2, 1).later(mark(1, 2)), mark(2, 1));
+        assert_eq!(mark(2, 1).later(mark(2, 2)), mark(2, 1));
+        assert_eq!(WorkMark::from_bytes(mark(7, 9).to_bytes()), mark(7, 9));
     }
 }
