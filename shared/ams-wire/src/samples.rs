@@ -25,6 +25,7 @@ use crate::username::Username;
 mod bounds;
 mod golden;
 mod properties;
+mod strategies;
 
 /// `samples! { fn NAME() -> TYPE { PATTERN => "name": VALUE, … } }`
 macro_rules! samples {
