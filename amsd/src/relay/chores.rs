@@ -11,6 +11,10 @@ use crate::fact::Fact;
 use crate::profile;
 use crate::store::{Read, StoreError, Table, Txn};
 
+/// Chores of one account that may wait. Those that the relay makes us push by what it shows are
+/// dropped beyond that: it shows the same again at the next attach.
+const MOST: usize = 256;
+
 /// One encoded frame.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -35,7 +39,11 @@ pub fn push(txn: &Txn<'_>, relay: RelayId, frame: &ToRelay<'_>) -> Result<(), St
     if frame.encode(&mut row.frame).is_err() {
         return Err(StoreError::Damaged("a control frame"));
     }
-    for (key, waiting) in txn.list::<Chores>(&relay)? {
+    let all = txn.list::<Chores>(&relay)?;
+    if all.len() >= MOST && is_shown_again(frame) {
+        return Ok(());
+    }
+    for (key, waiting) in all {
         if waiting == row {
             return Ok(());
         }
@@ -49,6 +57,11 @@ pub fn push(txn: &Txn<'_>, relay: RelayId, frame: &ToRelay<'_>) -> Result<(), St
     txn.put::<Chores>(&(relay, number), &row)?;
     txn.tell(Fact::Asks(relay));
     Ok(())
+}
+
+/// Whether the relay shows again what this answers, until it is answered.
+fn is_shown_again(frame: &ToRelay<'_>) -> bool {
+    matches!(frame, ToRelay::Refuse(_) | ToRelay::Remove(_) | ToRelay::Fetched(_))
 }
 
 /// Whether nothing is left of `before` once `later` is done.
@@ -98,6 +111,7 @@ pub(super) fn forget(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests {
     use std::sync::Arc;
 
@@ -126,6 +140,20 @@ mod tests {
             other => panic!("{other:?}"),
         });
         decoded.collect()
+    }
+
+    #[tokio::test]
+    async fn what_a_relay_shows_without_end_does_not_fill_the_disk() {
+        let row = |n: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            Handle(bytes)
+        };
+        let pushed = (0..=MOST).map(|n| ToRelay::Remove(row(n)));
+        let left = waiting_after(pushed.chain([ToRelay::Block(row(MOST))]).collect()).await;
+        assert_eq!(left.len(), MOST + 1);
+        // What the user wants is never dropped.
+        assert_eq!(left.last(), Some(&ToRelay::Block(row(MOST))));
     }
 
     #[tokio::test]

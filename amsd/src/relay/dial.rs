@@ -12,8 +12,10 @@ use tokio::time::timeout;
 
 use super::row::RelayRow;
 
-/// For finding the address and connecting.
+/// For finding the addresses of a host, and again for connecting to one of them.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Addresses of a host that are tried.
+const MOST_ADDRESSES: usize = 4;
 /// For the two round trips of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -44,7 +46,7 @@ pub enum DialError {
 pub(super) async fn dial(row: &RelayRow) -> Result<Link<TcpStream>, DialError> {
     let at = HostPort::parse(&row.at, RELAY_PORT).map_err(|_| DialError::BadAddress)?;
     let relay = DhPublic::from_bytes(row.key.0).map_err(|_| DialError::WrongRelay)?;
-    let stream = timeout(CONNECT, connect(&at)).await.unwrap_or(Err(DialError::Silent))?;
+    let stream = connect(&at).await?;
     // Records are gathered already; waiting for more would only delay them.
     stream.set_nodelay(true).map_err(|error| failed(&error))?;
     let device = DhSecret::from_bytes(&row.device_secret);
@@ -58,12 +60,21 @@ pub(super) async fn dial(row: &RelayRow) -> Result<Link<TcpStream>, DialError> {
 
 async fn connect(at: &HostPort) -> Result<TcpStream, DialError> {
     let unknown = || DialError::UnknownHost(at.host().to_owned());
-    let found = lookup_host((at.bare_host(), at.port())).await.map_err(|_| unknown())?;
+    let found = timeout(CONNECT, lookup_host((at.bare_host(), at.port()))).await;
+    let found: Vec<_> = found
+        .map_err(|_| DialError::Silent)?
+        .map_err(|_| unknown())?
+        .take(MOST_ADDRESSES)
+        .collect();
+    // One that swallows everything must not use up the time of the others.
+    let tries = u32::try_from(found.len()).unwrap_or(1);
+    let limit = CONNECT.checked_div(tries).unwrap_or(CONNECT);
     let mut failure = unknown();
     for address in found {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = failed(&error),
+        match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = failed(&error),
+            Err(_) => failure = DialError::Silent,
         }
     }
     Err(failure)

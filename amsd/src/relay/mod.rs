@@ -16,6 +16,8 @@ mod dial;
 mod event;
 mod links;
 mod row;
+#[cfg(test)]
+mod scripted;
 
 pub use accounts::{AccountError, Accounts};
 pub use dial::DialError;

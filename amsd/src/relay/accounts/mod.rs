@@ -10,6 +10,8 @@ mod calls;
 mod enrol;
 mod forget;
 mod join;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -16,6 +16,9 @@ use super::{Answer, End};
 use crate::relay::event::LinkEvent;
 use crate::relay::row::Refusal;
 
+/// The longest window that a relay may have. One that names a longer one could keep a message from
+/// ever counting as failed.
+const MOST_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Rows that an account may have: far over what relays allow.
 const MOST_ROWS: usize = 10_000;
 
@@ -40,7 +43,7 @@ impl Served<'_> {
     fn on_hello(&mut self, said: FromRelay<'_>) -> Result<(), End> {
         match said {
             FromRelay::Hello(hello) if hello.version == PROTOCOL_VERSION => {
-                self.window = Duration::from_secs(hello.window.into());
+                self.window = Duration::from_secs(hello.window.into()).min(MOST_WINDOW);
                 self.phase = Phase::Attaching;
                 Ok(())
             }

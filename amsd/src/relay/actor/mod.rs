@@ -36,6 +36,8 @@ use serve::Served;
 
 /// Calls that may wait. A user makes one at a time.
 const CALLS: usize = 4;
+/// Between a failure of the disk and the next link.
+const DISK_PAUSE: Duration = Duration::from_secs(15);
 
 /// What the user waits for, from asking the relay.
 pub(super) struct Call {
@@ -81,6 +83,8 @@ enum End {
     Stopped,
     /// Something went wrong that may go right the next time.
     Lost(String),
+    /// The disk failed.
+    Disk(String),
     /// The relay has a newer link of this device: this profile seems to run twice.
     Superseded,
     /// The relay will not have this device.
@@ -98,7 +102,7 @@ impl End {
     fn reason(&self) -> &str {
         match self {
             Self::Stopped => "disconnected",
-            Self::Lost(reason) => reason,
+            Self::Lost(reason) | Self::Disk(reason) => reason,
             Self::Superseded => "another program is connected as this device",
             Self::Refused(refusal) => refusal.reason(),
             Self::Cloned(_) => Refusal::Cloned.reason(),
@@ -108,7 +112,7 @@ impl End {
 
 impl From<StoreError> for End {
     fn from(error: StoreError) -> Self {
-        Self::Lost(error.to_string())
+        Self::Disk(error.to_string())
     }
 }
 
@@ -168,6 +172,8 @@ impl Actor {
                 End::Stopped => return,
                 End::Refused(refusal) if self.park(refusal, 0).await => return,
                 End::Cloned(counter) if self.park(Refusal::Cloned, counter).await => return,
+                // It may take a link to come up, and fail at what comes over it.
+                End::Disk(_) => DISK_PAUSE,
                 // The two would displace each other as fast as they can.
                 End::Superseded => backoff::LONGEST,
                 End::Lost(_) | End::Refused(_) | End::Cloned(_) => self.backoff.wait(),

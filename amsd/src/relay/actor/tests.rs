@@ -1,186 +1,18 @@
-//! One daemon's links against a relay that says what a test wants it to say.
+//! One daemon's link to a relay that says what a test wants it to say.
 
-use std::sync::{Arc, OnceLock};
-
-use ams_crypto::dh::DhSecret;
-use ams_crypto::store::StoreKey;
-use ams_link::receiver::Frame;
-use ams_link::{Link, Receiver, Sender, handshake};
 use ams_rpc::types::{Fact as Event, LinkState};
 use ams_wire::from_relay::{Bye, Deliver, FromRelay, Outcome, RelayHello};
-use ams_wire::id::{EnvelopeId, Handle, Key, RootTag, WorkMark};
-use ams_wire::limits::{MIN_ENVELOPE, PROTOCOL_VERSION};
-use ams_wire::to_relay::{Attach, ToRelay};
-use ams_wire::username::Username;
-use tokio::net::TcpListener;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, watch};
+use ams_wire::id::{EnvelopeId, Handle, RootTag, WorkMark};
+use ams_wire::limits::MIN_ENVELOPE;
+use ams_wire::to_relay::ToRelay;
 
 use super::*;
 use crate::contacts::ContactId;
-use crate::live::Live;
-use crate::profile::Me;
-use crate::relay::{Accounts, LinkEvent, LinkHandle, Links, LinksHandle, Parcel, chores, row};
+use crate::relay::scripted::{Daemon, HOME, Relay, hello};
+use crate::relay::{AccountError, LinkEvent, Parcel, chores, row};
 use crate::session::seal::CipherKey;
-use crate::store::{Store, Txn};
 
-const HOME: RelayId = RelayId(1);
 const BOB: Handle = Handle([2; 16]);
-
-struct Relay {
-    listener: TcpListener,
-    key: DhSecret,
-}
-
-/// The relay's end of one link.
-struct Wire {
-    tx: Sender<OwnedWriteHalf>,
-    rx: Receiver<OwnedReadHalf>,
-    heard: std::collections::VecDeque<Frame>,
-}
-
-impl Relay {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { listener, key: DhSecret::generate() }
-    }
-
-    async fn accept(&self) -> Wire {
-        let (stream, _) = self.listener.accept().await.unwrap();
-        let limit = Duration::from_secs(10);
-        let link = handshake::accept(stream, &self.key, limit).await.unwrap();
-        let Link { sender: tx, receiver: rx, .. } = link;
-        Wire { tx, rx, heard: Default::default() }
-    }
-
-    /// Accepts a link and brings it up.
-    async fn attach(&self) -> Wire {
-        let mut wire = self.accept().await;
-        wire.hear_attach().await;
-        wire.say(&[hello(), FromRelay::Attached, FromRelay::SnapshotEnd]).await;
-        wire
-    }
-}
-
-impl Wire {
-    async fn say(&mut self, frames: &[FromRelay<'_>]) {
-        for frame in frames {
-            self.tx.push(frame).unwrap();
-        }
-        self.tx.flush().await.unwrap();
-    }
-
-    /// The next frame, which must be what `pick` takes.
-    async fn hear<T>(&mut self, pick: impl Fn(&ToRelay<'_>) -> Option<T>) -> T {
-        loop {
-            if let Some(frame) = self.heard.pop_front() {
-                let said = ToRelay::decode(frame.number, &frame.body).unwrap().unwrap();
-                return pick(&said).unwrap_or_else(|| panic!("{said:?}"));
-            }
-            self.heard.extend(self.rx.receive().await.unwrap());
-        }
-    }
-
-    async fn hear_attach(&mut self) -> Attach {
-        self.hear(|said| matches!(said, ToRelay::Hello(_)).then_some(())).await;
-        self.hear(|said| match said {
-            ToRelay::Attach(attach) => Some(attach.clone()),
-            _ => None,
-        })
-        .await
-    }
-}
-
-fn hello() -> FromRelay<'static> {
-    FromRelay::Hello(RelayHello { version: PROTOCOL_VERSION, window: 60 })
-}
-
-struct Daemon {
-    store: Store,
-    me: Me,
-    live: Live,
-    links: LinksHandle,
-    settings: watch::Sender<Settings>,
-    events: mpsc::Receiver<LinkEvent>,
-    told: mpsc::Receiver<Event>,
-    _folder: tempfile::TempDir,
-}
-
-impl Daemon {
-    async fn start(relay: &Relay) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (tell, told) = mpsc::channel(64);
-        let told_links = Arc::new(OnceLock::<LinksHandle>::new());
-        let later = told_links.clone();
-        let tell_facts = tell.clone();
-        let store = Store::create(
-            &folder.path().join("ams.redb"),
-            StoreKey::new(&[7; 32]),
-            Arc::new(move |facts| {
-                for fact in facts {
-                    match (fact, later.get()) {
-                        (Fact::Relays, Some(links)) => links.relays_changed(),
-                        (Fact::Asks(relay), Some(links)) => links.chores(relay),
-                        (Fact::Event(event), _) => tell_facts.try_send(*event).unwrap(),
-                        _ => {}
-                    }
-                }
-            }),
-        );
-        let store = store.unwrap();
-        let row = RelayRow {
-            nick: "home".to_owned(),
-            at: relay.listener.local_addr().unwrap().to_string(),
-            key: Key(*relay.key.public().as_bytes()),
-            device_secret: [9; 32],
-            user: Username::new("alice").unwrap(),
-            enrolled: true,
-            wanted: true,
-            refused: None,
-            relay_counter: 0,
-            deleting: false,
-        };
-        let me = store.write(move |txn| {
-            txn.put::<Relays>(&HOME, &row)?;
-            Me::create(txn)
-        });
-        let me = me.await.unwrap();
-        let (settings, watched) = watch::channel(Settings::default());
-        let (sender, events) = mpsc::channel(64);
-        let live = Live::new(Arc::new(move |event| tell.try_send(event).unwrap()));
-        let links = Links::start(Deps {
-            store: store.clone(),
-            me: me.clone(),
-            settings: watched,
-            live: live.clone(),
-            events: sender,
-        });
-        assert!(told_links.set(links.clone()).is_ok());
-        Self { store, me, live, links, settings, events, told, _folder: folder }
-    }
-
-    fn accounts(&self) -> Accounts {
-        Accounts::new(self.store.clone(), self.me.clone(), self.links.clone())
-    }
-
-    async fn up(&mut self) -> LinkHandle {
-        match self.events.recv().await {
-            Some(LinkEvent::Up { relay: HOME, link, .. }) => link,
-            _ => panic!("the link is not up"),
-        }
-    }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Txn<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> T {
-        self.store.write(work).await.unwrap()
-    }
-
-    async fn row(&self) -> RelayRow {
-        self.write(|txn| Ok(txn.get::<Relays>(&HOME)?.unwrap())).await
-    }
-}
 
 fn envelope(id: u8) -> Vec<u8> {
     vec![id; MIN_ENVELOPE]
@@ -194,7 +26,7 @@ fn parcel(ctr: Option<u64>) -> Parcel {
 #[tokio::test]
 async fn what_the_relay_counts_is_taken() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.attach().await;
     let link = alice.up().await;
     assert!(link.offer(vec![parcel(Some(1)), parcel(None), parcel(Some(2))]).is_ok());
@@ -221,7 +53,7 @@ async fn what_the_relay_counts_is_taken() {
 #[tokio::test]
 async fn also_junk_is_counted_as_handled_so_that_it_blocks_nothing() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.attach().await;
     alice.up().await;
     let junk = envelope(9);
@@ -245,7 +77,7 @@ async fn also_junk_is_counted_as_handled_so_that_it_blocks_nothing() {
 #[tokio::test]
 async fn a_lost_link_comes_back_by_itself() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.attach().await;
     alice.up().await;
     assert!(alice.live.is_up(HOME));
@@ -263,7 +95,7 @@ async fn a_lost_link_comes_back_by_itself() {
 #[tokio::test]
 async fn a_daemon_that_stops_says_goodbye() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.attach().await;
     alice.up().await;
     alice.links.stop().await;
@@ -273,7 +105,7 @@ async fn a_daemon_that_stops_says_goodbye() {
 #[tokio::test]
 async fn a_refused_device_asks_no_more_until_the_user_does() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.accept().await;
     wire.hear_attach().await;
     wire.say(&[hello(), FromRelay::Refused]).await;
@@ -284,7 +116,7 @@ async fn a_refused_device_asks_no_more_until_the_user_does() {
     let password = |text: &str| ams_crypto::opaque::Password::new(text.to_owned()).unwrap();
     let accounts = alice.accounts();
     let changed = accounts.password("home", password("old-password"), password("new-password"));
-    assert!(matches!(changed.await, Err(crate::relay::AccountError::DeviceRefused(_))));
+    assert!(matches!(changed.await, Err(AccountError::DeviceRefused(_))));
     accounts.connect("home").await.unwrap();
     let _wire = relay.attach().await;
     alice.up().await;
@@ -294,13 +126,13 @@ async fn a_refused_device_asks_no_more_until_the_user_does() {
 #[tokio::test]
 async fn a_copy_of_a_profile_stops_and_goes_on_behind_the_relays_counter() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.accept().await;
     assert_eq!(wire.hear_attach().await.mark, WorkMark::default());
     wire.say(&[hello(), FromRelay::Cloned(41)]).await;
     assert!(matches!(alice.told.recv().await, Some(Event::StateCloned(_))));
     let cloned = alice.accounts().connect("home").await;
-    assert!(matches!(cloned, Err(crate::relay::AccountError::Cloned(_))));
+    assert!(matches!(cloned, Err(AccountError::Cloned(_))));
     for _ in 0..2 {
         // The second time there is nothing left to do.
         alice.accounts().resume("home").await.unwrap();
@@ -314,7 +146,7 @@ async fn a_copy_of_a_profile_stops_and_goes_on_behind_the_relays_counter() {
 #[tokio::test]
 async fn chores_are_told_until_they_are_answered() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     alice.write(|txn| chores::push(txn, HOME, &ToRelay::Block(BOB))).await;
     let mut wire = relay.attach().await;
     wire.hear(|said| matches!(said, ToRelay::Block(BOB)).then_some(())).await;
@@ -339,7 +171,7 @@ async fn chores_are_told_until_they_are_answered() {
 #[tokio::test]
 async fn a_change_of_visibility_is_told_at_once() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.accept().await;
     assert!(wire.hear_attach().await.visible);
     wire.say(&[hello(), FromRelay::Attached, FromRelay::SnapshotEnd]).await;
@@ -353,7 +185,7 @@ async fn a_change_of_visibility_is_told_at_once() {
 #[tokio::test]
 async fn marks_travel_with_what_was_done_under_them() {
     let relay = Relay::start().await;
-    let mut alice = Daemon::start(&relay).await;
+    let mut alice = Daemon::at(&relay).await;
     let mark = alice.write(|txn| row::raise_mark(txn, HOME)).await;
     let mut wire = relay.attach().await;
     alice.up().await;
@@ -371,7 +203,7 @@ async fn marks_travel_with_what_was_done_under_them() {
 #[tokio::test]
 async fn out_of_turn_frames_end_the_link() {
     let relay = Relay::start().await;
-    let alice = Daemon::start(&relay).await;
+    let alice = Daemon::at(&relay).await;
     for wrong in [
         vec![FromRelay::Attached],
         vec![FromRelay::Hello(RelayHello { version: 9, window: 60 })],
