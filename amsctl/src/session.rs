@@ -116,6 +116,21 @@ impl Session {
         Ok(Exit::Done.code())
     }
 
+    /// Calls a method that answers page by page: shows this one, and hands it over.
+    ///
+    /// # Errors
+    /// As [`Session::call_raw`].
+    pub fn show_page<M: Method>(
+        &mut self,
+        params: &M::Params,
+        text: impl FnOnce(&M::Result) -> String,
+    ) -> Result<M::Result, Failed> {
+        let raw = self.call_raw::<M>(params)?;
+        let page = parse::<M>(&raw)?;
+        text::print(&if self.json { raw.get().to_owned() } else { text(&page) })?;
+        Ok(page)
+    }
+
     /// Calls a method that may be repeated: again and again while the daemon is away, for 10 s at
     /// a time and at most until `limit`. A daemon that is not there at the first try is not waited
     /// for. `params` are made for each try, with what is left of the time.

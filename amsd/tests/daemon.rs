@@ -1,5 +1,14 @@
 //! A whole daemon in this process, asked over its socket.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::path::Path;
 
 use ams_rpc::client::{CallError, Client};

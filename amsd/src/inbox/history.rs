@@ -19,46 +19,34 @@ pub struct Query {
     pub search: Option<String>,
     /// Only what lies before this place.
     pub before: Option<u64>,
-    /// So many, the newest.
-    pub limit: usize,
 }
 
-/// The newest messages that `query` asks for, oldest first.
-pub fn find(db: &impl Read, query: &Query) -> Result<Vec<Message>, StoreError> {
+/// Goes over the messages that `query` asks for, newest first, until `step` breaks.
+pub fn find(
+    db: &impl Read,
+    query: &Query,
+    mut step: impl FnMut(Message) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
     let wanted = query.search.as_ref().map(|text| text.to_lowercase());
-    let mut found = Vec::new();
     let mut failed = None;
     let mut look = |place: u64, entry: Entry| match message(db, place, entry) {
-        Ok(Some(message)) if matches(&message, wanted.as_deref()) => {
-            found.push(message);
-            if found.len() < query.limit {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        }
+        Ok(Some(message)) if matches(&message, wanted.as_deref()) => step(message),
         Ok(_) => ControlFlow::Continue(()),
         Err(error) => {
             failed = Some(error);
             ControlFlow::Break(())
         }
     };
-    if query.limit > 0 {
-        match query.contact {
-            None => db.each_back::<Timeline>(&(), query.before.as_ref(), &mut look)?,
-            Some(contact) => {
-                let below = query.before.map(|place| (contact, place));
-                db.each_back::<ByContact>(&contact, below.as_ref(), |(_, place), entry| {
-                    look(place, entry)
-                })?;
-            }
+    match query.contact {
+        None => db.each_back::<Timeline>(&(), query.before.as_ref(), &mut look)?,
+        Some(contact) => {
+            let below = query.before.map(|place| (contact, place));
+            db.each_back::<ByContact>(&contact, below.as_ref(), |(_, place), entry| {
+                look(place, entry)
+            })?;
         }
     }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    found.reverse();
-    Ok(found)
+    failed.map_or(Ok(()), Err)
 }
 
 fn matches(message: &Message, wanted: Option<&str>) -> bool {

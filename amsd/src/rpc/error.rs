@@ -110,8 +110,9 @@ impl From<AccountError> for RpcError {
             AccountError::Cloned(nick) => Self::state_cloned(message).with_hint(format!(
                 "if no other daemon uses this profile: amsctl relay resume {nick}"
             )),
-            AccountError::OutOfMemory => Self::internal(message)
-                .with_hint("free some memory and try again"),
+            AccountError::OutOfMemory => {
+                Self::internal(message).with_hint("free some memory and try again")
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use ams_rpc::{CallContext, RpcError};
 use ams_wire::id::MessageId;
 
 use super::message::no_such_message;
+use super::page::Page;
 use super::{App, contact_called};
 use crate::inbox::history::{self, Query};
 
@@ -37,9 +38,12 @@ pub(super) async fn list(
                     Some(place.ok_or_else(|| no_such_message(id))?)
                 }
             };
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            let query = Query { contact, search: params.search, before, limit };
-            Ok(Messages { messages: history::find(db, &query)? })
+            let query = Query { contact, search: params.search, before };
+            let mut page = Page::of(usize::try_from(limit).unwrap_or(usize::MAX));
+            history::find(db, &query, |message| page.take(message))?;
+            let mut found = page.messages();
+            found.messages.reverse();
+            Ok(found)
         })
         .await
 }

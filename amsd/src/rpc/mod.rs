@@ -12,8 +12,11 @@ mod holds;
 mod identity;
 mod inbox;
 mod message;
+mod page;
 mod queue;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

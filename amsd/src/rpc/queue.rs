@@ -5,10 +5,12 @@ use ams_rpc::{CallContext, RpcError};
 use ams_wire::id::MessageId;
 
 use super::message::no_such_message;
+use super::page::Page;
 use super::{App, contact_called};
 use crate::clock::now;
 use crate::contacts::ContactId;
 use crate::outbox::queue::{self, Decision};
+use crate::outbox::row::Out;
 use crate::outbox::show;
 use crate::store::{Read, Txn};
 
@@ -20,14 +22,36 @@ pub(super) async fn list(
     app.store
         .read(move |db| {
             let to = params.to.as_deref().map(|name| contact_called(db, name)).transpose()?;
-            let mut messages = Vec::new();
+            let mut places = Vec::new();
             for (contact, seq, _) in queue::live(db, to)? {
-                messages.extend(show::message(db, contact, seq)?);
+                if let Some(row) = db.get::<Out>(&(contact, seq))? {
+                    places.push((row.place, contact, seq));
+                }
             }
-            messages.sort_by_key(|message| message.time_sent);
-            Ok(Messages { messages })
+            // By their places they stand in the order in which they were accepted.
+            places.sort_unstable();
+            let after = params.after.map(|id| place_of(db, MessageId(id.0))).transpose()?;
+            let behind = |place: u64| after.is_none_or(|after| place > after);
+            let mut page = Page::of(usize::MAX);
+            for (_, contact, seq) in places.into_iter().filter(|(place, ..)| behind(*place)) {
+                if let Some(message) = show::message(db, contact, seq)?
+                    && page.take(message).is_break()
+                {
+                    break;
+                }
+            }
+            Ok(page.messages())
         })
         .await
+}
+
+/// Where a message of ours stands, also when it has left the queue since.
+fn place_of(db: &impl Read, id: MessageId) -> Result<u64, RpcError> {
+    let mut last = None;
+    for (contact, seq) in queue::by_id(db, id)? {
+        last = last.max(db.get::<Out>(&(contact, seq))?.map(|row| row.place));
+    }
+    last.ok_or_else(|| no_such_message(id))
 }
 
 pub(super) async fn keep(

@@ -1,5 +1,6 @@
 //! `amsctl queue list`
 
+use ams_rpc::Exit;
 use ams_rpc::methods::queue;
 use ams_rpc::types::QueueListParams;
 
@@ -21,8 +22,14 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
-        session.show::<queue::List>(&QueueListParams { to: self.to }, |result| {
-            render::queue(&result.messages)
-        })
+        let mut params = QueueListParams { to: self.to, after: None };
+        loop {
+            let page =
+                session.show_page::<queue::List>(&params, |page| render::queue(&page.messages))?;
+            match page.messages.last() {
+                Some(last) if page.more => params.after = Some(last.id),
+                _ => return Ok(Exit::Done.code()),
+            }
+        }
     }
 }

@@ -154,7 +154,10 @@ fn daemon_and_identity() {
 
 #[test]
 fn messages_and_queue() {
-    golden(&Messages { messages: vec![message()] }, json!({"messages": [message_json()]}));
+    golden(
+        &Messages { messages: vec![message()], more: false },
+        json!({"messages": [message_json()], "more": false}),
+    );
     let mut with_steps = message_json();
     with_steps["steps"] = json!([{"time": TIME, "what": "sent", "via": null, "reason": null}]);
     golden(

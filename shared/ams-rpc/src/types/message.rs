@@ -271,6 +271,10 @@ pub struct WaitParams {
 /// A list of messages: result of `history.list` and `queue.list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Messages {
-    /// Oldest first.
+    /// Oldest first; as many as fit into an answer.
     pub messages: Vec<Message>,
+    /// There are more than these: in the history older ones, which `before` gets, in the queue
+    /// later ones, which `after` gets.
+    #[serde(default)]
+    pub more: bool,
 }

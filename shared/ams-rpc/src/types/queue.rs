@@ -12,6 +12,8 @@ use super::scalar::MessageId;
 pub struct QueueListParams {
     /// Only to this contact.
     pub to: Option<String>,
+    /// Only what stands behind this message in the queue.
+    pub after: Option<MessageId>,
 }
 
 /// Params of `queue.keep`, `queue.discard` and `queue.retry`: exactly one of the three.
