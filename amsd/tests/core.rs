@@ -63,6 +63,8 @@ impl Person {
                     enrolled: true,
                     wanted: true,
                     refused: None,
+                    relay_counter: 0,
+                    deleting: false,
                 };
                 txn.put::<Relays>(&RELAY, &row)?;
                 Me::create(txn)
@@ -253,9 +255,7 @@ async fn two_people_meet_and_talk() {
     assert_eq!(alice.states("bob"), [OutState::Read]);
     let approved = |person: &Person| {
         let told = person.told.lock().unwrap();
-        told.iter()
-            .filter(|fact| matches!(fact, Fact::Event(event) if is_approval(event)))
-            .count()
+        told.iter().filter(|fact| matches!(fact, Fact::Event(event) if is_approval(event))).count()
     };
     assert_eq!((approved(&alice), approved(&bob)), (1, 1));
 }

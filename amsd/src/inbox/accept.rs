@@ -87,7 +87,7 @@ fn take_receipts(
         state::requeue(txn, id, seq, "sealed anew after a renewal", now)?;
     }
     if let Some(window) = &opened.read {
-        state::read(txn, id, window, now)?;
+        state::read(txn, id, window, &opened.delivered, now)?;
     }
     if !opened.delivered.is_empty() || !opened.unsealed.is_empty() {
         txn.tell(Fact::Due(id));

@@ -2,6 +2,7 @@
 
 use ams_rpc::types::State;
 use ams_wire::id::MessageId;
+use ams_wire::receipt::Window;
 use minicbor::{Decode, Encode};
 
 use crate::contacts::ContactId;
@@ -164,4 +165,12 @@ impl Table for Live {
     const NAME: &'static str = "out_live";
     type Key = (ContactId, u64);
     type Row = OutState;
+}
+
+/// Contact → what it said last of what it read.
+pub struct ReadSeen;
+impl Table for ReadSeen {
+    const NAME: &'static str = "out_read_seen";
+    type Key = ContactId;
+    type Row = Window;
 }

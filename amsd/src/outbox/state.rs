@@ -1,11 +1,11 @@
 //! The states of a message, and every way from one to another.
 
-use std::ops::ControlFlow;
+use std::collections::BTreeSet;
 
 use ams_rpc::types::{Fact as Event, StateFact};
 use ams_wire::receipt::Window;
 
-use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, StepRow};
+use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, ReadSeen, StepRow};
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
 use crate::session::open;
@@ -97,34 +97,31 @@ pub fn delivered(txn: &Txn<'_>, contact: ContactId, seq: u64, now: i64) -> Resul
 }
 
 /// The recipient read what `window` says: of what was delivered, all below its base and all in it.
+/// `delivered` is what the same envelope brought the receipt of.
 pub fn read(
     txn: &Txn<'_>,
     contact: ContactId,
     window: &Window,
+    delivered: &BTreeSet<u64>,
     now: i64,
 ) -> Result<(), StoreError> {
-    let mut unread = Vec::new();
-    // Newest first, until one is found that was read before: the state grows at its end.
-    let mut seen = 0_usize;
-    txn.each_back::<Out>(&contact, None, |(_, seq), row| {
-        match row.state {
-            OutState::Delivered if seq < window.base() || window.contains(seq) => unread.push(seq),
-            OutState::Read => seen = seen.saturating_add(1),
-            _ => {}
-        }
-        if seen > READ_OVERLAP { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    for seq in unread.into_iter().rev() {
+    let seen = txn.get::<ReadSeen>(&contact)?.unwrap_or_default();
+    if seen == *window && delivered.is_empty() {
+        return Ok(());
+    }
+    // The other side's word about numbers that were never given is not followed to its end.
+    let newest = txn.last::<Out>(&contact)?.map_or(0, |((_, seq), _)| seq);
+    let end = window.base().min(newest.saturating_add(1));
+    let news = (seen.base()..end).filter(|seq| !seen.contains(*seq)).chain(window.iter());
+    let late = delivered.iter().copied().filter(|seq| *seq < window.base());
+    let numbers: BTreeSet<u64> = news.chain(late).collect();
+    for seq in numbers {
         change(txn, contact, seq, now, None, None, |state| {
             (state == OutState::Delivered).then_some(OutState::Read)
         })?;
     }
-    Ok(())
+    txn.put::<ReadSeen>(&contact, window)
 }
-
-/// Messages that were read before, in a row from the newest, behind which no unread one is looked
-/// for: as many as a receipt's window is wide.
-const READ_OVERLAP: usize = 256;
 
 /// A later message has a receipt and this one has none: its slot is free, unless it is moving.
 pub fn passed_over(txn: &Txn<'_>, contact: ContactId, seq: u64) -> Result<(), StoreError> {

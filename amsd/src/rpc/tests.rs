@@ -1,5 +1,6 @@
 //! The methods over a socket, with a contact whose other side the test plays on the disk.
 
+use std::collections::BTreeSet;
 use ams_crypto::identity::IdentityKey;
 use ams_rpc::client::{CallError, Client};
 use ams_rpc::places::Places;
@@ -214,7 +215,7 @@ async fn a_wait_ends_when_the_stage_is_reached() {
 
     let mut window = ams_wire::receipt::Window::new(0);
     window.insert(1);
-    let read = bench.store.write(move |txn| state::read(txn, ALICE, &window, clock()));
+    let read = bench.store.write(move |txn| state::read(txn, ALICE, &window, &BTreeSet::new(), clock()));
     Result::<_, StoreError>::unwrap(read.await);
     let result = longer.await.unwrap().unwrap();
     assert_eq!((result.state, result.reached, result.exit), (State::Read, true, 0));

@@ -206,8 +206,7 @@ async fn a_full_disk_is_an_error_and_not_the_end() {
         let store = Store::start(Box::new(opener), key(), silent()).unwrap();
         put(&store, (1, 1), "before").await;
         disk.calls_left.store(fails_at, Ordering::Relaxed);
-        let written =
-            store.write(|txn| txn.put::<Numbers>(&(1, 2), &"during".to_owned())).await;
+        let written = store.write(|txn| txn.put::<Numbers>(&(1, 2), &"during".to_owned())).await;
         disk.calls_left.store(usize::MAX, Ordering::Relaxed);
         if written.is_ok() {
             assert!(fails_at > 2, "a commit writes and syncs");
