@@ -13,8 +13,8 @@
 //! [`check`] (a profile is looked at).
 //!
 //! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
-//! [`timeline`] (the order of everything), [`live`] (what is up), [`fact`] (what a commit tells),
-//! [`settings`], [`clock`].
+//! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`live`] (what is up),
+//! [`fact`] (what a commit tells), [`settings`], [`clock`].
 
 pub mod check;
 pub mod cli;
@@ -38,6 +38,7 @@ pub mod running;
 pub mod session;
 pub mod settings;
 pub mod store;
+pub mod tidy;
 pub mod timeline;
 #[cfg(unix)]
 pub mod unix;

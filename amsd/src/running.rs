@@ -31,6 +31,7 @@ use crate::router::{self, RouterHandle};
 use crate::rpc::{self, Core};
 use crate::settings::Settings;
 use crate::store::{Store, StoreError, Told};
+use crate::tidy;
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub struct Running {
     server: (CancellationToken, JoinHandle<()>),
     links: LinksHandle,
     router: (CancellationToken, JoinHandle<()>),
+    tidy: (CancellationToken, JoinHandle<()>),
     store: Store,
     home: Home,
 }
@@ -139,6 +141,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         Some(socket) => Listener::adopt(socket).map_err(StartError::Adopt)?,
         None => Listener::bind(&socket)?,
     };
+    let tidy_stop = CancellationToken::new();
+    let tidy = tidy::run(store.clone(), settings.subscribe(), tidy_stop.clone());
     let server_stop = CancellationToken::new();
     let server = tokio::spawn(Server::new(listener, service).run(server_stop.clone()));
     tracing::info!("ready");
@@ -149,6 +153,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         server: (server_stop, server),
         links,
         router: (router_stop, router_task),
+        tidy: (tidy_stop, tokio::spawn(tidy)),
         store,
         home,
     })
@@ -216,6 +221,8 @@ impl Running {
         self.links.stop().await;
         self.router.0.cancel();
         log_end("the router", self.router.1.await);
+        self.tidy.0.cancel();
+        log_end("the removal of old messages", self.tidy.1.await);
         if timeout(LAST_READS, self.store.close()).await.is_err() {
             tracing::warn!("something still reads the store");
         }

@@ -204,6 +204,11 @@ fn walk_unread(
     }
 }
 
+/// Whether a reader has had everything of this contact up to `place`.
+pub fn has_passed(reader: &ReaderRow, contact: ContactId, place: u64) -> bool {
+    place <= position(reader, contact)
+}
+
 fn position(reader: &ReaderRow, contact: ContactId) -> u64 {
     let own = reader.of.iter().find(|position| position.contact == contact);
     own.map_or(reader.all, |position| position.place.max(reader.all))

@@ -54,9 +54,19 @@ fn counts(db: &impl Read) -> Result<QueueCounts, StoreError> {
     Ok(counts)
 }
 
+/// 2026-11-01T00:00:00Z, in milliseconds: before any version of this program.
+const PAST: i64 = 1_793_491_200_000;
+
 /// What the user should know and may not look for.
 fn warnings(db: &impl Read, queue: &QueueCounts) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
+    if crate::clock::now() < PAST {
+        let now = ams_rpc::types::Time::now();
+        warnings.push(format!(
+            "this machine's clock says {now}, which is past: set it, or requests and invites \
+             expire at the wrong time"
+        ));
+    }
     if queue.undelivered > 0 {
         let count = queue.undelivered;
         warnings.push(format!("{count} undelivered: amsctl queue list"));
