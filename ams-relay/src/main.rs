@@ -1,1 +1,5 @@
-fn main() {}
+//! The `ams-relay` program.
+
+fn main() -> std::process::ExitCode {
+    ams_relay::cli::main()
+}

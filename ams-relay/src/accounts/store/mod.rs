@@ -1,0 +1,406 @@
+//! The store in redb: one file. redb's types are not seen outside this folder.
+//!
+//! Everything runs off the async threads. Writers that wait at the same time share one commit: a
+//! commit costs the disk two syncs, however much is in it.
+
+mod administration;
+mod contacts;
+mod enrolment;
+mod tables;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ams_crypto::token::TokenHash;
+use ams_wire::from_relay::Request;
+use ams_wire::id::{Blob, Handle, Key, WorkMark};
+use ams_wire::username::Username;
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+use tokio::sync::oneshot;
+
+use super::row::ContactRow;
+use super::{
+    Accounts, AccountsError, Approval, Approved, Device, Enrolled, Invited, OpenInvite, Pending,
+    Record, Snapshot, Unwilling, User, Wish,
+};
+
+/// redb's cache; its own default is a gibibyte.
+const CACHE: usize = 4 * 1024 * 1024;
+/// Writers that share one commit at most, so that none waits for very many others.
+const GROUP: usize = 256;
+
+/// The store. Clones are the same one.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<Database>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store(..)")
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    writers: Vec<Box<dyn Writer>>,
+    /// A thread is writing, and looks here again before it ends.
+    is_served: bool,
+}
+
+/// What went wrong inside of a transaction.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("a stored value is damaged or of a later version")]
+    Damaged,
+    #[error("there is something already")]
+    Exists,
+    #[error(transparent)]
+    Redb(#[from] redb::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+macro_rules! from_redb {
+    ($($name:ident)*) => {$(
+        impl From<redb::$name> for StoreError {
+            fn from(error: redb::$name) -> Self {
+                Self::Redb(error.into())
+            }
+        }
+    )*};
+}
+from_redb!(DatabaseError TransactionError TableError StorageError CommitError SetDurabilityError);
+
+impl From<StoreError> for AccountsError {
+    fn from(error: StoreError) -> Self {
+        let io = match &error {
+            StoreError::Redb(redb::Error::Io(io)) | StoreError::Io(io) => Some(io.kind()),
+            _ => None,
+        };
+        match io {
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Self::Full,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE);
+    builder
+}
+
+fn file_database(file: File) -> Result<Database, redb::DatabaseError> {
+    builder().create_with_backend(FileBackend::new(file)?)
+}
+
+/// A new file, mode 0600, that nothing was at before.
+fn create_file(path: &Path) -> Result<File, StoreError> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => StoreError::Exists,
+        _ => error.into(),
+    })
+}
+
+impl Store {
+    /// Makes the file.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn create(path: &Path) -> Result<Self, AccountsError> {
+        let file = create_file(path)?;
+        Self::new(file_database(file))
+    }
+
+    /// Opens a file that was made before; an empty one is an error, not a new store.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn open(path: &Path) -> Result<Self, AccountsError> {
+        Self::new(builder().open(path))
+    }
+
+    /// A store in memory, for simulations.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn in_memory() -> Result<Self, AccountsError> {
+        Self::new(builder().create_with_backend(InMemoryBackend::new()))
+    }
+
+    fn new(database: Result<Database, redb::DatabaseError>) -> Result<Self, AccountsError> {
+        let database = Arc::new(database.map_err(StoreError::from)?);
+        in_transaction(&database, tables::create)?;
+        Ok(Self { database, waiting: Arc::default() })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+    ) -> Pending<T> {
+        let database = Arc::clone(&self.database);
+        let done = tokio::task::spawn_blocking(move || work(&database.begin_read()?));
+        Box::pin(async move {
+            match done.await {
+                Ok(result) => result.map_err(AccountsError::from),
+                Err(_) => Err(AccountsError::Failed("the store has stopped".to_owned())),
+            }
+        })
+    }
+
+    /// Runs `work` in a transaction that it shares with whoever writes at the same time. It may be
+    /// run again, if another of them fails.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+    ) -> Pending<T> {
+        let (answer, done) = oneshot::channel();
+        let writer = Box::new(WriterOf { work, result: None, answer });
+        let starts = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.writers.push(writer);
+            !std::mem::replace(&mut waiting.is_served, true)
+        };
+        if starts {
+            let store = self.clone();
+            tokio::task::spawn_blocking(move || store.serve_writers());
+        }
+        Box::pin(async move {
+            let stopped = || AccountsError::Failed("the store has stopped".to_owned());
+            done.await.unwrap_or_else(|_| Err(stopped()))
+        })
+    }
+
+    fn serve_writers(&self) {
+        loop {
+            let mut group: Vec<_> = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if waiting.writers.is_empty() {
+                    waiting.is_served = false;
+                    return;
+                }
+                let size = waiting.writers.len().min(GROUP);
+                waiting.writers.drain(..size).collect()
+            };
+            let together = in_transaction(&self.database, |txn| {
+                group.iter_mut().try_for_each(|writer| writer.run(txn))
+            });
+            if together.is_ok() || group.len() == 1 {
+                for writer in group {
+                    writer.finish(together.clone());
+                }
+                continue;
+            }
+            for mut writer in group {
+                let alone = in_transaction(&self.database, |txn| writer.run(txn));
+                writer.finish(alone);
+            }
+        }
+    }
+}
+
+fn in_transaction(
+    database: &Database,
+    work: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+) -> Result<(), AccountsError> {
+    let run = || {
+        let mut txn = database.begin_write()?;
+        txn.set_durability(Durability::Immediate)?;
+        // A crash costs no scan of the file at the next start.
+        txn.set_quick_repair(true);
+        work(&txn)?;
+        txn.commit()?;
+        Ok::<(), StoreError>(())
+    };
+    Ok(run()?)
+}
+
+trait Writer: Send {
+    fn run(&mut self, txn: &WriteTransaction) -> Result<(), StoreError>;
+    fn finish(self: Box<Self>, outcome: Result<(), AccountsError>);
+}
+
+struct WriterOf<F, T> {
+    work: F,
+    result: Option<T>,
+    answer: oneshot::Sender<Result<T, AccountsError>>,
+}
+
+impl<T, F> Writer for WriterOf<F, T>
+where
+    T: Send,
+    F: FnMut(&WriteTransaction) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, txn: &WriteTransaction) -> Result<(), StoreError> {
+        self.result = Some((self.work)(txn)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), AccountsError>) {
+        let Self { result, answer, .. } = *self;
+        let lost = || AccountsError::Failed("a result was lost".to_owned());
+        // Whoever asked may be gone.
+        let _ = answer.send(outcome.and_then(|()| result.ok_or_else(lost)));
+    }
+}
+
+/// A [`Pending`] whose result can be a refusal.
+fn wish<T: Send + 'static>(pending: Pending<Result<T, Unwilling>>) -> Wish<T> {
+    Box::pin(async move { pending.await? })
+}
+
+impl Accounts for Store {
+    fn invite(&self, token: TokenHash, key: Key, now: u64) -> Pending<Option<Invited>> {
+        self.read(move |txn| enrolment::invite(txn, &token, &key, now))
+    }
+
+    fn join(
+        &self,
+        token: TokenHash,
+        key: Key,
+        record: Record,
+        now: u64,
+    ) -> Pending<Option<Enrolled>> {
+        self.write(move |txn| enrolment::join(txn, &token, key, &record, now))
+    }
+
+    fn record(&self, name: &Username) -> Pending<Option<Record>> {
+        let name = name.clone();
+        self.read(move |txn| enrolment::record(txn, &name))
+    }
+
+    fn enrol(&self, name: &Username, key: Key, now: u64) -> Pending<Option<Enrolled>> {
+        let name = name.clone();
+        self.write(move |txn| enrolment::enrol(txn, &name, key, now))
+    }
+
+    fn attach(
+        &self,
+        key: Key,
+        now: u64,
+        requests: usize,
+    ) -> Pending<Option<(Device, Snapshot)>> {
+        self.read(move |txn| enrolment::attach(txn, &key, now, requests))
+    }
+
+    fn mark(&self, name: &Username, enrolment: u64, mark: WorkMark) -> Pending<()> {
+        let name = name.clone();
+        self.write(move |txn| enrolment::mark(txn, &name, enrolment, mark))
+    }
+
+    fn ask(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        to: &Username,
+        intro: Blob,
+        now: u64,
+    ) -> Pending<Option<ContactRow>> {
+        let (owner, to) = (owner.clone(), to.clone());
+        self.write(move |txn| contacts::ask(txn, &owner, &handle, &to, &intro, now))
+    }
+
+    fn block(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        blocked: bool,
+    ) -> Pending<Option<ContactRow>> {
+        let owner = owner.clone();
+        self.write(move |txn| contacts::block(txn, &owner, &handle, blocked))
+    }
+
+    fn remove(&self, owner: &Username, handle: Handle) -> Pending<()> {
+        let owner = owner.clone();
+        self.write(move |txn| contacts::remove(txn, &owner, &handle))
+    }
+
+    fn fetched(&self, owner: &Username, handle: Handle) -> Pending<Option<ContactRow>> {
+        let owner = owner.clone();
+        self.write(move |txn| contacts::fetched(txn, &owner, &handle))
+    }
+
+    fn row(&self, owner: &Username, handle: Handle, now: u64) -> Pending<Option<ContactRow>> {
+        let owner = owner.clone();
+        self.read(move |txn| {
+            let row = tables::row(&txn.open_table(tables::ROWS)?, owner.as_str(), &handle)?;
+            Ok(row.filter(|row| !row.is_expired(now)))
+        })
+    }
+
+    fn requests(&self, name: &Username, now: u64, most: usize) -> Pending<Vec<Request>> {
+        let name = name.clone();
+        self.read(move |txn| contacts::requests(txn, &name, now, most))
+    }
+
+    fn approve(&self, approval: Approval, now: u64) -> Pending<Approved> {
+        self.write(move |txn| contacts::approve(txn, &approval, now))
+    }
+
+    fn refuse(&self, by: &Username, to: &Username, their_handle: Handle) -> Pending<()> {
+        let (by, to) = (by.clone(), to.clone());
+        self.write(move |txn| contacts::refuse(txn, &by, &to, &their_handle))
+    }
+
+    fn set_record(&self, name: &Username, record: Record) -> Pending<()> {
+        let name = name.clone();
+        self.write(move |txn| enrolment::set_record(txn, &name, &record))
+    }
+
+    fn delete(&self, name: &Username) -> Pending<bool> {
+        let name = name.clone();
+        self.write(move |txn| enrolment::delete(txn, &name))
+    }
+
+    fn create_invite(
+        &self,
+        invite: OpenInvite,
+        token: TokenHash,
+        reset: bool,
+        most: u64,
+    ) -> Wish<()> {
+        wish(self.write(move |txn| administration::create_invite(txn, &invite, &token, reset, most)))
+    }
+
+    fn invites(&self, now: u64) -> Pending<Vec<OpenInvite>> {
+        self.read(move |txn| administration::invites(txn, now))
+    }
+
+    fn revoke_invite(&self, name: &Username, now: u64) -> Wish<()> {
+        let name = name.clone();
+        wish(self.write(move |txn| administration::revoke_invite(txn, &name, now)))
+    }
+
+    fn users(&self) -> Pending<Vec<User>> {
+        self.read(administration::users)
+    }
+
+    fn count(&self) -> Pending<u64> {
+        self.read(administration::count)
+    }
+
+    fn set_disabled(&self, name: &Username, disabled: bool) -> Wish<()> {
+        let name = name.clone();
+        wish(self.write(move |txn| administration::set_disabled(txn, &name, disabled)))
+    }
+
+    fn sweep(&self, now: u64) -> Pending<()> {
+        self.write(move |txn| administration::sweep(txn, now))
+    }
+
+    fn backup(&self, file: PathBuf) -> Wish<()> {
+        wish(self.read(move |txn| match administration::backup(txn, &file) {
+            Err(StoreError::Exists) => Ok(Err(Unwilling::FileExists(file))),
+            other => other.map(Ok),
+        }))
+    }
+}

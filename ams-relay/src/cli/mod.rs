@@ -1,0 +1,65 @@
+//! The command line. Administration asks the relay that runs on the data folder, and works on the
+//! folder itself where none runs; what it prints is the same.
+
+mod args;
+mod ask;
+mod serve;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Args;
+use args::Command;
+
+/// Runs the command that was given.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to stdout and is no failure.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match &args.command {
+        Command::Serve(serve) => serve::run(&args, serve),
+        _ => ask::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            failed.print();
+            ExitCode::from(failed.exit)
+        }
+    }
+}
+
+/// A command that did not do what it should.
+#[derive(Debug)]
+struct Failed {
+    exit: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failed {
+    fn new(exit: ams_rpc::error::Exit, error: impl std::fmt::Display) -> Self {
+        Self { exit: exit.code(), message: error.to_string(), hint: None }
+    }
+
+    fn print(&self) {
+        eprintln!("ams-relay: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("  {hint}");
+        }
+    }
+}
+
+impl From<ams_rpc::error::RpcError> for Failed {
+    fn from(error: ams_rpc::error::RpcError) -> Self {
+        let hint = Some(error.hint().to_owned());
+        Self { exit: error.exit().code(), message: error.message, hint }
+    }
+}

@@ -1,0 +1,412 @@
+//! `relay.toml`: what a person wrote ([`Raw`]) becomes what the relay runs by ([`Config`]). Every
+//! key is optional, and a key that does not exist is refused with its line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ams_wire::address::{HostPort, RELAY_PORT};
+use serde::Deserialize;
+
+use crate::clock::Clock;
+
+/// Longest retry window.
+pub const MAX_WINDOW: Duration = Duration::from_secs(3600);
+/// The retry window where the config names none.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
+
+/// Where the accounts and keys lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// In a data folder.
+    Folder(PathBuf),
+    /// In memory, gone with the relay: for simulations.
+    Memory,
+}
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Whoever has an invite.
+    Invite,
+    /// Nobody. An invite for an existing account still gives it a new password.
+    Closed,
+}
+
+/// What a relay runs by.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it keeps what it keeps.
+    pub storage: Storage,
+    /// Where it listens; port 0 lets the system choose. None: it serves only the streams that it is
+    /// given.
+    pub listen: Option<SocketAddr>,
+    /// How others reach it, where that is not what it listens on. Without a port: the one that it
+    /// listens on.
+    pub public_address: Option<PublicAddress>,
+    /// How long a message is held for somebody who is not online.
+    pub retry_window: Duration,
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+    /// Tells the time for expiries.
+    pub clock: Clock,
+}
+
+/// A host, and perhaps a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicAddress {
+    text: String,
+}
+
+impl PublicAddress {
+    /// Reads `HOST[:PORT]`; `None` if it is no such thing.
+    pub fn parse(text: &str) -> Option<Self> {
+        HostPort::parse(text, RELAY_PORT).ok()?;
+        Some(Self { text: text.to_owned() })
+    }
+
+    /// With `port` where none is named.
+    pub fn at(&self, port: u16) -> Option<HostPort> {
+        HostPort::parse(&self.text, port).ok()
+    }
+}
+
+/// Bounds on what clients may use. Each is a key of `[limits]` in the config.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections that are accepted per second, from everybody together.
+    pub accepts_per_second: u32,
+    /// As many may come at once.
+    pub accept_burst: u32,
+    /// Connections that are accepted per second from one IPv4 address or IPv6 /64.
+    pub source_accepts_per_second: u32,
+    /// As many may come at once.
+    pub source_accept_burst: u32,
+    /// Connections that have not shown an account yet.
+    pub strangers: u32,
+    /// Of these from one source.
+    pub source_strangers: u32,
+    /// Time for the handshake.
+    #[serde(with = "duration")]
+    pub handshake_time: Duration,
+    /// Time from connecting to being attached, for whoever registers or logs in.
+    #[serde(with = "duration")]
+    pub login_time: Duration,
+    /// Registrations and logins per minute from one source.
+    pub source_logins_per_minute: u32,
+    /// Logins per hour for one name, existing or not.
+    pub name_logins_per_hour: u32,
+    /// Addresses that the limits per source do not concern.
+    pub exempt: Vec<IpAddr>,
+    /// Frames that are taken per second from one link.
+    pub frames_per_second: u32,
+    /// As many may come at once.
+    pub frame_burst: u32,
+    /// Bytes that are taken per second from one link.
+    pub bytes_per_second: u32,
+    /// As many may come at once.
+    pub byte_burst: u32,
+    /// A write that does not go on for so long ends the link.
+    #[serde(with = "duration")]
+    pub write_stall: Duration,
+    /// Contact requests a day from one account.
+    pub asks_per_day: u32,
+    /// Contact requests of one account that wait for an answer.
+    pub asks_pending: u32,
+    /// Least time between two contact requests of one account.
+    #[serde(with = "duration")]
+    pub ask_interval: Duration,
+    /// Least time between two renewals of one contact.
+    #[serde(with = "duration")]
+    pub renewal_interval: Duration,
+    /// Requests that an account is shown at once.
+    pub requests_shown: u32,
+    /// Contact rows of one account.
+    pub contacts: u32,
+    /// Accounts.
+    pub accounts: u64,
+    /// Bytes of messages in memory, of everybody.
+    pub held_bytes: u64,
+    /// Bytes of one sender's messages for people who are not online.
+    pub sender_held_bytes: u64,
+    /// One sender's messages for people who are not online.
+    pub sender_held_messages: u32,
+    /// One sender's messages for one contact who is not online.
+    pub contact_held_messages: u32,
+    /// Bytes of messages that wait for one link; above it is closed.
+    pub link_bytes: u64,
+    /// Longest time until a change of presence is told.
+    #[serde(with = "duration")]
+    pub presence_tick: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            accepts_per_second: 50,
+            accept_burst: 200,
+            source_accepts_per_second: 5,
+            source_accept_burst: 20,
+            strangers: 256,
+            source_strangers: 8,
+            handshake_time: Duration::from_secs(5),
+            login_time: Duration::from_secs(20),
+            source_logins_per_minute: 5,
+            name_logins_per_hour: 10,
+            exempt: vec![
+                IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+                IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+            ],
+            frames_per_second: 5_000,
+            frame_burst: 20_000,
+            bytes_per_second: 8 << 20,
+            byte_burst: 32 << 20,
+            write_stall: Duration::from_secs(5),
+            asks_per_day: 20,
+            asks_pending: 50,
+            ask_interval: Duration::from_secs(2),
+            renewal_interval: Duration::from_secs(15 * 60),
+            requests_shown: 100,
+            contacts: 1_500,
+            accounts: 10_000,
+            held_bytes: 256 << 20,
+            sender_held_bytes: 8 << 20,
+            sender_held_messages: 1_024,
+            contact_held_messages: 64,
+            link_bytes: 8 << 20,
+            presence_tick: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The file, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    listen: Option<String>,
+    public_address: Option<String>,
+    #[serde(with = "optional_duration")]
+    retry_window: Option<Duration>,
+    registration: Option<Registration>,
+    limits: Limits,
+}
+
+/// What is wrong with a config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It is not what a config looks like; the text names line and key.
+    #[error("{}: {text}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        text: String,
+    },
+    /// A value makes no sense.
+    #[error("{origin}: {text}")]
+    Value {
+        /// File or flag.
+        origin: String,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+impl Config {
+    /// The defaults, on `storage`.
+    pub fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            listen: Some(SocketAddr::from(([0, 0, 0, 0], RELAY_PORT))),
+            public_address: None,
+            retry_window: DEFAULT_WINDOW,
+            registration: Registration::Invite,
+            limits: Limits::default(),
+            clock: Clock::System,
+        }
+    }
+
+    /// The defaults, overridden by the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(storage: Storage, path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(storage, path, &text)
+    }
+
+    fn parse(storage: Storage, path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw: Raw = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            text: error.to_string().trim_end().to_owned(),
+        })?;
+        let origin = path.display().to_string();
+        let wrong = |text: String| ConfigError::Value { origin: origin.clone(), text };
+        let mut config = Self::new(storage);
+        if let Some(text) = raw.listen {
+            config.listen = Some(listen(&text).map_err(|text| wrong(format!("listen: {text}")))?);
+        }
+        if let Some(text) = raw.public_address {
+            let address = public_address(&text);
+            config.public_address =
+                Some(address.map_err(|text| wrong(format!("public_address: {text}")))?);
+        }
+        if let Some(window) = raw.retry_window {
+            if window > MAX_WINDOW {
+                return Err(wrong("retry_window: at most 1h".to_owned()));
+            }
+            config.retry_window = window;
+        }
+        config.registration = raw.registration.unwrap_or(config.registration);
+        config.limits = raw.limits;
+        Ok(config)
+    }
+
+    /// The address that the relay's links name, if it listens on `bound`.
+    ///
+    /// # Errors
+    /// When it listens on all addresses and none was said to be the public one.
+    pub fn address(&self, bound: SocketAddr) -> Result<HostPort, NoPublicAddress> {
+        match &self.public_address {
+            Some(public) => public.at(bound.port()).ok_or(NoPublicAddress { bound }),
+            None if bound.ip().is_unspecified() => Err(NoPublicAddress { bound }),
+            None => Ok(HostPort::from_socket(bound)),
+        }
+    }
+}
+
+/// The relay listens on every address and was not told how others reach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "listening on {bound} says nothing about how others reach this relay: give \
+     --public-address HOST[:PORT] (or public_address in the config), or --listen ADDR:PORT with an \
+     address that others can reach"
+)]
+pub struct NoPublicAddress {
+    /// What it listens on.
+    pub bound: SocketAddr,
+}
+
+/// Reads `ADDR:PORT` or `ADDR`.
+///
+/// # Errors
+/// Says what was expected.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, RELAY_PORT)))
+        .map_err(|_| format!("`{text}` is not ADDR:PORT, for example 0.0.0.0:{RELAY_PORT}"))
+}
+
+/// Reads `HOST[:PORT]`.
+///
+/// # Errors
+/// Says what was expected.
+pub fn public_address(text: &str) -> Result<PublicAddress, String> {
+    PublicAddress::parse(text)
+        .ok_or_else(|| format!("`{text}` is not HOST or HOST:PORT, for example relay.example.org"))
+}
+
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text).map_err(|_| {
+            serde::de::Error::custom(format!(
+                "`{text}` is not a duration; write for example \"30s\", \"5m\" or \"2h\""
+            ))
+        })
+    }
+}
+
+mod optional_duration {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::duration::deserialize(from).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Storage::Memory, Path::new("relay.toml"), text)
+    }
+
+    #[test]
+    fn an_empty_config_is_the_defaults() {
+        let config = parse("").unwrap();
+        assert_eq!(config.retry_window, DEFAULT_WINDOW);
+        assert_eq!(config.registration, Registration::Invite);
+        assert_eq!(config.listen, Some("0.0.0.0:7311".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_key_is_understood() {
+        let config = parse(
+            "listen = \"127.0.0.1\"\npublic_address = \"relay.example.org\"\nretry_window = \"0s\"\n\
+             registration = \"closed\"\n[limits]\nasks_per_day = 3\nexempt = [\"10.0.0.1\"]\n\
+             presence_tick = \"10ms\"\n",
+        )
+        .unwrap();
+        assert_eq!(config.listen, Some("127.0.0.1:7311".parse().unwrap()));
+        assert_eq!(config.retry_window, Duration::ZERO);
+        assert_eq!(config.registration, Registration::Closed);
+        assert_eq!(config.limits.asks_per_day, 3);
+        assert_eq!(config.limits.asks_pending, 50);
+        assert_eq!(config.limits.presence_tick, Duration::from_millis(10));
+        let address = config.address("127.0.0.1:9".parse().unwrap()).unwrap();
+        assert_eq!(address.to_string(), "relay.example.org:9");
+    }
+
+    /// One mistake each; the expected message lies beside it.
+    #[test]
+    fn invalid_examples_say_what_is_wrong() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid-config");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let error = parse(&text).expect_err(&path.display().to_string()).to_string();
+            let expected = std::fs::read_to_string(path.with_extension("txt")).unwrap();
+            assert_eq!(error.trim_end(), expected.trim_end(), "{}", path.display());
+            seen += 1;
+        }
+        assert!(seen >= 6, "{seen}");
+    }
+
+    #[test]
+    fn an_unspecified_address_needs_a_public_one() {
+        let config = parse("").unwrap();
+        let error = config.address("0.0.0.0:7311".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("--public-address"), "{error}");
+        assert_eq!(
+            config.address("192.0.2.1:5".parse().unwrap()).unwrap().to_string(),
+            "192.0.2.1:5"
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! Control frames: what a client does to its contacts and its account. One after the other; each is
+//! answered by one frame, in order.
+//!
+//! The answer to a frame that names somebody is made from the frame and the requester's own rows,
+//! never from anything about the one who is named. Whoever is concerned is poked afterwards, through
+//! a task that has no way back.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ams_crypto::opaque::{self, RelayLogin};
+use ams_link::Stream;
+use ams_wire::from_relay::{FromRelay, Outcome, PasswordResponse, Request};
+use ams_wire::id::Handle;
+use ams_wire::to_relay::{Approve, Ask, PasswordFinish, PasswordStart, ToRelay};
+use tokio::time::Instant;
+
+use super::rows::Rows;
+use super::{Conn, Desk, End, GONE};
+use crate::accounts::row::{ContactRow, Standing};
+use crate::accounts::{AccountsError, Approval};
+use crate::hub::Poke;
+use crate::limits::{Bucket, Rate};
+
+/// Something of the store's that is waited for.
+pub(super) type Task = Pin<Box<dyn Future<Output = Result<Effect, AccountsError>> + Send>>;
+
+/// What came of it.
+pub(super) enum Effect {
+    /// The client's own row of this handle is now so; it is answered, then somebody is poked.
+    Own { handle: Handle, row: Option<ContactRow>, answer: Outcome, poke: Option<Poke> },
+    /// It is answered, and nothing of its own changed.
+    Answer(Outcome),
+    /// The opening of a change of password is answered.
+    Password(Box<PasswordResponse>, Box<RelayLogin>),
+    /// The account is gone.
+    Deleted,
+    /// Somebody else changed a row.
+    Changed { handle: Handle, row: Option<ContactRow> },
+    /// The introductions to this account.
+    Requests(Vec<Request>),
+}
+
+impl<S: Stream> Conn<S> {
+    pub(super) fn take_control(&mut self, frame: ToRelay<'_>, now: Instant) -> Result<(), End> {
+        let desk = Arc::clone(&self.desk);
+        let name = self.seat.member().name().clone();
+        match frame {
+            ToRelay::Ask(ask) => match self.may_ask(&ask, now) {
+                Ok(()) => {
+                    let wall = desk.clock.now();
+                    self.start(async move { put_ask(&desk, &name, ask, wall).await });
+                }
+                Err(outcome) => self.answer(outcome),
+            },
+            ToRelay::Approve(approve) => {
+                let is_new = self.rows.get(&approve.handle).is_none();
+                if is_new && self.rows.len() >= count(self.desk.limits.contacts) {
+                    self.answer(Outcome::Limited);
+                } else {
+                    let Approve { to, their_handle, handle, approval } = approve;
+                    let approval = Approval { by: name, to, their_handle, handle, blob: approval };
+                    let wall = desk.clock.now();
+                    self.start(async move { put_approval(&desk, approval, wall).await });
+                }
+            }
+            ToRelay::Refuse(refuse) => self.start(async move {
+                desk.accounts.refuse(&name, &refuse.to, refuse.their_handle).await?;
+                Ok(Effect::Answer(Outcome::Ok))
+            }),
+            ToRelay::Block(handle) => self.start_block(handle, true),
+            ToRelay::Unblock(handle) => self.start_block(handle, false),
+            ToRelay::Remove(handle) => self.start(async move {
+                desk.accounts.remove(&name, handle).await?;
+                Ok(Effect::Own { handle, row: None, answer: Outcome::Ok, poke: None })
+            }),
+            ToRelay::Fetched(handle) => self.start(async move {
+                let row = desk.accounts.fetched(&name, handle).await?;
+                Ok(Effect::Own { handle, row, answer: Outcome::Ok, poke: None })
+            }),
+            ToRelay::SetPresence(visible) => {
+                self.set_visible(visible);
+                self.answer(Outcome::Ok);
+            }
+            ToRelay::PasswordStart(start) => {
+                if desk.tries.take(&name, now) {
+                    let hash = self.handshake_hash;
+                    self.start(async move {
+                        let record = desk.accounts.record(&name).await?;
+                        Ok(open_password(&desk, &name, record.as_ref(), &start, &hash))
+                    });
+                } else {
+                    self.answer(Outcome::Limited);
+                }
+            }
+            ToRelay::PasswordFinish(finish) => match self.close_password(&finish) {
+                Some(record) => self.start(async move {
+                    desk.accounts.set_record(&name, record).await?;
+                    Ok(Effect::Answer(Outcome::Ok))
+                }),
+                None => self.answer(Outcome::Refused),
+            },
+            ToRelay::DeleteAccount => self.start(async move {
+                desk.accounts.delete(&name).await?;
+                Ok(Effect::Deleted)
+            }),
+            _ => return Err(End::Protocol),
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, task: impl Future<Output = Result<Effect, AccountsError>> + Send + 'static) {
+        self.task = Some(Box::pin(task));
+    }
+
+    fn start_block(&mut self, handle: Handle, blocked: bool) {
+        let desk = Arc::clone(&self.desk);
+        let name = self.seat.member().name().clone();
+        self.start(async move {
+            let row = desk.accounts.block(&name, handle, blocked).await?;
+            let answer = if row.is_some() { Outcome::Ok } else { Outcome::Refused };
+            Ok(Effect::Own { handle, row, answer, poke: None })
+        });
+    }
+
+    /// Whether the client may ask now. From its own rows and its own tries alone.
+    fn may_ask(&mut self, ask: &Ask, now: Instant) -> Result<(), Outcome> {
+        let name = self.seat.member().name();
+        let desk = &self.desk;
+        if let Some(row) = self.rows.get_mut(&ask.handle)
+            && row.standing == Standing::Accepted
+        {
+            return if row.peer != ask.to || row.is_blocked {
+                Err(Outcome::Refused)
+            } else {
+                renew(&mut row.renewals, desk.renewals, now)
+            };
+        }
+        is_room_to_ask(&self.rows, ask, desk)?;
+        let may = desk.asks_in_a_row.take(name, now) && desk.asks_a_day.take(name, now);
+        if may { Ok(()) } else { Err(Outcome::Limited) }
+    }
+
+    pub(super) fn take_effect(
+        &mut self,
+        effect: Result<Effect, AccountsError>,
+    ) -> Result<(), End> {
+        match effect? {
+            Effect::Own { handle, row, answer, poke } => {
+                self.put_row(handle, row.as_ref());
+                self.answer(answer);
+                if let Some(poke) = poke {
+                    self.desk.hub.poke(poke);
+                }
+            }
+            Effect::Answer(outcome) => self.answer(outcome),
+            Effect::Password(response, login) => {
+                self.login = Some(login);
+                self.say(&FromRelay::PasswordResponse(response));
+            }
+            Effect::Deleted => {
+                self.desk.hub.silence(self.seat.member().name());
+                self.answer(Outcome::Ok);
+                return Err(End::Ended(GONE));
+            }
+            Effect::Changed { handle, row } => {
+                self.put_row(handle, row.as_ref());
+                if let Some(row) = row {
+                    self.tell_row(handle, &row);
+                }
+            }
+            Effect::Requests(requests) => self.tell_requests(requests),
+        }
+        Ok(())
+    }
+
+    /// Reads again what others changed, while this client asks for nothing.
+    pub(super) fn start_reading_again(&mut self) {
+        if self.task.is_some() || self.tx.is_full() {
+            return;
+        }
+        let desk = Arc::clone(&self.desk);
+        let name = self.seat.member().name().clone();
+        let wall = desk.clock.now();
+        if let Some(handle) = self.changed_rows.pop() {
+            self.start(async move {
+                let row = desk.accounts.row(&name, handle, wall).await?;
+                Ok(Effect::Changed { handle, row })
+            });
+        } else if std::mem::take(&mut self.requests_changed) {
+            let most = count(desk.limits.requests_shown);
+            self.start(async move {
+                Ok(Effect::Requests(desk.accounts.requests(&name, wall, most).await?))
+            });
+        }
+    }
+
+    /// Shows the requests that were not shown on this link.
+    pub(super) fn tell_requests(&mut self, requests: Vec<Request>) {
+        let mut told = Vec::with_capacity(requests.len());
+        for request in requests {
+            let id = ams_crypto::introduction::id(request.intro.as_bytes()).0;
+            if !self.requests_told.contains(&id) {
+                self.say(&FromRelay::Request(request));
+            }
+            told.push(id);
+        }
+        self.requests_told = told;
+    }
+
+    fn set_visible(&mut self, visible: bool) {
+        if visible == self.is_visible {
+            return;
+        }
+        self.is_visible = visible;
+        for (own, peer, to) in self.rows.open() {
+            if visible {
+                self.seat.light(*own, peer, to);
+            } else {
+                self.seat.darken(*own, peer, to);
+            }
+        }
+    }
+
+    fn close_password(&mut self, finish: &PasswordFinish) -> Option<[u8; 192]> {
+        let login = self.login.take()?;
+        login.finish(&finish.ke3).ok()?;
+        opaque::check_record(&finish.upload).ok()?;
+        Some(finish.upload)
+    }
+
+    fn answer(&mut self, outcome: Outcome) {
+        self.say(&FromRelay::Done(outcome));
+    }
+}
+
+/// Whether the asker's own rows leave room for another question.
+fn is_room_to_ask(rows: &Rows, ask: &Ask, desk: &Desk) -> Result<(), Outcome> {
+    let is_full = match rows.get(&ask.handle) {
+        Some(row) if row.peer != ask.to || row.is_blocked => return Err(Outcome::Refused),
+        Some(_) => false,
+        None => {
+            rows.len() >= count(desk.limits.contacts)
+                || rows.pending() >= count(desk.limits.asks_pending)
+        }
+    };
+    if is_full { Err(Outcome::Limited) } else { Ok(()) }
+}
+
+fn renew(bucket: &mut Bucket, rate: Rate, now: Instant) -> Result<(), Outcome> {
+    if bucket.take(rate, now) { Ok(()) } else { Err(Outcome::Limited) }
+}
+
+/// Writes the introduction under the name that it is for. Whether there is such an account is not
+/// looked at, by this or by anything that it calls.
+async fn put_ask(
+    desk: &Desk,
+    owner: &ams_wire::username::Username,
+    ask: Ask,
+    wall: u64,
+) -> Result<Effect, AccountsError> {
+    let Ask { handle, to, intro } = ask;
+    let row = desk.accounts.ask(owner, handle, &to, intro, wall).await?;
+    Ok(match row {
+        Some(row) => Effect::Own {
+            handle,
+            row: Some(row),
+            answer: Outcome::Ok,
+            poke: Some(Poke::Requests(to)),
+        },
+        None => Effect::Answer(Outcome::Refused),
+    })
+}
+
+async fn put_approval(
+    desk: &Desk,
+    approval: Approval,
+    wall: u64,
+) -> Result<Effect, AccountsError> {
+    let (handle, to, theirs) =
+        (approval.handle, approval.to.clone(), approval.their_handle);
+    let approved = desk.accounts.approve(approval, wall).await?;
+    let poke = approved.theirs.then_some(Poke::Row(to, theirs));
+    Ok(match approved.own {
+        Some(row) => Effect::Own { handle, row: Some(row), answer: Outcome::Ok, poke },
+        None => Effect::Answer(Outcome::Ok),
+    })
+}
+
+fn open_password(
+    desk: &Desk,
+    name: &ams_wire::username::Username,
+    record: Option<&[u8; 192]>,
+    start: &PasswordStart,
+    hash: &[u8; 32],
+) -> Effect {
+    let opened = desk.opaque.login(name, record, &start.ke1, hash).and_then(|(login, ke2)| {
+        let response = desk.opaque.register(name, &start.request)?;
+        Ok((PasswordResponse { ke2, response }, login))
+    });
+    match opened {
+        Ok((response, login)) => Effect::Password(Box::new(response), Box::new(login)),
+        Err(_) => Effect::Answer(Outcome::Refused),
+    }
+}
+
+fn count(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

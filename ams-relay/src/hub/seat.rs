@@ -1,0 +1,193 @@
+//! The one link of a member: takes what leads to it, keeps what it has not stored, and gives that
+//! back when it leaves.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+
+use ams_wire::from_relay::Bye;
+use ams_wire::id::Handle;
+use ams_wire::username::Username;
+use bytes::Bytes;
+use tokio::sync::OwnedMutexGuard;
+
+use super::Hub;
+use super::lane::{Held, Lane, Taken};
+use super::member::{Ending, Member, Notices};
+
+/// A member's seat. Dropping it leaves: what was not stored is held again.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    hub: Arc<Hub>,
+    member: Arc<Member>,
+    number: u64,
+    _guard: OwnedMutexGuard<()>,
+    /// Delivered and not stored, in order.
+    unstored: VecDeque<Held>,
+    /// Which lanes they came from: how many each, in the same order.
+    runs: VecDeque<(Arc<Lane>, usize)>,
+    /// No deadline among them is earlier.
+    due: Option<u32>,
+}
+
+impl Hub {
+    /// Takes the seat of `name`. The link that has it is told to leave, and gives back what it has
+    /// before this one begins, so that order is kept.
+    pub(crate) async fn sit(self: &Arc<Self>, name: &Username) -> Seat {
+        let member = self.member(name);
+        let number = member.arrivals.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
+        member.end(Ending::Bye(Bye::Superseded));
+        let guard = Arc::clone(&member.seat).lock_owned().await;
+        member.sit_down();
+        self.seated.fetch_add(1, Ordering::Relaxed);
+        Seat {
+            hub: Arc::clone(self),
+            member,
+            number,
+            _guard: guard,
+            unstored: VecDeque::new(),
+            runs: VecDeque::new(),
+            due: None,
+        }
+    }
+}
+
+impl Seat {
+    pub(crate) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Fills `empty` with what there is to look at; `false`, and the task is woken later, if there
+    /// is nothing.
+    pub(crate) fn poll_notices(&self, context: &Context<'_>, empty: &mut Notices) -> bool {
+        if self.member.poll_notices(context, empty) {
+            return true;
+        }
+        // A later link that came while this one was still waiting for the seat was not seen.
+        if self.member.arrivals.load(Ordering::Acquire) != self.number {
+            empty.ending = Some(Ending::Bye(Bye::Superseded));
+            return true;
+        }
+        false
+    }
+
+    /// Takes what waits on `lane`, up to about `room` bytes, and hands each envelope to `deliver`
+    /// with this member's handle. `passes` says whether this member's own row lets the lane pass.
+    /// Returns whether more waits.
+    pub(crate) fn take(
+        &mut self,
+        lane: &Arc<Lane>,
+        passes: impl FnOnce(Handle) -> bool,
+        room: usize,
+        mut deliver: impl FnMut(Handle, &Bytes),
+    ) -> bool {
+        let before = self.unstored.len();
+        let Taken::Some { handle, messages, more } = lane.take(passes, room, &mut self.unstored)
+        else {
+            return false;
+        };
+        for held in self.unstored.range(before..) {
+            deliver(handle, &held.envelope);
+            self.due = Some(self.due.map_or(held.deadline, |due| due.min(held.deadline)));
+        }
+        match self.runs.back_mut() {
+            Some((last, count)) if Arc::ptr_eq(last, lane) => *count = count.saturating_add(messages),
+            _ => self.runs.push_back((Arc::clone(lane), messages)),
+        }
+        more
+    }
+
+    /// The client handled the `count` oldest; `false` if there are not so many.
+    pub(crate) fn stored(&mut self, mut count: usize) -> bool {
+        if count > self.unstored.len() {
+            return false;
+        }
+        let (mut bytes, mut messages) = (0_usize, 0_usize);
+        while count > 0
+            && let Some((lane, run)) = self.runs.front_mut()
+        {
+            let now = count.min(*run);
+            lane.ended(self.unstored.drain(..now).filter(|held| !held.envelope.is_empty()).map(
+                |held| {
+                    bytes = bytes.saturating_add(held.cost());
+                    messages = messages.saturating_add(1);
+                    held.id
+                },
+            ));
+            count = count.saturating_sub(now);
+            *run = run.saturating_sub(now);
+            if *run == 0 {
+                self.runs.pop_front();
+            }
+        }
+        if self.unstored.is_empty() {
+            self.due = None;
+        }
+        self.member.unload(bytes);
+        self.hub.subtract(bytes, messages);
+        true
+    }
+
+    /// The second at which [`Seat::expire`] should be called.
+    pub(crate) fn due(&self) -> Option<u32> {
+        self.due
+    }
+
+    /// Ends what was delivered, was not stored, and is due. It keeps its place in the count.
+    pub(crate) fn expire(&mut self, now: u32) {
+        let mut left = self.unstored.iter_mut();
+        let mut next = None;
+        for (lane, run) in &self.runs {
+            let mut failed = Vec::new();
+            for held in left.by_ref().take(*run).filter(|held| !held.envelope.is_empty()) {
+                if held.deadline > now {
+                    next = Some(next.map_or(held.deadline, |next: u32| next.min(held.deadline)));
+                    continue;
+                }
+                self.member.unload(held.cost());
+                self.hub.subtract(held.cost(), 1);
+                held.envelope = Bytes::new();
+                failed.push(held.id);
+            }
+            if !failed.is_empty() {
+                lane.ended(failed.iter().copied());
+                lane.sender().notice(|notices| notices.failed.extend(failed));
+            }
+        }
+        self.due = next;
+    }
+
+    /// All lanes that lead here: some of them may pass now that did not before.
+    pub(crate) fn incoming(&self) -> Vec<Arc<Lane>> {
+        self.member.incoming()
+    }
+
+    /// This member's own row of `handle` changed: whether, and to which handle, it lets pass.
+    pub(crate) fn lead(&self, handle: &Handle, to: Option<Handle>) {
+        if let Some(lane) = self.member.existing_lane(handle)
+            && lane.lead_to(to)
+            && let Some(recipient) = lane.recipient()
+        {
+            recipient.wake(Arc::clone(&lane));
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.member.stand_up();
+        // Last first, so that each comes to stand before the one that was delivered after it.
+        while let Some((lane, run)) = self.runs.pop_back() {
+            let from = self.unstored.len().saturating_sub(run);
+            let back = self.unstored.drain(from..).rev().filter(|held| !held.envelope.is_empty());
+            let member = &self.member;
+            lane.put_back(back.inspect(|held| member.unload(held.cost())));
+        }
+        self.hub.seated.fetch_sub(1, Ordering::Relaxed);
+    }
+}

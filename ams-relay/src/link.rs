@@ -1,0 +1,137 @@
+//! A connection's way through the rooms: door, gate, conn. The only place that knows all three.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ams_link::Stream;
+use ams_wire::from_relay::Bye;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::conn::attach::{Arrival, attach};
+use crate::conn::{Conn, Desk};
+use crate::gate::door::{Door, Ticket};
+use crate::gate::{Closed, Gate, Passed};
+use crate::hub::member::Ending;
+
+/// After a failed accept: first pause and longest pause.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// The rooms that a connection goes through.
+pub(crate) struct Rooms {
+    pub(crate) door: Arc<Door>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) desk: Arc<Desk>,
+}
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rooms(..)")
+    }
+}
+
+/// Accepts until `stop`. It waits for no client.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    rooms: Arc<Rooms>,
+    links: TaskTracker,
+    stop: CancellationToken,
+) {
+    let mut pause = ACCEPT_PAUSE.0;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                pause = ACCEPT_PAUSE.0;
+                // Records are gathered here already.
+                if stream.set_nodelay(true).is_ok() {
+                    spawn(&rooms, &links, stream, Some(from.ip()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(ACCEPT_PAUSE.1);
+            }
+        }
+    }
+}
+
+/// Serves a connection in a task of its own, if the door lets it in.
+pub(crate) fn spawn<S: Stream>(
+    rooms: &Arc<Rooms>,
+    links: &TaskTracker,
+    stream: S,
+    from: Option<IpAddr>,
+) {
+    // Closed without a byte otherwise.
+    if let Some(ticket) = rooms.door.knock(from, Instant::now()) {
+        let rooms = Arc::clone(rooms);
+        links.spawn(async move {
+            // What a stranger needs is gone when the link is up.
+            let conn = Box::pin(admit(rooms, stream, ticket)).await;
+            if let Some(conn) = conn {
+                let end = conn.run().await;
+                tracing::debug!(%end, "a link ended");
+            }
+        });
+    }
+}
+
+async fn admit<S: Stream>(rooms: Arc<Rooms>, stream: S, ticket: Ticket) -> Option<Box<Conn<S>>> {
+    let Rooms { gate, desk, .. } = &*rooms;
+    match pass(gate, desk, stream, ticket).await {
+        Ok(arrival) => match attach(desk, arrival).await {
+            Ok(conn) => Some(conn),
+            Err(end) => {
+                tracing::debug!(%end, "a device was not attached");
+                None
+            }
+        },
+        Err(closed) => {
+            tracing::debug!(%closed, "a guest went");
+            None
+        }
+    }
+}
+
+async fn pass<S: Stream>(
+    gate: &Arc<Gate>,
+    desk: &Arc<Desk>,
+    stream: S,
+    ticket: Ticket,
+) -> Result<Arrival<S>, Closed> {
+    let mut guest = gate.shake(stream, ticket).await?;
+    loop {
+        // Before anything of an account is read: a change after it shows.
+        let read_at = desk.hub.row_changes();
+        match guest.next().await? {
+            Passed::Enrolled { name, guest: same } => {
+                // Whichever device was online for this account is not its device any more.
+                desk.hub.end(&name, Ending::Bye(Bye::Replaced));
+                guest = same;
+            }
+            Passed::Admitted(admitted) => {
+                let admitted = *admitted;
+                return Ok(Arrival {
+                    tx: admitted.tx,
+                    rx: admitted.rx,
+                    handshake_hash: admitted.handshake_hash,
+                    key: admitted.key,
+                    attach: admitted.attach,
+                    device: admitted.device,
+                    snapshot: admitted.snapshot,
+                    rest: admitted.rest,
+                    read_at,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Requests, answers, presence.
+
+use ams_wire::from_relay::{FromRelay, Outcome, RowState};
+use ams_wire::to_relay::ToRelay;
+
+use super::client::{Client, alice_and_bob, blob, config, handle, name};
+
+const OK: FromRelay<'static> = FromRelay::Done(Outcome::Ok);
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_somebody_who_is_not_there_yet() {
+    let relay = crate::start(config()).await.unwrap();
+    let (mut alice, alice_key) = Client::person(&relay, "alice").await;
+    assert_eq!(alice.ask(handle(1), "bob", "intro").await, OK);
+    // The same again changes nothing.
+    assert_eq!(alice.ask(handle(1), "bob", "intro").await, OK);
+    assert_eq!(alice.ask(handle(1), "carol", "intro").await, FromRelay::Done(Outcome::Refused));
+    let invite = relay.invite("bob").await.unwrap();
+    let key = ams_crypto::dh::DhSecret::generate();
+    let mut bob = Client::dial(&relay, &key).await;
+    bob.hello().await;
+    assert_eq!(bob.join(&invite, super::client::PASSWORD).await, FromRelay::Enrolled);
+    let shown = bob.attach().await;
+    assert_eq!(shown.requests.len(), 1);
+    assert_eq!(shown.requests[0].from, name("alice"));
+    assert_eq!(shown.requests[0].their_handle, handle(1));
+    drop(alice);
+    assert_eq!(bob.approve("alice", handle(1), handle(2), "yes").await, OK);
+    let (_alice, shown) = Client::again(&relay, &alice_key).await;
+    assert_eq!(shown.rows.len(), 1);
+    assert_eq!(shown.rows[0].state, RowState::Accepted);
+    assert_eq!(shown.rows[0].approval, Some(blob("yes")));
+    assert_eq!(shown.online, [handle(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn crossing_requests_are_both_answered() {
+    let relay = crate::start(config()).await.unwrap();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    let (mut bob, _) = Client::person(&relay, "bob").await;
+    assert_eq!(alice.ask(handle(1), "bob", "from alice").await, OK);
+    assert!(matches!(bob.answer().await, FromRelay::Request(_)));
+    assert_eq!(bob.ask(handle(2), "alice", "from bob").await, OK);
+    assert!(matches!(alice.answer().await, FromRelay::Request(_)));
+    assert_eq!(bob.approve("alice", handle(1), handle(2), "bob says yes").await, OK);
+    let FromRelay::Row(row) = alice.answer().await else { panic!("no row") };
+    assert_eq!(row.approval, Some(blob("bob says yes")));
+    // Bob's own question is still open, and answered now.
+    assert_eq!(alice.approve("bob", handle(2), handle(1), "alice says yes").await, OK);
+    let FromRelay::Row(row) = bob.answer().await else { panic!("no row") };
+    assert_eq!(row.approval, Some(blob("alice says yes")));
+    alice.send(handle(1), 1).await;
+    assert_eq!(bob.delivered().await, (handle(2), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_never_seen() {
+    let relay = crate::start(config()).await.unwrap();
+    let (mut alice, alice_key) = Client::person(&relay, "alice").await;
+    let (mut bob, bob_key) = Client::person(&relay, "bob").await;
+    assert_eq!(alice.ask(handle(1), "bob", "intro").await, OK);
+    assert!(matches!(bob.answer().await, FromRelay::Request(_)));
+    assert_eq!(bob.refuse("alice", handle(1)).await, OK);
+    let (_, shown) = Client::again(&relay, &alice_key).await;
+    assert_eq!(shown.rows[0].state, RowState::Asked);
+    let (mut bob, shown) = Client::again(&relay, &bob_key).await;
+    assert!(shown.requests.is_empty());
+    // Too late to accept.
+    assert_eq!(bob.approve("alice", handle(1), handle(2), "yes").await, OK);
+    let (_, shown) = Client::again(&relay, &alice_key).await;
+    assert_eq!(shown.rows[0].state, RowState::Asked);
+    assert!(shown.rows[0].approval.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocking_and_removing_look_like_being_offline() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (mut bob, bob_key)) = alice_and_bob(&relay).await;
+    bob.say(&ToRelay::Block(handle(2))).await;
+    assert_eq!(bob.answer().await, OK);
+    assert_eq!(alice.presence().await.offline, [handle(1)]);
+    alice.send(handle(1), 1).await;
+    alice.settled().await;
+    bob.settled().await;
+    // What was held for him comes when he lets it.
+    bob.say(&ToRelay::Unblock(handle(2))).await;
+    assert_eq!(bob.answer().await, OK);
+    assert_eq!(bob.delivered().await, (handle(2), 1));
+    assert_eq!(alice.presence().await.online, [handle(1)]);
+    bob.say(&ToRelay::Remove(handle(2))).await;
+    assert_eq!(bob.answer().await, OK);
+    assert_eq!(alice.presence().await.offline, [handle(1)]);
+    let (_, shown) = Client::again(&relay, &bob_key).await;
+    assert!(shown.rows.is_empty() && shown.online.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_is_shown_to_contacts_who_may_see_it() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (mut bob, bob_key)) = alice_and_bob(&relay).await;
+    bob.say(&ToRelay::SetPresence(false)).await;
+    assert_eq!(bob.answer().await, OK);
+    assert_eq!(alice.presence().await.offline, [handle(1)]);
+    // He still sees her, and gets what she sends.
+    alice.send(handle(1), 5).await;
+    assert_eq!(bob.delivered().await, (handle(2), 5));
+    bob.say(&ToRelay::SetPresence(true)).await;
+    assert_eq!(bob.answer().await, OK);
+    assert_eq!(alice.presence().await.online, [handle(1)]);
+    drop(bob);
+    assert_eq!(alice.presence().await.offline, [handle(1)]);
+    let (_bob, shown) = Client::again(&relay, &bob_key).await;
+    assert_eq!(shown.online, [handle(2)]);
+    assert_eq!(alice.presence().await.online, [handle(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_shown_and_answered_on_the_row() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (mut bob, _)) = alice_and_bob(&relay).await;
+    assert_eq!(alice.ask(handle(1), "bob", "again").await, OK);
+    let FromRelay::Request(request) = bob.answer().await else { panic!("no request") };
+    assert_eq!(request.intro, blob("again"));
+    // Traffic goes on meanwhile.
+    alice.send(handle(1), 1).await;
+    assert_eq!(bob.delivered().await, (handle(2), 1));
+    assert_eq!(bob.approve("alice", handle(1), handle(2), "again yes").await, OK);
+    let FromRelay::Row(row) = alice.answer().await else { panic!("no row") };
+    assert_eq!(row.approval, Some(blob("again yes")));
+    assert_eq!(
+        alice.ask(handle(1), "bob", "too soon").await,
+        FromRelay::Done(Outcome::Limited)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_has_its_limits() {
+    let mut config = config();
+    config.limits.asks_pending = 3;
+    let relay = crate::start(config).await.unwrap();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    for number in 1..=3 {
+        assert_eq!(alice.ask(handle(number), &format!("user{number}"), "intro").await, OK);
+    }
+    let limited = FromRelay::Done(Outcome::Limited);
+    assert_eq!(alice.ask(handle(4), "user4", "intro").await, limited);
+    alice.say(&ToRelay::Remove(handle(1))).await;
+    assert_eq!(alice.answer().await, OK);
+    assert_eq!(alice.ask(handle(4), "user4", "intro").await, OK);
+}

@@ -1,0 +1,7 @@
+//! The relay from outside: clients over streams in memory, with the real links and the real
+//! accounts.
+
+mod client;
+mod contacts;
+mod enrolment;
+mod relaying;

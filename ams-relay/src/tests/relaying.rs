@@ -1,0 +1,189 @@
+//! Envelopes from one to the other.
+
+use std::time::Duration;
+
+use ams_wire::from_relay::{Bye, FromRelay};
+use ams_wire::to_relay::ToRelay;
+use tokio::time::Instant;
+
+use super::client::{Client, alice_and_bob, config, envelope_id, handle};
+use crate::config::Config;
+
+#[tokio::test(start_paused = true)]
+async fn an_envelope_goes_from_alice_to_bob() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (mut bob, _)) = alice_and_bob(&relay).await;
+    alice.send(handle(1), 7).await;
+    assert_eq!(bob.delivered().await, (handle(2), 7));
+    assert_eq!(alice.heard().await, Some(FromRelay::Accepted(1)));
+    bob.send(handle(2), 8).await;
+    assert_eq!(alice.delivered().await, (handle(1), 8));
+    bob.stored().await;
+    bob.settled().await;
+    assert_eq!(relay.status().await.unwrap().held_messages, 1);
+    alice.stored().await;
+    alice.settled().await;
+    assert_eq!(relay.status().await.unwrap().held_bytes, 0);
+    relay.stop().await;
+    assert_eq!(alice.answer().await, FromRelay::Bye(Bye::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_bob_missed_waits_for_him_in_order() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (mut bob, bob_key)) = alice_and_bob(&relay).await;
+    for number in 0..3 {
+        alice.send(handle(1), number).await;
+        assert_eq!(bob.delivered().await.1, number);
+    }
+    // He stored the first alone, then his link is cut.
+    bob.delivered = 1;
+    bob.stored().await;
+    bob.settled().await;
+    drop(bob);
+    assert_eq!(alice.presence().await.offline, [handle(1)]);
+    for number in 3..6 {
+        alice.send(handle(1), number).await;
+    }
+    alice.settled().await;
+    let (mut bob, shown) = Client::again(&relay, &bob_key).await;
+    assert_eq!(shown.online, [handle(2)]);
+    for number in 1..6 {
+        assert_eq!(bob.delivered().await, (handle(2), number));
+    }
+    bob.stored().await;
+    bob.settled().await;
+    assert_eq!(relay.status().await.unwrap().held_messages, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_takes_fails_at_the_end_of_the_window() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (bob, _)) = alice_and_bob(&relay).await;
+    drop(bob);
+    alice.presence().await;
+    let sent = Instant::now();
+    alice.send(handle(1), 1).await;
+    alice.send(handle(9), 2).await;
+    alice.send_for(handle(1), 3, 5).await;
+    // The same bytes again keep their first deadline.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    alice.send(handle(1), 1).await;
+    assert_eq!(alice.answer().await, FromRelay::Failed(envelope_id(3)));
+    assert!((5..=6).contains(&sent.elapsed().as_secs()), "{:?}", sent.elapsed());
+    let mut failed = [alice.answer().await, alice.answer().await];
+    failed.sort_by_key(|frame| format!("{frame:?}"));
+    assert_eq!(failed, [1, 2].map(|number| FromRelay::Failed(envelope_id(number))));
+    assert!((60..=61).contains(&sent.elapsed().as_secs()), "{:?}", sent.elapsed());
+    assert_eq!(relay.status().await.unwrap().held_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_window_it_fails_within_a_second() {
+    let config = Config { retry_window: Duration::ZERO, ..config() };
+    let relay = crate::start(config).await.unwrap();
+    let ((mut alice, _), (mut bob, bob_key)) = alice_and_bob(&relay).await;
+    alice.send(handle(1), 1).await;
+    assert_eq!(bob.delivered().await, (handle(2), 1));
+    bob.stored().await;
+    bob.settled().await;
+    drop(bob);
+    alice.presence().await;
+    let sent = Instant::now();
+    alice.send(handle(1), 2).await;
+    assert_eq!(alice.answer().await, FromRelay::Failed(envelope_id(2)));
+    assert!(sent.elapsed() <= Duration::from_secs(1));
+    let (mut bob, _) = Client::again(&relay, &bob_key).await;
+    alice.send(handle(1), 3).await;
+    assert_eq!(bob.delivered().await, (handle(2), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_link_takes_over_with_what_the_older_one_had() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (mut bob, bob_key)) = alice_and_bob(&relay).await;
+    for number in 0..5 {
+        alice.send(handle(1), number).await;
+    }
+    assert_eq!(bob.delivered().await.1, 0);
+    let (mut newer, _) = Client::again(&relay, &bob_key).await;
+    for number in 0..5 {
+        assert_eq!(newer.delivered().await.1, number);
+    }
+    let mut last = None;
+    while let Some(frame) = bob.heard().await {
+        last = Some(frame);
+    }
+    assert_eq!(last, Some(FromRelay::Bye(Bye::Superseded)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_does_not_read_holds_up_nobody() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (bob, bob_key)) = alice_and_bob(&relay).await;
+    // Far more than bob's stream takes; he never reads.
+    for number in 0..2_000 {
+        alice.send(handle(1), number).await;
+    }
+    alice.settled().await;
+    // His link is given up, and what it had is held.
+    while !alice.presence().await.offline.contains(&handle(1)) {}
+    drop(bob);
+    let (mut bob, _) = Client::again(&relay, &bob_key).await;
+    for number in 0..100 {
+        assert_eq!(bob.delivered().await.1, number);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_hold_fails_the_same_for_everybody() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (bob, _)) = alice_and_bob(&relay).await;
+    drop(bob);
+    alice.presence().await;
+    let sent = Instant::now();
+    for number in 0..100 {
+        alice.send(handle(1), number).await;
+    }
+    let mut failed = Vec::new();
+    while failed.len() < 100 {
+        if let FromRelay::Failed(id) = alice.answer().await {
+            assert!(sent.elapsed() >= Duration::from_secs(60));
+            failed.push(id);
+        }
+    }
+    failed.sort();
+    assert_eq!(failed, (0..100).map(envelope_id).collect::<Vec<_>>());
+    // More than one sender may leave: from then on there is no window.
+    let sent = Instant::now();
+    for number in 0..2_000 {
+        alice.send(handle(9), number).await;
+    }
+    let mut at_once = 0;
+    while at_once < 900 {
+        if let FromRelay::Failed(_) = alice.answer().await {
+            at_once += 1;
+        }
+    }
+    assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_of_what_was_never_delivered_ends_the_link() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), _bob) = alice_and_bob(&relay).await;
+    alice.delivered = 1;
+    alice.stored().await;
+    while alice.heard().await.is_some() {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_pinged_and_then_ended() {
+    let relay = crate::start(config()).await.unwrap();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    assert_eq!(alice.heard().await, Some(FromRelay::Ping));
+    alice.say(&ToRelay::Pong).await;
+    assert_eq!(alice.heard().await, Some(FromRelay::Ping));
+    assert_eq!(alice.heard().await, Some(FromRelay::Ping));
+    assert_eq!(alice.heard().await, None);
+}
