@@ -13,6 +13,8 @@ pub enum Fact {
     Event(Box<ams_rpc::types::Fact>),
     /// This contact may have something to be sent, or a receipt to be given.
     Due(ContactId),
+    /// This contact's approval was opened: it does not know yet.
+    Greet(ContactId),
     /// Messages of this contact were read here: it may be told.
     Read(ContactId),
     /// This relay's account has something to say to the relay: requests, refusals, removals.

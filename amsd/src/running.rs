@@ -166,6 +166,7 @@ fn route(dispatch: Dispatch, router: RouterHandle, links: Arc<OnceLock<LinksHand
         for fact in &facts {
             match fact {
                 Fact::Due(contact) => router.due(*contact),
+                Fact::Greet(contact) => router.greet(*contact),
                 Fact::Read(contact) => router.read(*contact),
                 // Links that are not there yet read the disk when they start.
                 Fact::Asks(relay) => {

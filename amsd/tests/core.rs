@@ -10,6 +10,7 @@
     reason = "a test that goes wrong may panic"
 )]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use ams_crypto::dh::DhSecret;
@@ -26,7 +27,9 @@ use amsd::outbox::seal::{self, Outgoing};
 use amsd::outbox::{self, Draft, queue, state};
 use amsd::profile::Me;
 use amsd::relay::{RelayId, RelayRow, Relays, chores};
-use amsd::session::receipt;
+use amsd::session::row::{Ciphers, Roots};
+use amsd::session::seal::Desk;
+use amsd::session::{self, receipt};
 use amsd::settings::{Requests, Undeliverable};
 use amsd::store::{Read, Store, StoreError};
 
@@ -151,8 +154,14 @@ impl Person {
     }
 
     async fn seal(&self, to: &str) -> Vec<Outgoing> {
-        let (me, id) = (self.me.clone(), self.contact(to).0);
-        self.store.write(move |txn| seal::seal_due(txn, &me, id, RELAY, true)).await.unwrap()
+        let (me, (id, row)) = (self.me.clone(), self.contact(to));
+        self.store
+            .write(move |txn| {
+                let mut desk = Desk::open(txn, id)?;
+                seal::seal_due(txn, &me, &mut desk, &row, RELAY, true)
+            })
+            .await
+            .unwrap()
     }
 
     async fn open(&self, from: &str, envelope: &[u8]) -> Accepted {
@@ -165,7 +174,12 @@ impl Person {
 
     fn bare(&self, to: &str, answer: bool) -> Option<Vec<u8>> {
         let (id, row) = self.contact(to);
-        self.store.read_now(|db| receipt::bare(db, &self.me, id, &row, true, answer)).unwrap()
+        self.store
+            .read_now(|db| {
+                let roots = session::row::roots(db, id)?;
+                receipt::bare(db, &self.me, &roots, &row, id, true, answer)
+            })
+            .unwrap()
     }
 
     fn inbox(&self) -> Vec<String> {
@@ -203,6 +217,11 @@ impl Person {
             })
             .unwrap()
     }
+}
+
+/// Everything of a contact's that a new link gets first.
+fn unreceipted(db: &impl Read, contact: ContactId) -> Result<Vec<Outgoing>, StoreError> {
+    seal::unreceipted(db, &Desk::open(db, contact)?, RELAY, &BTreeSet::new())
 }
 
 async fn strangers() -> (Person, Person) {
@@ -322,7 +341,7 @@ async fn what_was_sent_goes_again_as_the_same_bytes() {
     assert_eq!(alice.states("bob"), [OutState::Sent, OutState::Sent]);
     alice.store.write(move |txn| state::link_lost(txn, &[id], "lost", NOW)).await.unwrap();
     assert_eq!(alice.states("bob"), [OutState::Queued, OutState::Queued]);
-    let again = alice.store.read_now(|db| seal::unreceipted(db, id, RELAY)).unwrap();
+    let again = alice.store.read_now(|db| unreceipted(db, id)).unwrap();
     let bytes = |out: &[Outgoing]| out.iter().map(|o| o.envelope.clone()).collect::<Vec<_>>();
     assert_eq!(bytes(&first), bytes(&again));
     for out in again {
@@ -355,6 +374,8 @@ async fn an_undelivered_message_waits_for_the_user_and_frees_its_slot() {
         .await
         .unwrap();
     assert_eq!(decided.unwrap().state, OutState::Queued);
+    let again = alice.store.read_now(|db| unreceipted(db, id)).unwrap();
+    assert!(again.is_empty(), "its slot was freed, so it is sealed anew");
     flow(&alice, &bob).await;
     assert_eq!(bob.inbox(), ["later", "lost"]);
     // The first ciphertext comes after all.
@@ -429,4 +450,81 @@ async fn a_forged_envelope_changes_nothing() {
     assert_eq!(alice.open("bob", &out[0].envelope).await, Accepted::default());
     bob.open("alice", &out[0].envelope).await;
     assert_eq!(bob.inbox(), ["real"]);
+}
+
+#[tokio::test]
+async fn a_retried_message_whose_ciphertext_is_kept_goes_again_as_it_is() {
+    let (alice, bob) = friends().await;
+    alice.push("bob", "hello").await;
+    let first = alice.seal("bob").await;
+    let (id, key) = (alice.contact("bob").0, first[0].key);
+    let keep = Undeliverable::Keep;
+    alice
+        .store
+        .write(move |txn| {
+            state::settle(txn, key, state::Outcome::Failed, "relay:home", keep, NOW)
+        })
+        .await
+        .unwrap();
+    assert_eq!(alice.states("bob"), [OutState::Waiting]);
+    let none = alice.store.read_now(|db| unreceipted(db, id)).unwrap();
+    assert!(none.is_empty(), "it waits");
+    alice.store.write(move |txn| queue::contact_is_there(txn, id, NOW)).await.unwrap();
+    let again = alice.store.read_now(|db| unreceipted(db, id)).unwrap();
+    assert_eq!(again[0].envelope, first[0].envelope);
+    bob.open("alice", &again[0].envelope).await;
+    assert_eq!(bob.inbox(), ["hello"]);
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_never_given_for_one_message_stops_at_the_edge_of_the_window() {
+    let (alice, bob) = friends().await;
+    let id = alice.contact("bob").0;
+    alice.push("bob", "stuck").await;
+    let _never_arrives = alice.seal("bob").await;
+    // Everything else is taken, until the span between the two is as wide as a receipt speaks of.
+    let mut sent = 0;
+    loop {
+        alice.push("bob", "next").await;
+        let out = alice.seal("bob").await;
+        let Some(out) = out.first() else { break };
+        sent += 1;
+        bob.open("alice", &out.envelope).await;
+        let receipt = bob.bare("alice", false).unwrap();
+        alice.open("bob", &receipt).await;
+        assert!(sent < 400, "the window is bounded");
+    }
+    assert_eq!(sent, 254);
+    let (me, row) = (alice.me.clone(), alice.contact("bob").1);
+    let probe = alice
+        .store
+        .write(move |txn| seal::probe(txn, &me, &mut Desk::open(txn, id)?, &row, RELAY, true))
+        .await
+        .unwrap();
+    assert!(probe.is_some(), "one place is left to ask whether anybody is there");
+}
+
+#[tokio::test]
+async fn another_copy_of_the_profile_ends_the_root() {
+    let (alice, bob) = friends().await;
+    let id = alice.contact("bob").0;
+    alice.push("bob", "mine").await;
+    let rows = alice.store.read_now(|db| db.list::<Roots>(&id)).unwrap();
+    let mine = alice.seal("bob").await;
+    // The copy goes on from the same state, and its text is taken under the same counter.
+    alice
+        .store
+        .write(move |txn| {
+            for (key, root) in &rows {
+                txn.put::<Roots>(key, root)?;
+            }
+            txn.delete_all::<Ciphers>(&id)
+        })
+        .await
+        .unwrap();
+    bob.open("alice", &mine[0].envelope).await;
+    let accepted = alice.open("bob", &bob.bare("alice", false).unwrap()).await;
+    assert!(accepted.renew, "the contact took what was never sealed here");
+    assert_eq!(alice.states("bob"), [OutState::Queued], "nothing is believed of that root");
+    assert!(alice.seal("bob").await.is_empty(), "nothing is sealed under it");
 }

@@ -87,7 +87,7 @@ fn complete(
             verified: after.verified.is_some(),
         })));
     }
-    txn.tell(Fact::Due(id));
+    txn.tell(Fact::Greet(id));
     Ok(())
 }
 

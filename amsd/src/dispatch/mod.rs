@@ -45,7 +45,7 @@ impl Dispatch {
                 Fact::Arrived => self.waiters.arrived(),
                 Fact::State { contact, id } => self.waiters.moved(contact, id),
                 // For the router and the links.
-                Fact::Due(_) | Fact::Read(_) | Fact::Asks(_) | Fact::Relays => {}
+                Fact::Due(_) | Fact::Greet(_) | Fact::Read(_) | Fact::Asks(_) | Fact::Relays => {}
             }
         }
     }

@@ -18,11 +18,13 @@ use crate::outbox::{queue, state};
 use crate::profile::Me;
 use crate::relay::{self, RelayId};
 use crate::session::open::{self, Opened};
+use crate::session::row::retire;
+use crate::session::seal::CipherKey;
 use crate::store::{Read, StoreError, Txn};
 use crate::timeline::{self, Direction};
 
 /// What the router should do about an envelope that was handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Accepted {
     /// Whose it was; `None`: nobody's, or unreadable.
     pub from: Option<ContactId>,
@@ -32,6 +34,8 @@ pub struct Accepted {
     pub answer: bool,
     /// The ratchets have parted.
     pub renew: bool,
+    /// What of ours has a receipt now.
+    pub receipted: Vec<CipherKey>,
 }
 
 /// Handles one envelope that came over `relay` for `handle`. Also a duplicate, a forged or an
@@ -55,6 +59,9 @@ pub fn accept(
         return Ok(Accepted::default());
     };
     relay::raise_mark(txn, relay)?;
+    if opened.cloned {
+        retire(txn, id, now)?;
+    }
     take_receipts(txn, id, &opened, now)?;
     if opened.first_under_root && contact.stage == Stage::Approved {
         activate(txn, id, &contact)?;
@@ -67,7 +74,8 @@ pub fn accept(
         from: Some(id),
         owes_receipt: opened.taken || opened.duplicate,
         answer: opened.answer,
-        renew: opened.renew,
+        renew: opened.renew || opened.cloned,
+        receipted: opened.receipted,
     })
 }
 
@@ -89,7 +97,8 @@ fn take_receipts(
     if let Some(window) = &opened.read {
         state::read(txn, id, window, &opened.delivered, now)?;
     }
-    if !opened.delivered.is_empty() || !opened.unsealed.is_empty() {
+    if !opened.receipted.is_empty() || !opened.passed_over.is_empty() || !opened.unsealed.is_empty() {
+        // There may be room now for what waits its turn.
         txn.tell(Fact::Due(id));
     }
     Ok(())

@@ -92,6 +92,16 @@ pub fn contact_is_there(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(
     Ok(())
 }
 
+/// Whether a message waits for the contact to come online.
+pub fn has_waiting(db: &impl Read, contact: ContactId) -> Result<bool, StoreError> {
+    let mut waits = false;
+    db.each::<Live>(&contact, None, |_, state| {
+        waits = state == OutState::Waiting;
+        if waits { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(waits)
+}
+
 /// Ends everything on its way to a contact that is removed.
 pub fn discard_all(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreError> {
     for (_, seq, _) in live(txn, Some(contact))? {

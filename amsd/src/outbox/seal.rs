@@ -9,11 +9,11 @@ use ams_wire::id::WorkMark;
 
 use super::row::{Live, Out, OutState, Texts};
 use super::{MAX_SPAN, low, state};
-use crate::contacts::{ContactId, ContactRow, Contacts};
+use crate::contacts::{ContactId, ContactRow};
 use crate::profile::Me;
 use crate::relay::RelayId;
-use crate::session::row::Ciphers;
-use crate::session::seal::{self, CipherKey, Room};
+use crate::session::row::CipherRow;
+use crate::session::seal::{CipherKey, Desk, Room};
 use crate::settings::Undeliverable;
 use crate::store::{Read, StoreError, Txn};
 
@@ -29,101 +29,88 @@ pub struct Outgoing {
     pub envelope: Vec<u8>,
     /// The work mark as of sealing, where it was sealed for this relay.
     pub mark: WorkMark,
-    /// A message, and no empty envelope.
-    pub is_message: bool,
 }
 
-/// Seals what is next for `contact`, to go over `relay`.
+/// Seals what is next for the contact, to go over `relay`.
 pub fn seal_due(
     txn: &Txn<'_>,
     me: &Me,
-    contact: ContactId,
+    desk: &mut Desk,
+    row: &ContactRow,
     relay: RelayId,
     tell_read: bool,
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut sealed = Vec::new();
-    let Some(row) = txn.get::<Contacts>(&contact)?.filter(ContactRow::is_open) else {
-        return Ok(sealed);
-    };
-    let Room::For(slots) = seal::room(txn, contact)? else { return Ok(sealed) };
+    let Room::For(slots) = desk.room() else { return Ok(sealed) };
+    let contact = desk.contact();
     let lowest = low(txn, contact, row.next_seq)?;
-    for seq in next_queued(txn, contact, slots)? {
+    for seq in next_queued(txn, desk, slots)? {
         if seq.saturating_sub(lowest) >= MAX_SPAN {
             break;
         }
         let plaintext = plaintext(txn, contact, seq, lowest)?;
-        let key = seal::seal(txn, me, (contact, &row), relay, Some(seq), &plaintext, tell_read)?;
-        let Some(key) = key else { break };
-        sealed.extend(outgoing(txn, key, relay)?);
+        let made = desk.seal(txn, me, row, relay, (Some(seq), &plaintext), tell_read)?;
+        let Some((key, cipher)) = made else { break };
+        sealed.push(outgoing(*key, cipher, relay));
     }
     Ok(sealed)
 }
 
-/// Seals a full empty envelope, or takes the one that is out already: a step for the ratchet, and
-/// a question whether anybody is there.
+/// Seals a full empty envelope: a step for the ratchet, and a question whether anybody is there.
+/// The one that is out already, where there is one, is that question. `None`: nothing can be
+/// sealed.
 pub fn probe(
     txn: &Txn<'_>,
     me: &Me,
-    contact: ContactId,
+    desk: &mut Desk,
+    row: &ContactRow,
     relay: RelayId,
     tell_read: bool,
 ) -> Result<Option<Outgoing>, StoreError> {
-    for ((_, root, ctr), cipher) in txn.list::<Ciphers>(&contact)? {
-        if cipher.seq.is_none() {
-            return outgoing(txn, CipherKey { contact, root, ctr }, relay);
-        }
-    }
-    let Some(row) = txn.get::<Contacts>(&contact)?.filter(ContactRow::is_open) else {
+    if desk.empty_out().is_some() {
         return Ok(None);
-    };
-    let key = seal::seal(txn, me, (contact, &row), relay, None, &[], tell_read)?;
-    key.map_or(Ok(None), |key| outgoing(txn, key, relay))
+    }
+    let made = desk.seal(txn, me, row, relay, (None, &[]), tell_read)?;
+    Ok(made.map(|(key, cipher)| outgoing(*key, cipher, relay)))
 }
 
-/// What has left before and has no receipt, in order: it goes first on every new link.
+/// What is on its way, has no receipt, and is not among `handed`, in order: it goes first.
 pub fn unreceipted(
     db: &impl Read,
-    contact: ContactId,
+    desk: &Desk,
     relay: RelayId,
+    handed: &BTreeSet<CipherKey>,
 ) -> Result<Vec<Outgoing>, StoreError> {
-    let mut out = Vec::new();
-    let mut ciphers = db.list::<Ciphers>(&contact)?;
-    // Across roots the order is that of the messages; within a root the counters have it.
-    ciphers.sort_by_key(|((_, _, ctr), cipher)| (cipher.seq.unwrap_or(u64::MAX), *ctr));
-    for ((_, root, ctr), cipher) in ciphers {
+    let mut found = Vec::new();
+    for (key, cipher) in desk.ciphers().iter().filter(|(key, _)| !handed.contains(key)) {
         let moving = match cipher.seq {
-            Some(seq) => db.get::<Out>(&(contact, seq))?.is_some_and(|row| row.state.is_moving()),
+            Some(seq) => {
+                db.get::<Out>(&(key.contact, seq))?.is_some_and(|row| row.state.is_moving())
+            }
             None => true,
         };
         if moving {
-            out.extend(outgoing(db, CipherKey { contact, root, ctr }, relay)?);
+            found.push((cipher.seq, outgoing(*key, cipher, relay)));
         }
     }
-    Ok(out)
+    // Across roots the order is that of the messages; within a root the counters have it.
+    found.sort_by_key(|(seq, out)| (seq.unwrap_or(u64::MAX), out.key.ctr));
+    Ok(found.into_iter().map(|(_, out)| out).collect())
 }
 
-fn outgoing(
-    db: &impl Read,
-    key: CipherKey,
-    relay: RelayId,
-) -> Result<Option<Outgoing>, StoreError> {
-    let Some(cipher) = db.get::<Ciphers>(&(key.contact, key.root, key.ctr))? else {
-        return Ok(None);
-    };
+fn outgoing(key: CipherKey, cipher: &CipherRow, relay: RelayId) -> Outgoing {
     // A mark speaks of one account: over another relay the envelope goes without.
     let mark = if cipher.relay == relay { cipher.mark } else { WorkMark::default() };
-    Ok(Some(Outgoing { key, envelope: cipher.envelope, mark, is_message: cipher.seq.is_some() }))
+    Outgoing { key, envelope: cipher.envelope.clone(), mark }
 }
 
 /// The first `most` messages that are queued and have no ciphertext.
-fn next_queued(db: &impl Read, contact: ContactId, most: usize) -> Result<Vec<u64>, StoreError> {
-    let sealed: BTreeSet<u64> =
-        db.list::<Ciphers>(&contact)?.into_iter().filter_map(|(_, cipher)| cipher.seq).collect();
-    let mut next = Vec::new();
+fn next_queued(db: &impl Read, desk: &Desk, most: usize) -> Result<Vec<u64>, StoreError> {
+    let (sealed, mut next) = (desk.sealed(), Vec::new());
     if most == 0 {
         return Ok(next);
     }
-    db.each::<Live>(&contact, None, |(_, seq), state| {
+    db.each::<Live>(&desk.contact(), None, |(_, seq), state| {
         if state == OutState::Queued && !sealed.contains(&seq) {
             next.push(seq);
         }
@@ -132,40 +119,26 @@ fn next_queued(db: &impl Read, contact: ContactId, most: usize) -> Result<Vec<u6
     Ok(next)
 }
 
-/// Whether a message of `contact` is queued and has no ciphertext.
-pub fn has_unsealed(db: &impl Read, contact: ContactId) -> Result<Option<u64>, StoreError> {
-    Ok(next_queued(db, contact, 1)?.first().copied())
+/// Whether a message is queued and has no ciphertext.
+pub fn has_unsealed(db: &impl Read, desk: &Desk) -> Result<bool, StoreError> {
+    Ok(!next_queued(db, desk, 1)?.is_empty())
 }
 
-/// Ends what was accepted before `before` and could not be sealed since.
+/// Ends what is queued and could not be sealed for too long.
 pub fn give_up(
     txn: &Txn<'_>,
     contact: ContactId,
-    before: i64,
     policy: Undeliverable,
     now: i64,
 ) -> Result<(), StoreError> {
-    if matches!(seal::room(txn, contact)?, Room::For(_)) {
+    let desk = Desk::open(txn, contact)?;
+    if matches!(desk.room(), Room::For(_)) {
         return Ok(());
     }
-    for seq in next_queued(txn, contact, usize::MAX)? {
-        let Some(row) = txn.get::<Out>(&(contact, seq))? else { continue };
-        if row.accepted_at <= before {
-            state::never_sealed(txn, contact, seq, policy, now)?;
-        }
+    for seq in next_queued(txn, &desk, usize::MAX)? {
+        state::never_sealed(txn, contact, seq, policy, now)?;
     }
     Ok(())
-}
-
-/// Whether something waits for a sign of the contact: messages kept for it, or a full window.
-pub fn wants_probe(db: &impl Read, contact: ContactId) -> Result<bool, StoreError> {
-    let mut waits = false;
-    db.each::<Live>(&contact, None, |_, state| {
-        waits = state == OutState::Waiting;
-        if waits { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    let full = seal::room(db, contact)? == Room::Full;
-    Ok(waits || (full && has_unsealed(db, contact)?.is_some()))
 }
 
 fn plaintext(

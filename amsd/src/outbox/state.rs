@@ -183,6 +183,10 @@ pub(super) fn change(
     } else {
         txn.put::<Live>(&(contact, seq), &state)?;
     }
+    if state == OutState::Waiting {
+        // The contact may be there now, or has to be asked.
+        txn.tell(Fact::Due(contact));
+    }
     tell(txn, contact, &row, reason)
 }
 

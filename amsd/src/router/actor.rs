@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ams_crypto::envelope;
-use ams_wire::id::{EnvelopeId, Handle};
+use ams_wire::id::{EnvelopeId, Handle, WorkMark};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::alarms::{Alarm, Alarms};
-use super::serve::{self, Want, Work};
+use super::flights::Flights;
+use super::serve::{self, Look, Want, Work};
 use super::{Deps, Due};
 use crate::clock;
 use crate::contacts::{self, ContactId, ask};
@@ -22,11 +23,14 @@ use crate::store::{Read, StoreError};
 
 /// Contacts that are looked at in one transaction.
 const MAX_LOOKS: usize = 64;
+/// What links tell before others get their turn.
+const MAX_EVENTS_IN_A_ROW: u32 = 32;
 /// Silence beyond the relay's window after which a message counts as failed.
 const GRACE: Duration = Duration::from_secs(15);
 /// Between two lone receipts that a contact asks for.
 const ANSWER_PAUSE: Duration = Duration::from_secs(5);
-/// After this long without a full envelope a receipt is one.
+/// After this long without a full envelope a receipt is one; and what waits for a contact that is
+/// online is tried again.
 const STEP_PAUSE: Duration = Duration::from_secs(60);
 /// Between a failure to read or write the store and the next try.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
@@ -46,16 +50,18 @@ struct Link {
 struct Seen {
     /// The path used last.
     last: Option<RelayId>,
+    /// What a look that came to nothing was to do.
+    postponed: Want,
     /// When something full last left.
     full_at: Option<Instant>,
     /// When it was last answered with a lone receipt.
     answered_at: Option<Instant>,
-    /// An answer waits for its pause to end.
-    answer_waits: bool,
+    /// When what waits for it was last tried by itself.
+    woken_at: Option<Instant>,
     /// The pause before the next probe; `None`: no probe is planned.
     probe: Option<Duration>,
-    /// Messages could not be sealed, and an alarm is set for that.
-    blocked: bool,
+    /// Since when nothing could be sealed for it, though something is queued.
+    blocked_since: Option<Instant>,
 }
 
 pub(super) struct RouterActor {
@@ -65,7 +71,7 @@ pub(super) struct RouterActor {
     // Owned by run.
     links: BTreeMap<RelayId, Link>,
     seen: BTreeMap<ContactId, Seen>,
-    in_flight: BTreeMap<EnvelopeId, CipherKey>,
+    flights: Flights,
     alarms: Alarms,
 }
 
@@ -76,7 +82,7 @@ impl RouterActor {
             due,
             links: BTreeMap::new(),
             seen: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
+            flights: Flights::default(),
             alarms: Alarms::default(),
         }
     }
@@ -84,19 +90,28 @@ impl RouterActor {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         self.forget_what_was_sent().await;
         let due = self.due.clone();
+        let mut events_in_a_row = 0_u32;
         loop {
-            let alarm = self.alarms.next();
-            // Links first: what they tell decides what is due.
+            let alarm = [self.alarms.next(), self.flights.next_due()].into_iter().flatten().min();
+            // Links first: what they tell decides what is due. But not for ever: receipts and
+            // clocks must go on however much comes in.
+            let links_first = events_in_a_row < MAX_EVENTS_IN_A_ROW;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                event = self.deps.events.recv() => match event {
-                    Some(event) => self.on_event(event).await,
+                event = self.deps.events.recv(), if links_first => match event {
+                    Some(event) => {
+                        events_in_a_row = events_in_a_row.saturating_add(1);
+                        self.on_event(event).await;
+                        continue;
+                    }
                     None => return,
                 },
                 () = due.news.notified() => self.serve_due().await,
                 () = at(alarm) => self.on_alarms().await,
+                () = std::future::ready(()), if !links_first => {}
             }
+            events_in_a_row = 0;
         }
     }
 
@@ -124,7 +139,7 @@ impl RouterActor {
                 self.settle(relay, keys, state::Outcome::Sent).await;
             }
             LinkEvent::Failed { relay, envelope } => {
-                if let Some(key) = self.in_flight.remove(&envelope) {
+                if let Some(key) = self.flights.failed(relay, envelope) {
                     self.settle(relay, vec![key], state::Outcome::Failed).await;
                 }
             }
@@ -140,34 +155,43 @@ impl RouterActor {
             Ok::<_, StoreError>(behind.map(|(id, _)| id).collect::<Vec<_>>())
         });
         for contact in log_failure(behind.await).unwrap_or_default() {
-            self.due.add(contact, |want| want.again = true);
+            self.due.add(contact, |want| want.greet = true);
         }
     }
 
     async fn link_down(&mut self, relay: RelayId, reason: String) {
         self.links.remove(&relay);
-        self.alarms.forget_link(relay);
+        self.flights.link_lost(relay);
         self.deps.live.clear_online(relay);
-        let seen = self.seen.iter();
-        let lost: Vec<_> =
-            seen.filter(|(_, seen)| seen.last == Some(relay)).map(|(id, _)| *id).collect();
+        let mut lost = Vec::new();
+        for (contact, seen) in &mut self.seen {
+            if seen.last == Some(relay) {
+                lost.push(*contact);
+                (seen.blocked_since, seen.probe) = (None, None);
+                self.alarms.cancel(Alarm::Blocked(*contact));
+                self.alarms.cancel(Alarm::Probe(*contact));
+            }
+        }
         let moved = lost.clone();
-        let settled =
-            self.deps.store.write(move |txn| state::link_lost(txn, &lost, &reason, clock::now()));
+        let settled = self
+            .deps
+            .store
+            .write(move |txn| state::link_lost(txn, &lost, &reason, clock::now()));
         log_failure(settled.await);
         for contact in moved {
             // Another path may be up.
-            self.due.add(contact, |want| want.again = true);
+            self.due.add(contact, |want| want.greet = true);
         }
     }
 
     async fn presence(&mut self, relay: RelayId, handles: Vec<Handle>, online: bool) {
         let live = &self.deps.live;
-        let news: Vec<_> =
+        let handles: Vec<_> =
             handles.into_iter().filter(|handle| live.set_online(relay, *handle, online)).collect();
-        if news.is_empty() {
+        if handles.is_empty() {
             return;
         }
+        let news = handles.clone();
         let known = self.deps.store.write(move |txn| {
             let mut known = Vec::new();
             for handle in &news {
@@ -179,11 +203,22 @@ impl RouterActor {
             }
             Ok::<_, StoreError>(known)
         });
-        for (id, row) in log_failure(known.await).unwrap_or_default() {
+        let Some(known) = log_failure(known.await) else {
+            // It was not acted upon, so it must count as news when it is said again.
+            for handle in handles {
+                self.deps.live.set_online(relay, handle, !online);
+            }
+            return;
+        };
+        for (id, row) in known {
             self.deps.live.tell_presence(id, &row, online);
             if online {
                 self.seen.entry(id).or_default().probe = None;
-                self.due.add(id, |want| want.receipt = true);
+                self.alarms.cancel(Alarm::Probe(id));
+                self.due.add(id, |want| want.greet = true);
+            } else if row.paths.len() > 1 {
+                // It may be online over another path.
+                self.due.add(id, |_| ());
             }
         }
     }
@@ -191,13 +226,20 @@ impl RouterActor {
     async fn settle(&mut self, relay: RelayId, keys: Vec<CipherKey>, outcome: state::Outcome) {
         let policy = self.deps.settings.borrow().undeliverable;
         let via = self.via(relay);
+        let told = keys.clone();
         let settled = self.deps.store.write(move |txn| {
             for key in &keys {
                 state::settle(txn, *key, outcome, &via, policy, clock::now())?;
             }
             Ok::<_, StoreError>(())
         });
-        log_failure(settled.await);
+        if log_failure(settled.await).is_none() && outcome != state::Outcome::Sent {
+            // That it failed is noticed again when nobody says anything about it.
+            let due = Instant::now().checked_add(STORE_PAUSE).unwrap_or_else(Instant::now);
+            for key in told {
+                self.flights.start(key, relay, EnvelopeId([0; 16]), due);
+            }
+        }
     }
 
     fn via(&self, relay: RelayId) -> String {
@@ -209,6 +251,9 @@ impl RouterActor {
         let mut renew = BTreeSet::new();
         for accepted in of {
             let Some(contact) = accepted.from else { continue };
+            for key in accepted.receipted {
+                self.flights.end(key);
+            }
             if accepted.owes_receipt {
                 self.due.add(contact, |want| want.receipt = true);
             } else if accepted.answer {
@@ -242,126 +287,158 @@ impl RouterActor {
                 seen.answered_at = Some(now);
                 self.due.add(contact, |want| want.receipt = true);
             }
-            Some(free_at) if !seen.answer_waits => {
-                seen.answer_waits = true;
-                self.alarms.set(free_at, Alarm::Answer(contact));
-            }
-            Some(_) => {}
+            Some(free_at) => self.alarms.set(free_at, Alarm::Answer(contact)),
         }
     }
 
     async fn serve_due(&mut self) {
         let now = Instant::now();
-        let mut looks = self.due.take(MAX_LOOKS);
-        for (contact, want) in &mut looks {
-            let seen = self.seen.entry(*contact).or_default();
-            want.last = seen.last;
-            want.step = seen.full_at.is_none_or(|at| now.duration_since(at) >= STEP_PAUSE);
-        }
-        let (me, live) = (self.deps.me.clone(), self.deps.live.clone());
-        let tell_read = self.deps.settings.borrow().read_receipts;
-        let wanted = looks.clone();
-        let work = self.deps.store.write(move |txn| {
-            let mut work = Vec::new();
-            for (contact, want) in &looks {
-                work.extend(serve::look(txn, &me, &live, *contact, *want, tell_read)?);
-            }
-            Ok::<_, StoreError>(work)
-        });
-        match work.await {
+        let due = self.due.take(MAX_LOOKS);
+        let looks: Vec<Look> = due.into_iter().map(|(id, want)| self.plan(id, want, now)).collect();
+        match self.look(looks.clone()).await {
             Ok(work) => {
                 for work in work {
                     self.hand_over(work);
                 }
             }
-            Err(error) => self.later(wanted, &error),
+            Err(error) if looks.len() > 1 => {
+                tracing::warn!(%error, "looking at contacts one by one");
+                // What is wrong with one must not hold up the others.
+                for look in looks {
+                    self.look_alone(look).await;
+                }
+            }
+            Err(error) => {
+                for look in looks {
+                    self.postpone(look.contact, look.want, STORE_PAUSE);
+                }
+                tracing::warn!(%error, "sending pauses");
+            }
         }
     }
 
-    /// The store failed: everything that was due is due again, after a pause.
-    fn later(&mut self, wanted: Vec<(ContactId, Want)>, error: &StoreError) {
-        tracing::warn!(%error, "the store failed, sending pauses");
-        let at = Instant::now().checked_add(STORE_PAUSE).unwrap_or_else(Instant::now);
-        for (contact, _) in wanted {
-            self.alarms.set(at, Alarm::Retry(contact));
+    fn plan(&mut self, contact: ContactId, want: Want, now: Instant) -> Look {
+        let seen = self.seen.entry(contact).or_default();
+        let since = |at: Option<Instant>| at.is_none_or(|at| now.duration_since(at) >= STEP_PAUSE);
+        let wake = since(seen.woken_at);
+        if wake {
+            seen.woken_at = Some(now);
         }
+        Look {
+            contact,
+            want: want.and(std::mem::take(&mut seen.postponed)),
+            last: seen.last,
+            handed: seen.last.map(|last| self.flights.of(contact, last)).unwrap_or_default(),
+            step: since(seen.full_at),
+            wake,
+        }
+    }
+
+    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Work>, StoreError> {
+        let (me, live) = (self.deps.me.clone(), self.deps.live.clone());
+        let tell_read = self.deps.settings.borrow().read_receipts;
+        let work = self.deps.store.write(move |txn| {
+            let mut work = Vec::new();
+            for look in &looks {
+                work.extend(serve::look(txn, &me, &live, look, tell_read, clock::now())?);
+            }
+            Ok(work)
+        });
+        work.await
+    }
+
+    async fn look_alone(&mut self, look: Look) {
+        let (contact, want) = (look.contact, look.want);
+        match self.look(vec![look]).await {
+            Ok(work) => {
+                for work in work {
+                    self.hand_over(work);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "sending to a contact pauses");
+                self.postpone(contact, want, STORE_PAUSE);
+            }
+        }
+    }
+
+    /// What a look was to do is done later.
+    fn postpone(&mut self, contact: ContactId, want: Want, pause: Duration) {
+        let seen = self.seen.entry(contact).or_default();
+        seen.postponed = seen.postponed.and(want);
+        let at = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+        self.alarms.set(at, Alarm::Retry(contact));
     }
 
     /// After the commit: the envelopes may leave.
     fn hand_over(&mut self, work: Work) {
         let now = Instant::now();
-        let after = |pause: Duration| now.checked_add(pause).unwrap_or(now);
         let Some(link) = self.links.get(&work.relay) else { return };
-        let mut parcels: Vec<Parcel> = Vec::with_capacity(work.sealed.len().saturating_add(1));
-        let bare = work.bare.into_iter().map(|envelope| Parcel {
-            handle: work.handle,
-            ttl: 0,
-            mark: Default::default(),
-            envelope,
-            key: None,
-        });
-        let sealed = work.sealed.into_iter().map(|out| Parcel {
-            handle: work.handle,
-            ttl: 0,
-            mark: out.mark,
-            envelope: out.envelope,
-            key: Some(out.key),
-        });
-        parcels.extend(bare.chain(sealed));
-        let seen = self.seen.entry(work.contact).or_default();
-        seen.last = Some(work.relay);
-        if work.blocked && !seen.blocked {
-            seen.blocked = true;
-            self.alarms.set(after(link.window), Alarm::Blocked(work.contact));
-        }
-        if work.waits && seen.probe.is_none() {
-            seen.probe = Some(PROBE_PAUSE.0);
-            // A full window is asked about at once: nothing else leaves until it is answered.
-            let at = if work.blocked { now } else { after(PROBE_PAUSE.0) };
-            self.alarms.set(at, Alarm::Probe(work.contact));
-        }
-        let silence = after(link.window.saturating_add(GRACE));
-        let ids: Vec<_> = parcels
-            .iter()
-            .filter_map(|parcel| Some((envelope::id(&parcel.envelope)?, parcel.key?)))
-            .collect();
+        let (handle, window) = (link.handle.clone(), link.window);
+        self.watch(&work, window, now);
+        let parcels = parcels(&work);
         if parcels.is_empty() {
             return;
         }
-        if link.handle.offer(parcels).is_err() {
-            // Full, or just gone; either way all of it goes again.
-            self.due.add(work.contact, |want| want.again = true);
-            self.alarms.set(after(ROOM_PAUSE), Alarm::Retry(work.contact));
+        if handle.offer(parcels).is_err() {
+            // Full, or just gone. What was not handed over is found again by the next look.
+            let want = Want { receipt: work.bare.is_some(), ..Want::default() };
+            self.postpone(work.contact, want, ROOM_PAUSE);
             return;
         }
-        if !ids.is_empty() {
-            seen.full_at = Some(now);
+        let silence = now.checked_add(window.saturating_add(GRACE)).unwrap_or(now);
+        if !work.sealed.is_empty() {
+            self.seen.entry(work.contact).or_default().full_at = Some(now);
         }
-        for (id, key) in ids {
-            self.in_flight.insert(id, key);
-            self.alarms.set(silence, Alarm::Silence(work.relay, key));
+        for out in &work.sealed {
+            if let Some(id) = envelope::id(&out.envelope) {
+                self.flights.start(out.key, work.relay, id, silence);
+            }
+        }
+    }
+
+    /// Notes whether something of a contact's cannot go on, and what to do about it when.
+    fn watch(&mut self, work: &Work, window: Duration, now: Instant) {
+        let after = |pause: Duration| now.checked_add(pause).unwrap_or(now);
+        let seen = self.seen.entry(work.contact).or_default();
+        if seen.last != Some(work.relay) {
+            seen.last = Some(work.relay);
+        }
+        if !work.blocked {
+            seen.blocked_since = None;
+            self.alarms.cancel(Alarm::Blocked(work.contact));
+        } else if work.moved || seen.blocked_since.is_none() {
+            seen.blocked_since = Some(now);
+            self.alarms.set(after(window.max(GRACE)), Alarm::Blocked(work.contact));
+        }
+        if work.waits && seen.probe.is_none() {
+            seen.probe = Some(PROBE_PAUSE.0);
+            // A full window is asked about soon: nothing else leaves until it is answered.
+            let pause = if work.blocked { ANSWER_PAUSE } else { PROBE_PAUSE.0 };
+            self.alarms.set(after(pause), Alarm::Probe(work.contact));
+        } else if !work.waits && seen.probe.take().is_some() {
+            self.alarms.cancel(Alarm::Probe(work.contact));
         }
     }
 
     async fn on_alarms(&mut self) {
         let now = Instant::now();
-        let mut silent: BTreeMap<RelayId, Vec<CipherKey>> = BTreeMap::new();
         while let Some(alarm) = self.alarms.take(now) {
             match alarm {
-                Alarm::Silence(relay, key) => silent.entry(relay).or_default().push(key),
                 Alarm::Blocked(contact) => self.give_up_unsealed(contact).await,
-                Alarm::Probe(contact) => self.probe(contact, now).await,
+                Alarm::Probe(contact) => self.probe(contact, now),
                 Alarm::Answer(contact) => {
-                    let seen = self.seen.entry(contact).or_default();
-                    (seen.answer_waits, seen.answered_at) = (false, Some(now));
+                    self.seen.entry(contact).or_default().answered_at = Some(now);
                     self.due.add(contact, |want| want.receipt = true);
                 }
-                Alarm::Retry(contact) => self.due.add(contact, |want| want.again = true),
+                Alarm::Retry(contact) => self.due.add(contact, |_| ()),
             }
         }
+        let mut silent: BTreeMap<RelayId, Vec<CipherKey>> = BTreeMap::new();
+        for (relay, key) in self.flights.take_due(now) {
+            silent.entry(relay).or_default().push(key);
+        }
         for (relay, keys) in silent {
-            let gone: BTreeSet<_> = keys.iter().copied().collect();
-            self.in_flight.retain(|_, key| !gone.contains(key));
             self.settle(relay, keys, state::Outcome::Silence).await;
         }
     }
@@ -369,31 +446,40 @@ impl RouterActor {
     /// What could not be sealed for a whole window ends as if it had failed.
     async fn give_up_unsealed(&mut self, contact: ContactId) {
         let seen = self.seen.entry(contact).or_default();
-        seen.blocked = false;
-        let Some(link) = seen.last.and_then(|relay| self.links.get(&relay)) else { return };
+        if seen.blocked_since.take().is_none() {
+            return;
+        }
         let policy = self.deps.settings.borrow().undeliverable;
-        let window = i64::try_from(link.window.as_millis()).unwrap_or(i64::MAX);
-        let given_up = self.deps.store.write(move |txn| {
-            let now = clock::now();
-            outbox::seal::give_up(txn, contact, now.saturating_sub(window), policy, now)
-        });
+        let given_up = self
+            .deps
+            .store
+            .write(move |txn| outbox::seal::give_up(txn, contact, policy, clock::now()));
         log_failure(given_up.await);
         self.due.add(contact, |_| ());
     }
 
-    /// Asks a contact that something waits for whether it is there, less and less often.
-    async fn probe(&mut self, contact: ContactId, now: Instant) {
-        let wanted = self.deps.store.read(move |db| outbox::seal::wants_probe(db, contact));
-        let wanted = log_failure(wanted.await).unwrap_or(false);
+    /// Asks a contact that something waits for whether it is there, less and less often. The look
+    /// that follows says whether anything still waits.
+    fn probe(&mut self, contact: ContactId, now: Instant) {
         let seen = self.seen.entry(contact).or_default();
-        let Some(pause) = seen.probe.filter(|_| wanted) else {
-            seen.probe = None;
-            return;
-        };
+        let Some(pause) = seen.probe else { return };
         seen.probe = Some(pause.saturating_mul(2).min(PROBE_PAUSE.1));
         self.alarms.set(now.checked_add(pause).unwrap_or(now), Alarm::Probe(contact));
         self.due.add(contact, |want| want.probe = true);
     }
+}
+
+fn parcels(work: &Work) -> Vec<Parcel> {
+    let parcel = |envelope: &Vec<u8>, mark, key| Parcel {
+        handle: work.handle,
+        ttl: 0,
+        mark,
+        envelope: envelope.clone(),
+        key,
+    };
+    let bare = work.bare.iter().map(|envelope| parcel(envelope, WorkMark::default(), None));
+    let sealed = work.sealed.iter().map(|out| parcel(&out.envelope, out.mark, Some(out.key)));
+    bare.chain(sealed).collect()
 }
 
 async fn at(alarm: Option<Instant>) {

@@ -5,10 +5,11 @@
 //! 2. [`serve`] looks at the contact in a transaction: what goes again, what is sealed now, which
 //!    receipt is owed, and over which [`path`];
 //! 3. after the commit, and never before, the link gets the envelopes;
-//! 4. [`alarms`] notice what nobody answers.
+//! 4. [`flights`] notice what nobody answers; [`alarms`] do what has to be done later.
 
 mod actor;
 mod alarms;
+mod flights;
 pub mod path;
 mod serve;
 
@@ -87,6 +88,11 @@ impl RouterHandle {
     /// Messages of this contact were read.
     pub fn read(&self, contact: ContactId) {
         self.due.add(contact, |want| want.read = true);
+    }
+
+    /// This contact may not know yet that we have its keys.
+    pub fn greet(&self, contact: ContactId) {
+        self.due.add(contact, |want| want.greet = true);
     }
 
     /// Starts the router. It ends with `stop`, or when all links are gone.

@@ -1,17 +1,19 @@
 //! One look at one contact, inside a transaction: what has to leave now, and over which path.
 
+use std::collections::BTreeSet;
+
+use ams_wire::id::Handle;
+
+use super::path;
 use crate::contacts::{ContactId, ContactRow, Contacts, Stage};
 use crate::live::Live;
+use crate::outbox::queue;
 use crate::outbox::seal::{self, Outgoing};
 use crate::profile::Me;
 use crate::relay::RelayId;
 use crate::session::receipt;
-use crate::session::row::{self, RootRow};
-use crate::session::seal::{Room, room};
+use crate::session::seal::{CipherKey, Desk, Room};
 use crate::store::{Read, StoreError, Txn};
-use ams_wire::id::{Handle, RootTag};
-
-use super::path;
 
 /// Why a contact is looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,14 +22,38 @@ pub(super) struct Want {
     pub(super) receipt: bool,
     /// Something was read since it was last told.
     pub(super) read: bool,
-    /// Everything without a receipt goes again: the path is new.
-    pub(super) again: bool,
-    /// Nothing full left for a while: a receipt may be one, as a step for the ratchet.
-    pub(super) step: bool,
+    /// The link is new, or the contact came, or the root is new: if it may not know that we have
+    /// the keys, or what we took, it is told.
+    pub(super) greet: bool,
     /// Ask whether it is there.
     pub(super) probe: bool,
+}
+
+impl Want {
+    /// Both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            receipt: self.receipt || other.receipt,
+            read: self.read || other.read,
+            greet: self.greet || other.greet,
+            probe: self.probe || other.probe,
+        }
+    }
+}
+
+/// One contact to be looked at, and what the router remembers of it.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    pub(super) contact: ContactId,
+    pub(super) want: Want,
     /// The path used last.
     pub(super) last: Option<RelayId>,
+    /// What that path has already.
+    pub(super) handed: BTreeSet<CipherKey>,
+    /// Nothing full left for a while: a receipt may be one, as a step for the ratchet.
+    pub(super) step: bool,
+    /// What waits for the contact may be tried again, if it is online.
+    pub(super) wake: bool,
 }
 
 /// What has to leave.
@@ -36,54 +62,62 @@ pub(super) struct Work {
     pub(super) contact: ContactId,
     pub(super) relay: RelayId,
     pub(super) handle: Handle,
+    /// Envelopes that have no receipt, the older first.
     pub(super) sealed: Vec<Outgoing>,
     pub(super) bare: Option<Vec<u8>>,
+    /// A message was sealed in this look.
+    pub(super) moved: bool,
     /// A message is queued that cannot be sealed now.
     pub(super) blocked: bool,
     /// Something waits for a sign of the contact.
     pub(super) waits: bool,
 }
 
-/// Looks at `contact`; `None`: nothing can be done for it now.
+/// Looks at a contact; `None`: nothing can be done for it now.
 pub(super) fn look(
     txn: &Txn<'_>,
     me: &Me,
     live: &Live,
-    contact: ContactId,
-    want: Want,
+    look: &Look,
     tell_read: bool,
+    now: i64,
 ) -> Result<Option<Work>, StoreError> {
+    let (contact, want) = (look.contact, look.want);
     let Some(row) = txn.get::<Contacts>(&contact)?.filter(ContactRow::is_open) else {
         return Ok(None);
     };
-    let Some(path) = path::choose(&row, live, want.last) else { return Ok(None) };
+    let Some(path) = path::choose(&row, live, look.last) else { return Ok(None) };
     let (relay, handle) = (path.relay, path.handle);
-    let again = want.again || want.last.is_some_and(|last| last != relay);
-    let mut sealed = if again { seal::unreceipted(txn, contact, relay)? } else { Vec::new() };
-    sealed.extend(seal::seal_due(txn, me, contact, relay, tell_read)?);
-    let roots = row::roots(txn, contact)?;
-    let unanswered = roots.iter().any(|(_, root)| root.requester && !root.opened);
-    let receipt = want.receipt
-        || (again && (unanswered || receipt::is_owed(&roots)))
-        || (want.read && tell_read);
-    if sealed.is_empty() && (want.probe || (receipt && want.step && is_settled(&roots))) {
-        sealed.extend(seal::probe(txn, me, contact, relay, tell_read)?);
+    if look.wake && live.is_online(relay, handle) {
+        queue::contact_is_there(txn, contact, now)?;
     }
-    let full = sealed.iter().any(|out| out.is_message);
-    let bare = if (receipt && !full && sealed.is_empty()) || unanswered {
-        receipt::bare(txn, me, contact, &row, tell_read, unanswered)?
+    let mut desk = Desk::open(txn, contact)?;
+    let nothing = BTreeSet::new();
+    let handed = if look.last == Some(relay) { &look.handed } else { &nothing };
+    let mut sealed = seal::unreceipted(txn, &desk, relay, handed)?;
+    let before = sealed.len();
+    sealed.extend(seal::seal_due(txn, me, &mut desk, &row, relay, tell_read)?);
+    let moved = sealed.len() > before;
+    // What was sealed before carries the receipt state of then.
+    let unanswered = desk.is_unanswered();
+    let receipt = want.receipt
+        || (want.greet && (unanswered || receipt::is_owed(desk.roots())))
+        || (want.read && tell_read);
+    let mut told = moved;
+    if !moved && (want.probe || (receipt && look.step && !unanswered)) {
+        let probe = seal::probe(txn, me, &mut desk, &row, relay, tell_read)?;
+        told = probe.is_some();
+        sealed.extend(probe);
+    }
+    let bare = if (receipt && !told) || (want.probe && sealed.is_empty()) || (want.greet && unanswered)
+    {
+        let answer = unanswered || want.probe;
+        receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, answer)?
     } else {
         None
     };
-    let blocked = row.stage == Stage::Active
-        && seal::has_unsealed(txn, contact)?.is_some()
-        && !matches!(room(txn, contact)?, Room::For(_));
-    let waits = seal::wants_probe(txn, contact)?;
-    Ok(Some(Work { contact, relay, handle, sealed, bare, blocked, waits }))
-}
-
-/// Whether both sides are known to have the newest root: before that an empty envelope would be
-/// the first of a root that the contact may not have.
-fn is_settled(roots: &[(RootTag, RootRow)]) -> bool {
-    row::sealing_root(roots).is_some_and(|(_, root)| root.opened)
+    let unsealed = seal::has_unsealed(txn, &desk)?;
+    let blocked = row.stage == Stage::Active && unsealed && !matches!(desk.room(), Room::For(_));
+    let waits = blocked || queue::has_waiting(txn, contact)?;
+    Ok(Some(Work { contact, relay, handle, sealed, bare, moved, blocked, waits }))
 }

@@ -10,6 +10,7 @@ use ams_wire::receipt::{Receipt, Standing, Window};
 
 use super::receipt;
 use super::row::{self, Ciphers, RootRow, Roots};
+use super::seal::CipherKey;
 use crate::contacts::{ContactId, ContactRow};
 use crate::profile::Me;
 use crate::store::{Read, StoreError, Txn};
@@ -29,6 +30,8 @@ pub struct Opened {
     pub first_under_root: bool,
     /// `seq` of our messages that now have a receipt.
     pub delivered: BTreeSet<u64>,
+    /// Their ciphertexts, and those of empty envelopes.
+    pub receipted: Vec<CipherKey>,
     /// `seq` of our messages that were passed over: a later one has a receipt, these have none.
     pub passed_over: BTreeSet<u64>,
     /// `seq` of our messages whose ciphertext is gone with its root: they are sealed anew.
@@ -37,6 +40,8 @@ pub struct Opened {
     pub read: Option<Window>,
     /// The ratchets no longer fit: a renewal is needed.
     pub renew: bool,
+    /// The contact took what was never sealed here: another copy of this profile did.
+    pub cloned: bool,
 }
 
 /// Opens `envelope` from `contact`, on a copy of the ratchet, and keeps what that changes.
@@ -97,23 +102,28 @@ fn merge(
     opened: &mut Opened,
 ) -> Result<(), StoreError> {
     opened.read = receipt.read;
-    for (tag, root) in roots {
+    for (tag, root) in roots.iter().filter(|(_, root)| !root.retired) {
         let Some(taken) = receipt::of_root(receipt, *tag) else { continue };
         let newest = taken.newest();
-        // A counter that was never sealed here was sealed by a copy of this profile, under keys
-        // that must not be used a second time.
-        opened.renew |= newest.is_some_and(|newest| newest >= root.next_ctr);
+        if newest.is_some_and(|newest| newest >= root.next_ctr) {
+            // Sealed by another copy of this profile. What else it lists may be that one's too:
+            // nothing of this root is believed.
+            opened.cloned = true;
+            continue;
+        }
         for (key, cipher) in txn.list::<Ciphers>(&(id, *tag))? {
-            let (_, _, ctr) = key;
-            if taken.contains(ctr) {
-                txn.delete::<Ciphers>(&key)?;
+            let (contact, root, ctr) = key;
+            let is_taken = taken.contains(ctr);
+            if is_taken {
                 opened.delivered.extend(cipher.seq);
-            } else if newest.is_some_and(|newest| newest > ctr) {
-                match cipher.seq {
-                    Some(seq) => opened.passed_over.extend([seq]),
-                    None => txn.delete::<Ciphers>(&key)?,
-                }
+            } else if newest.is_none_or(|newest| newest < ctr) {
+                continue;
+            } else if let Some(seq) = cipher.seq {
+                opened.passed_over.insert(seq);
+                continue;
             }
+            txn.delete::<Ciphers>(&key)?;
+            opened.receipted.push(CipherKey { contact, root, ctr });
         }
     }
     Ok(())

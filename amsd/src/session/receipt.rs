@@ -37,16 +37,17 @@ pub fn is_owed(roots: &[(RootTag, RootRow)]) -> bool {
 pub fn bare(
     db: &impl Read,
     me: &Me,
-    id: ContactId,
+    roots: &[(RootTag, RootRow)],
     contact: &ContactRow,
+    id: ContactId,
     tell_read: bool,
     answer: bool,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let roots = row::roots(db, id)?;
-    let (Some(to), Some((_, root))) = (contact.identity(), row::sealing_root(&roots)) else {
-        return Ok(None);
-    };
-    let inner = Inner { answer, receipt: state(db, id, &roots, tell_read)?, full: None };
+    // No ratchet moves for it, so that a retired root serves as well as any.
+    let newest_opened = roots.iter().find(|(_, root)| root.opened);
+    let root = row::sealing_root(roots).or(newest_opened);
+    let (Some(to), Some((_, root))) = (contact.identity(), root) else { return Ok(None) };
+    let inner = Inner { answer, receipt: state(db, id, roots, tell_read)?, full: None };
     wrap(me, &to, root, &inner).map(Some)
 }
 

@@ -8,7 +8,8 @@ use minicbor::{Decode, Encode};
 
 use crate::contacts::ContactId;
 use crate::relay::RelayId;
-use crate::store::{Read, StoreError, Table};
+use crate::outbox::state;
+use crate::store::{Read, StoreError, Table, Txn};
 
 /// One pair secret and its ratchet.
 #[derive(Clone, Encode, Decode)]
@@ -41,6 +42,9 @@ pub struct RootRow {
     /// Milliseconds since 1970.
     #[n(8)]
     pub made_at: i64,
+    /// Another copy of this profile may have sealed under it: nothing is sealed under it here.
+    #[n(9)]
+    pub retired: bool,
 }
 
 impl RootRow {
@@ -63,6 +67,7 @@ impl RootRow {
             next_ctr: 1,
             taken: Window::new(1),
             made_at: now,
+            retired: false,
         }
     }
 
@@ -84,7 +89,7 @@ impl RootRow {
     /// Whether this side may seal under it: the requester at once, the approver when something of
     /// the requester's was opened.
     pub fn can_seal(&self) -> bool {
-        self.requester || self.opened
+        !self.retired && (self.requester || self.opened)
     }
 }
 
@@ -133,17 +138,28 @@ pub fn roots(db: &impl Read, contact: ContactId) -> Result<Vec<(RootTag, RootRow
 /// The root to seal under, if there is one.
 ///
 /// Two that cross are of one generation. Each side begins with the one it asked for, and both end
-/// with the lower introduction once each has opened something under it.
+/// with the lower introduction once each has opened something under it. Of several that this side
+/// asked for and nobody used yet, the newest: the contact may have given up the others.
 pub fn sealing_root(roots: &[(RootTag, RootRow)]) -> Option<&(RootTag, RootRow)> {
-    let usable = |root: &&(RootTag, RootRow)| root.1.can_seal();
-    let newest = roots.iter().filter(usable).map(|(_, root)| root.generation).max()?;
-    let mut of_newest = roots.iter().filter(usable).filter(|(_, root)| root.generation == newest);
-    let first = of_newest.next()?;
-    let second = of_newest.next();
-    match second {
-        // Both opened: the order of `roots` has the lower introduction first.
-        Some(second) if !first.1.opened && second.1.opened => Some(second),
-        Some(second) if !first.1.opened && !second.1.opened && second.1.requester => Some(second),
-        _ => Some(first),
+    let usable = || roots.iter().filter(|(_, root)| root.can_seal());
+    let newest = usable().map(|(_, root)| root.generation).max()?;
+    let of_newest = || usable().filter(|(_, root)| root.generation == newest);
+    let opened = of_newest().filter(|(_, root)| root.opened).min_by_key(|(_, root)| root.intro);
+    opened.or_else(|| of_newest().max_by_key(|(_, root)| root.made_at))
+}
+
+/// Nothing is sealed any more under the roots that `contact` has now, and what has no receipt is
+/// sealed anew: another copy of this profile may have used the same keys. What the contact still
+/// sends under them can be opened.
+pub fn retire(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreError> {
+    for (key, root) in txn.list::<Roots>(&contact)? {
+        txn.put::<Roots>(&key, &RootRow { retired: true, ..root })?;
     }
+    for (key, cipher) in txn.list::<Ciphers>(&contact)? {
+        txn.delete::<Ciphers>(&key)?;
+        if let Some(seq) = cipher.seq {
+            state::requeue(txn, contact, seq, "sealed anew: the keys may have been used twice", now)?;
+        }
+    }
+    Ok(())
 }

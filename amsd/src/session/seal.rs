@@ -1,5 +1,7 @@
 //! A message becomes an envelope.
 
+use std::collections::BTreeSet;
+
 use ams_wire::id::RootTag;
 use ams_wire::inner::{Full, Inner};
 use ams_wire::limits::COUNTER_WINDOW;
@@ -37,67 +39,123 @@ pub enum Room {
     Full,
 }
 
-/// How much can be sealed for `contact` now.
-pub fn room(db: &impl Read, contact: ContactId) -> Result<Room, StoreError> {
-    let roots = row::roots(db, contact)?;
-    let Some((tag, root)) = row::sealing_root(&roots) else { return Ok(Room::NoRoot) };
-    let messages =
-        db.list::<Ciphers>(&contact)?.iter().filter(|(_, cipher)| cipher.seq.is_some()).count();
-    let span = root.next_ctr.saturating_sub(base(db, contact, *tag, root)?);
-    let slots = MAX_IN_FLIGHT.saturating_sub(messages);
-    Ok(if slots == 0 || span >= COUNTER_WINDOW { Room::Full } else { Room::For(slots) })
-}
-
-/// Whether a full empty envelope is out: there is at most one.
-pub fn empty_out(db: &impl Read, contact: ContactId) -> Result<bool, StoreError> {
-    Ok(db.list::<Ciphers>(&contact)?.iter().any(|(_, cipher)| cipher.seq.is_none()))
-}
-
-/// Seals `plaintext` (the message `seq`, or nothing) and keeps the envelope until its receipt. The
-/// caller lets nothing leave before the commit.
-///
-/// `None` when there is no root to seal under.
-pub fn seal(
-    txn: &Txn<'_>,
-    me: &Me,
-    (id, contact): (ContactId, &ContactRow),
-    over: RelayId,
-    seq: Option<u64>,
-    plaintext: &[u8],
-    tell_read: bool,
-) -> Result<Option<CipherKey>, StoreError> {
-    let roots = row::roots(txn, id)?;
-    let (Some(to), Some((tag, root))) = (contact.identity(), row::sealing_root(&roots)) else {
-        return Ok(None);
-    };
-    let mut ratchet = root.ratchet()?;
-    let sealed = ratchet.encrypt(plaintext).map_err(|_| StoreError::Damaged(ROOT))?;
-    let ctr = root.next_ctr;
-    let full =
-        Full { ctr, base: base(txn, id, *tag, root)?, olm_type: sealed.kind, olm: sealed.bytes };
-    let receipt = receipt::state(txn, id, &roots, tell_read)?;
-    let inner = Inner { answer: false, receipt, full: Some(full) };
-    let envelope = receipt::wrap(me, &to, root, &inner)?;
-    let after = RootRow {
-        ratchet: ratchet.to_bytes().to_vec(),
-        next_ctr: ctr.saturating_add(1),
-        ..root.clone()
-    };
-    let mark = relay::raise_mark(txn, over)?;
-    txn.put::<Roots>(&(id, *tag), &after)?;
-    txn.put::<Ciphers>(&(id, *tag, ctr), &CipherRow { seq, envelope, relay: over, mark })?;
-    Ok(Some(CipherKey { contact: id, root: *tag, ctr }))
-}
-
-const ROOT: &str = "a ratchet";
-
-/// The lowest counter whose ciphertext is still kept.
-fn base(
-    db: &impl Read,
+/// What is kept of one contact's ratchets and ciphertexts, read once for one look at it.
+pub struct Desk {
     contact: ContactId,
-    tag: RootTag,
-    root: &RootRow,
-) -> Result<u64, StoreError> {
-    let lowest = db.first::<Ciphers>(&(contact, tag))?;
-    Ok(lowest.map_or(root.next_ctr, |((_, _, ctr), _)| ctr))
+    roots: Vec<(RootTag, RootRow)>,
+    ciphers: Vec<(CipherKey, CipherRow)>,
+}
+
+impl Desk {
+    /// Reads it.
+    pub fn open(db: &impl Read, contact: ContactId) -> Result<Self, StoreError> {
+        let key = |(contact, root, ctr)| CipherKey { contact, root, ctr };
+        let ciphers = db.list::<Ciphers>(&contact)?;
+        Ok(Self {
+            contact,
+            roots: row::roots(db, contact)?,
+            ciphers: ciphers.into_iter().map(|(at, cipher)| (key(at), cipher)).collect(),
+        })
+    }
+
+    /// Whose it is.
+    pub fn contact(&self) -> ContactId {
+        self.contact
+    }
+
+    /// The roots, newest first.
+    pub fn roots(&self) -> &[(RootTag, RootRow)] {
+        &self.roots
+    }
+
+    /// What has no receipt.
+    pub fn ciphers(&self) -> &[(CipherKey, CipherRow)] {
+        &self.ciphers
+    }
+
+    /// `seq` of the messages that have a ciphertext.
+    pub fn sealed(&self) -> BTreeSet<u64> {
+        self.ciphers.iter().filter_map(|(_, cipher)| cipher.seq).collect()
+    }
+
+    /// The full empty envelope that is out, if there is one.
+    pub fn empty_out(&self) -> Option<&(CipherKey, CipherRow)> {
+        self.ciphers.iter().find(|(_, cipher)| cipher.seq.is_none())
+    }
+
+    /// How many messages can be sealed now.
+    pub fn room(&self) -> Room {
+        let Some((tag, root)) = row::sealing_root(&self.roots) else { return Room::NoRoot };
+        let messages = self.ciphers.iter().filter(|(_, cipher)| cipher.seq.is_some()).count();
+        // One place of the span stays for an empty envelope, the question whether anybody is there.
+        let span = self.span(*tag, root);
+        let places = COUNTER_WINDOW.saturating_sub(1).saturating_sub(span);
+        let places = usize::try_from(places).unwrap_or(usize::MAX);
+        match MAX_IN_FLIGHT.saturating_sub(messages).min(places) {
+            0 => Room::Full,
+            slots => Room::For(slots),
+        }
+    }
+
+    /// Whether the contact may not know that we have its approval: its root is ours by asking, and
+    /// nothing of the contact's was opened under it.
+    pub fn is_unanswered(&self) -> bool {
+        row::sealing_root(&self.roots).is_some_and(|(_, root)| root.requester && !root.opened)
+    }
+
+    /// The lowest counter of a root whose ciphertext is still kept.
+    fn base(&self, tag: RootTag, root: &RootRow) -> u64 {
+        let of_root = self.ciphers.iter().filter(|(key, _)| key.root == tag);
+        of_root.map(|(key, _)| key.ctr).min().unwrap_or(root.next_ctr)
+    }
+
+    fn span(&self, tag: RootTag, root: &RootRow) -> u64 {
+        root.next_ctr.saturating_sub(self.base(tag, root))
+    }
+
+    /// Seals `plaintext` (the message `seq`, or nothing) and keeps the envelope until its receipt.
+    /// The caller lets nothing leave before the commit.
+    ///
+    /// `None` when there is no root to seal under, or no counter.
+    pub fn seal(
+        &mut self,
+        txn: &Txn<'_>,
+        me: &Me,
+        contact: &ContactRow,
+        over: RelayId,
+        content: (Option<u64>, &[u8]),
+        tell_read: bool,
+    ) -> Result<Option<&(CipherKey, CipherRow)>, StoreError> {
+        let (seq, plaintext) = content;
+        let (Some(to), Some((tag, root))) = (contact.identity(), row::sealing_root(&self.roots))
+        else {
+            return Ok(None);
+        };
+        if self.span(*tag, root) >= COUNTER_WINDOW {
+            return Ok(None);
+        }
+        let (tag, ctr) = (*tag, root.next_ctr);
+        let mut ratchet = root.ratchet()?;
+        let sealed = ratchet.encrypt(plaintext).map_err(|_| StoreError::Damaged("a ratchet"))?;
+        let full = Full {
+            ctr,
+            base: self.base(tag, root),
+            olm_type: sealed.kind,
+            olm: sealed.bytes,
+        };
+        let receipt = receipt::state(txn, self.contact, &self.roots, tell_read)?;
+        // An empty one is a question.
+        let inner = Inner { answer: seq.is_none(), receipt, full: Some(full) };
+        let envelope = receipt::wrap(me, &to, root, &inner)?;
+        let mark = relay::raise_mark(txn, over)?;
+        let cipher = CipherRow { seq, envelope, relay: over, mark };
+        txn.put::<Ciphers>(&(self.contact, tag, ctr), &cipher)?;
+        if let Some((_, root)) = self.roots.iter_mut().find(|(other, _)| *other == tag) {
+            root.ratchet = ratchet.to_bytes().to_vec();
+            root.next_ctr = ctr.saturating_add(1);
+            txn.put::<Roots>(&(self.contact, tag), root)?;
+        }
+        self.ciphers.push((CipherKey { contact: self.contact, root: tag, ctr }, cipher));
+        Ok(self.ciphers.last())
+    }
 }
