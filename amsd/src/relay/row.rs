@@ -54,6 +54,10 @@ pub struct RelayRow {
     /// The user wants the account deleted, and the relay may have done so.
     #[n(9)]
     pub deleting: bool,
+    /// This device was enrolled on an account that another one had: rows that are not known here
+    /// are its contacts, to be met again.
+    #[n(10)]
+    pub adopting: bool,
 }
 
 /// Why a relay will not have this device.
@@ -114,7 +118,7 @@ pub fn raise_mark(txn: &Txn<'_>, relay: RelayId) -> Result<WorkMark, StoreError>
     Ok(mark)
 }
 
-/// Sets the work mark back: the relay enrolled this device anew, and knows no mark of it.
+/// Forgets the work mark, with the account.
 pub(super) fn reset_mark(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
     txn.delete::<Marks>(&relay)
 }

@@ -13,10 +13,10 @@ use ams_wire::address::{HostPort, InviteLink, RelayLink};
 use ams_wire::id::Key;
 use ams_wire::username::Username;
 
-use super::{AccountError, Accounts, enrol, failed, renew_all};
+use super::{AccountError, Accounts, begin_anew, enrol, failed};
 use crate::fact::Fact;
 use crate::profile::{self, Me};
-use crate::relay::row::{self, RelayId, RelayRow, Relays};
+use crate::relay::row::{RelayId, RelayRow, Relays};
 use crate::store::{Read, StoreError, Txn};
 
 /// Longest nickname, characters.
@@ -131,6 +131,7 @@ fn new_row(at: String, place: &Place) -> RelayRow {
         refused: None,
         relay_counter: 0,
         deleting: false,
+        adopting: false,
     }
 }
 
@@ -149,13 +150,15 @@ fn enrolled(
         refused: None,
         relay_counter: 0,
         deleting: false,
+        adopting: by_login,
         ..row.clone()
     };
     txn.put::<Relays>(id, &row)?;
-    row::reset_mark(txn, *id)?;
+    // The work mark stays: the relay knows none of a device that it enrolled anew, and takes any.
+    // Set back, it would fall behind those of envelopes that were sealed before and go out again,
+    // and this profile would look like an old copy of itself.
     if by_login {
-        // Another device may have gone on with these ratchets.
-        renew_all(txn, me, (*id, &row))?;
+        begin_anew(txn, me, (*id, &row))?;
     }
     txn.tell(Fact::Relays);
     Ok(*id)
