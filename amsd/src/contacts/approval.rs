@@ -9,7 +9,7 @@ use ams_wire::to_relay::ToRelay;
 
 use super::ask::{self, Asked};
 use super::row::{self, ContactId, ContactRow, Stage};
-use super::{by_handle, by_identity, next_generation};
+use super::{by_handle, by_identity, free_name, next_generation, request, snapshot};
 use crate::fact::Fact;
 use crate::profile::{self, Me};
 use crate::relay::{RelayId, RelayRow, chores};
@@ -25,8 +25,20 @@ pub fn receive(
     now: i64,
 ) -> Result<(), StoreError> {
     let Some((id, contact)) = by_handle(txn, relay.0, shown.handle)? else {
+        if relay.1.adopting && shown.state == RowState::Accepted {
+            return adopt(txn, me, relay, shown, now);
+        }
         // Nobody here knows that row: it is left from a contact that was removed.
         return chores::push(txn, relay.0, &ToRelay::Remove(shown.handle));
+    };
+    let known = shown.state == RowState::Accepted
+        && contact.paths.iter().any(|path| path.handle == shown.handle && path.missing);
+    let contact = if known {
+        let found = snapshot::with_missing(&contact, shown.handle, false);
+        row::put(txn, id, Some(&contact), &found)?;
+        found
+    } else {
+        contact
     };
     let Some(approval) = &shown.approval else { return Ok(()) };
     if shown.state != RowState::Accepted {
@@ -51,6 +63,22 @@ pub fn receive(
     }
 }
 
+/// A contact of the account, from before this device was its device: it is asked for keys, on the
+/// row that there is.
+fn adopt(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    shown: &Row,
+    now: i64,
+) -> Result<(), StoreError> {
+    let id = ContactId(profile::count(txn, "contacts")?);
+    let name = free_name(txn, &shown.peer, &relay.1.nick)?;
+    let row = ask::new_row(name, relay.0, shown.peer.clone(), shown.handle, Stage::Asked);
+    row::put(txn, id, None, &row)?;
+    ask::ask(txn, me, relay, id, &row, now)
+}
+
 fn complete(
     txn: &Txn<'_>,
     relay: RelayId,
@@ -61,8 +89,7 @@ fn complete(
 ) -> Result<(), StoreError> {
     let identity = Key(*completed.identity.as_bytes());
     if before.identity.is_some_and(|known| known != identity) {
-        let after = ContactRow { offered: Some(identity), ..before.clone() };
-        return row::put(txn, id, Some(&before), &after);
+        return request::key_changed(txn, id, &before, identity);
     }
     // Somebody who is a contact already, at another address: one contact with two paths.
     let (id, before) = match by_identity(txn, &completed.identity)? {

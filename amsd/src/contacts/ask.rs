@@ -138,7 +138,8 @@ pub(super) fn ask(
 ) -> Result<(), StoreError> {
     let Some(path) = contact.path(relay.0) else { return Ok(()) };
     let key = (relay.0, path.handle);
-    let standing = txn.get::<Asked>(&key)?.filter(|row| now.saturating_sub(row.at) < LIFE);
+    let standing =
+        txn.get::<Asked>(&key)?.filter(|row| (0..LIFE).contains(&now.saturating_sub(row.at)));
     let intro = match standing {
         Some(row) => row.secrets()?.intro().to_vec(),
         None => {

@@ -4,7 +4,7 @@ use ams_crypto::safety;
 use ams_wire::to_relay::ToRelay;
 
 use super::row::{self, ContactId, ContactRow, Stage, Verified};
-use super::{BadName, ask, by_name, check_name};
+use super::{BadName, ask, by_name, check_name, request};
 use crate::fact::Fact;
 use crate::outbox::queue;
 use crate::profile::Me;
@@ -79,6 +79,7 @@ pub fn remove(txn: &Txn<'_>, name: &str, now: i64) -> Result<ContactId, EditErro
     }
     txn.delete_all::<Ciphers>(&id)?;
     txn.delete_all::<Roots>(&id)?;
+    request::forget(txn, &before)?;
     let after = ContactRow {
         stage: Stage::Removed,
         paths: Vec::new(),

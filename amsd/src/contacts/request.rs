@@ -17,7 +17,10 @@ use minicbor::{Decode, Encode};
 
 use super::ask::new_row;
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
-use super::{BadName, by_address, by_identity, by_name, check_name, free_name, next_generation};
+use super::snapshot::with_missing;
+use super::{
+    BadName, by_address, by_handle, by_identity, by_name, check_name, free_name, next_generation,
+};
 use crate::fact::Fact;
 use crate::profile::{self, Me};
 use crate::relay::{RelayId, RelayRow, chores};
@@ -111,12 +114,21 @@ pub fn receive(
 ) -> Result<(), StoreError> {
     let id = introduction::id(request.intro.as_bytes());
     if let Some(known) = txn.get::<Intros>(&id)? {
-        return repeat_answer(txn, relay.0, &known);
+        if !is_void(txn, &known)? {
+            return repeat_answer(txn, relay.0, &known);
+        }
+        // Approved for a contact that was removed since: asked anew.
+        txn.delete::<Intros>(&id)?;
     }
     let refuse = || refuse(txn, relay.0, &request.from, request.their_handle);
     let Ok(intro) = introduction::verify(request.intro.as_bytes()) else { return refuse() };
-    if !is_meant_for_us(&intro, me, relay.1, &request.from, now) {
+    if !is_meant_for_us(&intro, me, relay.1, &request.from) {
         return refuse();
+    }
+    if is_expired(&intro, now) {
+        // A contact whose renewal came too late makes a new one; a refusal would end the pair.
+        let known = by_identity(txn, &intro.identity)?.is_some();
+        return if known { Ok(()) } else { refuse() };
     }
     let mut row = IntroRow {
         relay: relay.0,
@@ -130,9 +142,13 @@ pub fn receive(
     if let Some((contact, known)) = by_address(txn, relay.0, &request.from)? {
         return match known.identity {
             _ if known.blocked => Ok(()),
-            Some(key) if key != row.identity => key_changed(txn, contact, &known, &row),
+            Some(key) if key != row.identity => key_changed(txn, contact, &known, row.identity),
             // Ours crosses theirs, or they renew: both have said yes already.
-            _ => approve(txn, me, &intro, row, (contact, &known), now),
+            _ => {
+                let path = known.paths.iter().find(|path| path.user == request.from);
+                let Some(handle) = path.map(|path| path.handle) else { return Ok(()) };
+                approve(txn, me, &intro, row, (contact, &known, handle), now)
+            }
         };
     }
     if let Some((_, known)) = by_identity(txn, &intro.identity)? {
@@ -147,8 +163,8 @@ pub fn receive(
             refuse()
         }
         Requests::Accept => {
-            let (contact, known) = new_or_known(txn, relay, &intro, &row, None)?;
-            approve(txn, me, &intro, row, (contact, &known), now)
+            let (contact, known, handle) = new_or_known(txn, relay, &intro, &row, None)?;
+            approve(txn, me, &intro, row, (contact, &known, handle), now)
         }
         Requests::Ask => {
             if waiting(txn)?.len() >= MAX_WAITING {
@@ -162,20 +178,24 @@ pub fn receive(
     }
 }
 
-fn is_meant_for_us(
-    intro: &VerifiedIntro,
-    me: &Me,
-    relay: &RelayRow,
-    from: &Username,
-    now: i64,
-) -> bool {
+fn is_meant_for_us(intro: &VerifiedIntro, me: &Me, relay: &RelayRow, from: &Username) -> bool {
     let fields = &intro.fields;
-    let now = u64::try_from(now).unwrap_or_default().checked_div(1000).unwrap_or_default();
     fields.from == *from
         && fields.to == relay.user
         && fields.place == Place::Relay(Key(relay.key.0))
-        && fields.expires > now
         && intro.identity != *me.public()
+}
+
+fn is_expired(intro: &VerifiedIntro, now: i64) -> bool {
+    let now = u64::try_from(now).unwrap_or_default().checked_div(1000).unwrap_or_default();
+    intro.fields.expires <= now
+}
+
+/// Whether the contact that an introduction was approved for is no longer one.
+fn is_void(db: &impl Read, known: &IntroRow) -> Result<bool, StoreError> {
+    let Answer::Approved(handle, _) = &known.answer else { return Ok(false) };
+    let contact = by_handle(db, known.relay, *handle)?;
+    Ok(contact.is_none_or(|(_, row)| row.identity != Some(known.identity)))
 }
 
 fn repeat_answer(txn: &Txn<'_>, relay: RelayId, known: &IntroRow) -> Result<(), StoreError> {
@@ -194,13 +214,13 @@ fn refuse(txn: &Txn<'_>, relay: RelayId, to: &Username, handle: Handle) -> Resul
 
 /// Another identity key under a known address: somebody else has the account, or the contact lost
 /// its keys. Nothing goes there until the user says which.
-fn key_changed(
+pub(super) fn key_changed(
     txn: &Txn<'_>,
     id: ContactId,
     before: &ContactRow,
-    offered: &IntroRow,
+    offered: Key,
 ) -> Result<(), StoreError> {
-    let after = ContactRow { offered: Some(offered.identity), ..before.clone() };
+    let after = ContactRow { offered: Some(offered), ..before.clone() };
     if after == *before {
         return Ok(());
     }
@@ -214,19 +234,19 @@ fn key_changed(
         contact: after.name,
         contact_id: id.to_string(),
         fingerprint: fingerprint(before.identity),
-        offered_fingerprint: fingerprint(Some(offered.identity)),
+        offered_fingerprint: fingerprint(Some(offered)),
     })));
     Ok(())
 }
 
-/// The contact that an approval makes, or adds a path to.
+/// The contact that an approval makes, or adds a path to, and our handle on that path.
 fn new_or_known(
     txn: &Txn<'_>,
     relay: (RelayId, &RelayRow),
     intro: &VerifiedIntro,
     row: &IntroRow,
     name: Option<String>,
-) -> Result<(ContactId, ContactRow), StoreError> {
+) -> Result<(ContactId, ContactRow, Handle), StoreError> {
     let handle = Handle(ams_crypto::random::bytes());
     if let Some((id, before)) = by_identity(txn, &intro.identity)? {
         let mut known = before.clone();
@@ -237,7 +257,7 @@ fn new_or_known(
             missing: false,
         });
         row::put(txn, id, Some(&before), &known)?;
-        return Ok((id, known));
+        return Ok((id, known, handle));
     }
     let id = ContactId(profile::count(txn, "contacts")?);
     let name = match name {
@@ -246,7 +266,7 @@ fn new_or_known(
     };
     let made = new_row(name, relay.0, row.from.clone(), handle, Stage::Approved);
     row::put(txn, id, None, &made)?;
-    Ok((id, made))
+    Ok((id, made, handle))
 }
 
 /// Answers `intro` for `contact`: a new root, and the approval on its way.
@@ -255,16 +275,16 @@ fn approve(
     me: &Me,
     intro: &VerifiedIntro,
     row: IntroRow,
-    (contact, before): (ContactId, &ContactRow),
+    (contact, before, handle): (ContactId, &ContactRow, Handle),
     now: i64,
 ) -> Result<(), StoreError> {
-    let Some(handle) = before.path(row.relay).map(|path| path.handle) else { return Ok(()) };
     // An introduction with keys that agree on nothing is nobody's mistake.
     let Ok(approved) = introduction::approve(me.key(), &profile::olm(txn)?, intro, None) else {
         return refuse(txn, row.relay, &row.from, row.their_handle);
     };
     let stage = if before.stage == Stage::Asked { Stage::Approved } else { before.stage };
     let after = ContactRow { identity: Some(row.identity), stage, ..before.clone() };
+    let after = with_missing(&after, handle, false);
     row::put(txn, contact, Some(before), &after)?;
     drop_unused_roots(txn, contact)?;
     let generation = next_generation(txn, contact)?;
@@ -359,8 +379,8 @@ pub(super) fn approve_waiting(
 ) -> Result<(ContactId, ContactRow), StoreError> {
     let Answer::Waiting(intro) = &row.answer else { return Err(StoreError::Damaged(Intros::NAME)) };
     let intro = introduction::verify(intro).map_err(|_| StoreError::Damaged(Intros::NAME))?;
-    let (id, contact) = new_or_known(txn, relay, &intro, &row, name)?;
-    approve(txn, me, &intro, row, (id, &contact), now)?;
+    let (id, contact, handle) = new_or_known(txn, relay, &intro, &row, name)?;
+    approve(txn, me, &intro, row, (id, &contact, handle), now)?;
     let contact = txn.get::<Contacts>(&id)?.ok_or(StoreError::Damaged(Contacts::NAME))?;
     Ok((id, contact))
 }
@@ -370,6 +390,17 @@ pub fn reject(txn: &Txn<'_>, wanted: &str) -> Result<(), AnswerError> {
     let (id, row) = find(txn, wanted)?;
     refuse(txn, row.relay, &row.from, row.their_handle)?;
     txn.put::<Intros>(&id, &IntroRow { answer: Answer::Refused, ..row })?;
+    Ok(())
+}
+
+/// Forgets what a contact that is removed had asked: asking again, it is asked about anew.
+pub(super) fn forget(txn: &Txn<'_>, contact: &ContactRow) -> Result<(), StoreError> {
+    for (id, row) in txn.list::<Intros>(&())? {
+        let theirs = Some(row.identity) == contact.identity;
+        if theirs && matches!(row.answer, Answer::Approved(..)) {
+            txn.delete::<Intros>(&id)?;
+        }
+    }
     Ok(())
 }
 

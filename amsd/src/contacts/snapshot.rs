@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use ams_wire::id::Handle;
 
 use super::all;
-use super::ask::{self, Asked};
-use super::row::{self, ContactId, ContactRow, PathRow, Stage};
+use super::ask::{self, Asked, AskedRow};
+use super::row::{self, ContactId, ContactRow, Stage};
 use crate::profile::Me;
-use crate::relay::{RelayId, RelayRow};
+use crate::relay::{RelayId, RelayRow, Relays, chores};
 use crate::store::{Read, StoreError, Txn};
 
 /// `rows` is every handle that the relay has a row for. One that we have no contact for is removed
@@ -21,44 +21,58 @@ pub fn compare(
     rows: &BTreeSet<Handle>,
     now: i64,
 ) -> Result<(), StoreError> {
+    let told = chores::rows(txn, relay.0)?;
     for (id, before) in all(txn)? {
         let Some(path) = before.path(relay.0) else { continue };
+        // A row that is about to be made or removed says nothing yet.
+        if told.contains(&path.handle) {
+            continue;
+        }
         let missing = !rows.contains(&path.handle);
-        if missing && before.stage == Stage::Asked {
+        let asked = txn.get::<Asked>(&(relay.0, path.handle))?;
+        if missing && asked.is_some() {
             ask::ask(txn, me, relay, id, &before, now)?;
         } else if missing != path.missing {
-            let mut after: ContactRow = before.clone();
-            for path in after.paths.iter_mut().filter(|path| path.relay == relay.0) {
-                path.missing = missing;
-            }
+            let after = with_missing(&before, path.handle, missing);
             row::put(txn, id, Some(&before), &after)?;
-        } else if !missing
-            && before.stage == Stage::Active
-            && is_stale(txn, relay.0, path, id, now)?
-        {
+        } else if !missing && is_stale(txn, &before, asked, id, now)? {
             ask::renew(txn, me, relay, id, now)?;
         }
+    }
+    if relay.1.adopting {
+        txn.put::<Relays>(&relay.0, &RelayRow { adopting: false, ..relay.1.clone() })?;
     }
     Ok(())
 }
 
-/// Whether fresh keys are to be asked for: the newest are old, or an earlier asking is.
+/// The contact with what is known of that row.
+pub(super) fn with_missing(contact: &ContactRow, handle: Handle, missing: bool) -> ContactRow {
+    let mut after = contact.clone();
+    for path in after.paths.iter_mut().filter(|path| path.handle == handle) {
+        path.missing = missing;
+    }
+    after
+}
+
+/// Whether fresh keys are to be asked for: an earlier asking is old, or the newest keys are.
 fn is_stale(
     txn: &Txn<'_>,
-    relay: RelayId,
-    path: &PathRow,
+    row: &ContactRow,
+    asked: Option<AskedRow>,
     contact: ContactId,
     now: i64,
 ) -> Result<bool, StoreError> {
-    if let Some(asked) = txn.get::<Asked>(&(relay, path.handle))? {
-        return Ok(now.saturating_sub(asked.at) >= ask::LIFE);
+    if let Some(asked) = asked {
+        // Also one from a clock that was ahead.
+        return Ok(!(0..ask::LIFE).contains(&now.saturating_sub(asked.at)));
     }
     let roots = crate::session::row::roots(txn, contact)?;
-    Ok(roots.first().is_some_and(|(_, root)| {
-        // Whoever approved last waits a week longer, so that the two do not ask at once.
-        let life = if root.requester { KEY_LIFE } else { KEY_LIFE.saturating_add(WEEK) };
-        now.saturating_sub(root.made_at) >= life
-    }))
+    Ok(row.stage == Stage::Active
+        && roots.first().is_some_and(|(_, root)| {
+            // Whoever approved last waits a week longer, so that the two do not ask at once.
+            let life = if root.requester { KEY_LIFE } else { KEY_LIFE.saturating_add(WEEK) };
+            now.saturating_sub(root.made_at) >= life
+        }))
 }
 
 const WEEK: i64 = 7 * 24 * 60 * 60 * 1000;

@@ -1,6 +1,8 @@
 //! What an account still has to tell its relay, besides envelopes: requests, approvals, refusals,
 //! blocks, removals. Each is kept on disk until the relay answered it, and may be said twice.
 
+use std::collections::BTreeSet;
+
 use ams_wire::frame;
 use ams_wire::id::Handle;
 use ams_wire::to_relay::ToRelay;
@@ -92,6 +94,12 @@ pub(super) fn row_of(frame: &ToRelay<'_>) -> Option<Handle> {
 pub(super) fn decode(encoded: &[u8]) -> Option<ToRelay<'_>> {
     let (number, body) = frame::frames(encoded).next()?.ok()?;
     ToRelay::decode(number, body).ok()?
+}
+
+/// The account's own rows that something waits to be told about.
+pub fn rows(db: &impl Read, relay: RelayId) -> Result<BTreeSet<Handle>, StoreError> {
+    let rows = db.list::<Chores>(&relay)?;
+    Ok(rows.iter().filter_map(|(_, row)| row_of(&decode(&row.frame)?)).collect())
 }
 
 /// What waits to be told to `relay`, in order.
