@@ -119,20 +119,23 @@ impl Ring {
     }
 
     pub(super) fn follow(&self, since: Option<&str>) -> Result<Follower, BadCursor> {
+        let Some(text) = since else { return Ok(self.follow_new()) };
         let kept = self.kept();
-        let (next, lost) = match since {
-            None => (kept.next(), None),
-            Some(text) => match Cursor::parse(text) {
-                Some(Cursor { run, .. }) if run != self.0.run => {
-                    // Of a run before this one: what happened in between, nobody knows.
-                    (kept.first, Some(LostFact { count: None }))
-                }
-                Some(Cursor { number, .. }) if number <= kept.next() => (number, None),
-                _ => return Err(BadCursor(text.chars().take(64).collect())),
-            },
+        let (next, lost) = match Cursor::parse(text) {
+            Some(Cursor { run, .. }) if run != self.0.run => {
+                // Of a run before this one: what happened in between, nobody knows.
+                (kept.first, Some(LostFact { count: None }))
+            }
+            Some(Cursor { number, .. }) if number <= kept.next() => (number, None),
+            _ => return Err(BadCursor(text.chars().take(64).collect())),
         };
         drop(kept);
         Ok(Follower { ring: self.clone(), next, lost, news: self.0.next.subscribe() })
+    }
+
+    pub(super) fn follow_new(&self) -> Follower {
+        let next = self.kept().next();
+        Follower { ring: self.clone(), next, lost: None, news: self.0.next.subscribe() }
     }
 }
 

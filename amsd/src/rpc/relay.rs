@@ -1,16 +1,20 @@
 //! `relay.*`: accounts at relays, and the links to them.
 
+use std::time::Duration;
+
 use ams_crypto::opaque::Password;
 use ams_rpc::types::{
-    Done, LinkState, RelayInfo, RelayJoinParams, RelayLeaveParams, RelayLoginParams, RelayParams,
-    RelayPasswordParams, Relays as Shown, Secret,
+    Done, Fact, LinkState, RelayInfo, RelayJoinParams, RelayLeaveParams, RelayLoginParams,
+    RelayParams, RelayPasswordParams, Relays as Shown, Secret,
 };
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::address::{HostPort, Link, RELAY_PORT, RelayLink};
 use ams_wire::id::Key;
 use ams_wire::username::Username;
+use tokio::time::timeout;
 
 use super::{App, error};
+use crate::dispatch::Follower;
 use crate::live::Live;
 use crate::relay::{RelayId, RelayRow, Relays, by_nick};
 use crate::store::{Read, StoreError};
@@ -89,8 +93,10 @@ pub(super) async fn join(
     params: RelayJoinParams,
 ) -> Result<RelayInfo, RpcError> {
     let link = Link::parse_invite(&params.link).map_err(error::bad_link)?;
-    let joined = app.accounts.join(link, password(&params.password)?, params.nick).await?;
-    shown(app, joined).await
+    let password = password(&params.password)?;
+    let news = app.dispatch.follow_new();
+    let joined = app.accounts.join(link, password, params.nick).await?;
+    settled(&app, joined, news).await
 }
 
 pub(super) async fn login(
@@ -112,8 +118,9 @@ pub(super) async fn login(
         }
     }
     let password = password(&params.password)?;
+    let news = app.dispatch.follow_new();
     let joined = app.accounts.login(link, user, password, params.nick).await?;
-    shown(app, joined).await
+    settled(&app, joined, news).await
 }
 
 fn is_enrolled(db: &impl Read, relay: &Key, user: &Username) -> Result<bool, StoreError> {
@@ -127,8 +134,9 @@ pub(super) async fn connect(
     _: CallContext,
     params: RelayParams,
 ) -> Result<RelayInfo, RpcError> {
+    let news = app.dispatch.follow_new();
     let relay = app.accounts.connect(&params.nick).await?;
-    shown(app, relay).await
+    settled(&app, relay, news).await
 }
 
 pub(super) async fn disconnect(
@@ -137,7 +145,7 @@ pub(super) async fn disconnect(
     params: RelayParams,
 ) -> Result<RelayInfo, RpcError> {
     let relay = app.accounts.disconnect(&params.nick).await?;
-    shown(app, relay).await
+    shown(&app, relay).await
 }
 
 pub(super) async fn leave(
@@ -164,12 +172,34 @@ pub(super) async fn resume(
     _: CallContext,
     params: RelayParams,
 ) -> Result<RelayInfo, RpcError> {
+    let news = app.dispatch.follow_new();
     let relay = app.accounts.resume(&params.nick).await?;
-    shown(app, relay).await
+    settled(&app, relay, news).await
+}
+
+/// How long an answer waits for the link, so that it tells how connecting went and not only that it
+/// was begun.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How that account stands once its link is up or refused, or [`SETTLE`] is over.
+async fn settled(app: &App, relay: RelayId, mut news: Follower) -> Result<RelayInfo, RpcError> {
+    let look = async {
+        loop {
+            let info = shown(app, relay).await?;
+            if !matches!(info.state, LinkState::Connecting | LinkState::Down) {
+                return Ok(info);
+            }
+            while !matches!(news.next().await.fact, Fact::RelayUp(_) | Fact::StateCloned(_)) {}
+        }
+    };
+    match timeout(SETTLE, look).await {
+        Ok(settled) => settled,
+        Err(_) => shown(app, relay).await,
+    }
 }
 
 /// How that account stands, now.
-async fn shown(app: App, relay: RelayId) -> Result<RelayInfo, RpcError> {
+async fn shown(app: &App, relay: RelayId) -> Result<RelayInfo, RpcError> {
     let live = app.live.clone();
     app.store
         .read(move |db| {
