@@ -1,0 +1,73 @@
+//! Relays and people together.
+
+use std::path::Path;
+
+use ams_relay::config::Config;
+use amsd::settings::Settings;
+use tempfile::TempDir;
+
+use crate::person::Person;
+use crate::relay::Relay;
+
+/// Everything of one test. Its first relay is called `home`.
+pub struct Net {
+    folder: TempDir,
+    home: Relay,
+}
+
+impl Net {
+    /// A net with the relay `home`.
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A net whose relay `home` has another config.
+    pub async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Relay::start_new("home", &folder.path().join("relay-home"), adjust).await;
+        Self { folder, home }
+    }
+
+    /// The relay `home`.
+    #[must_use]
+    pub fn home(&self) -> &Relay {
+        &self.home
+    }
+
+    /// One more relay.
+    pub async fn relay(&self, nick: &str) -> Relay {
+        Relay::start_new(nick, &self.folder.path().join(format!("relay-{nick}")), |_| ()).await
+    }
+
+    /// The folder of everything.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Somebody whose daemon runs and who has an account on `home`.
+    pub async fn person(&self, name: &str) -> Person {
+        self.person_with(name, |_| ()).await
+    }
+
+    /// As [`Net::person`], with other settings.
+    pub async fn person_with(&self, name: &str, adjust: impl FnOnce(&mut Settings)) -> Person {
+        let person = self.stranger(name, adjust).await;
+        person.join(&self.home).await;
+        person
+    }
+
+    /// Somebody whose daemon runs and who is on no relay yet.
+    pub async fn stranger(&self, name: &str, adjust: impl FnOnce(&mut Settings)) -> Person {
+        let mut settings = Settings::default();
+        adjust(&mut settings);
+        Person::start_new(name, &self.folder.path().join(name), settings).await
+    }
+
+    /// Two people who are contacts of each other.
+    pub async fn friends(&self, one: &str, other: &str) -> (Person, Person) {
+        let (one, other) = (self.person(one).await, self.person(other).await);
+        one.meet(&other).await;
+        (one, other)
+    }
+}

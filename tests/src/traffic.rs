@@ -1,0 +1,222 @@
+//! People who write and read without an end, whatever is killed meanwhile.
+//!
+//! A writer repeats a message with its id until it is accepted; a reader repeats an acknowledgement
+//! until it is taken. So what they noted is exactly what was accepted, and what was shown.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex};
+
+use ams_rpc::Method;
+use ams_rpc::client::{CallError, Client};
+use ams_rpc::methods::{inbox, message};
+use ams_rpc::types::{
+    InboxAckParams, InboxNextParams, MessageId, Period, SendParams, Stage, WaitParams,
+};
+
+use crate::PATIENCE;
+
+/// Messages that may be accepted and not read yet, for each direction.
+const AHEAD: usize = 200;
+/// Ends a talk.
+const LAST: &str = "that was all";
+
+/// A daemon that comes and goes.
+#[derive(Debug)]
+pub struct Door {
+    socket: PathBuf,
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Door {
+    /// The socket of a profile whose daemon runs.
+    #[must_use]
+    pub fn new(home: &Path) -> Self {
+        Self { socket: home.join("amsd.sock"), open: Mutex::new(true), changed: Condvar::new() }
+    }
+
+    /// Before it is killed.
+    pub fn close(&self) {
+        *self.open.lock().unwrap() = false;
+    }
+
+    /// When it is back.
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) {
+        let open = self.open.lock().unwrap();
+        let (_open, waited) =
+            self.changed.wait_timeout_while(open, PATIENCE, |open| !*open).unwrap();
+        assert!(!waited.timed_out(), "{} did not come back", self.socket.display());
+    }
+}
+
+/// Calls that go on when the daemon is back.
+struct Caller<'a> {
+    door: &'a Door,
+    client: Option<Client>,
+}
+
+impl<'a> Caller<'a> {
+    fn new(door: &'a Door) -> Self {
+        Self { door, client: None }
+    }
+
+    fn call<M: Method>(&mut self, params: &M::Params) -> M::Result {
+        loop {
+            match self.try_once::<M>(params) {
+                Ok(result) => return result,
+                // The door was closed before the daemon was killed.
+                Err(error) if error.is_away() => {
+                    self.client = None;
+                    self.door.wait();
+                }
+                Err(error) => panic!("{}: {error}", M::NAME),
+            }
+        }
+    }
+
+    fn try_once<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, CallError> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => {
+                let client = Client::connect(&self.door.socket)?;
+                client.set_timeout(Some(PATIENCE * 2))?;
+                client
+            }
+        };
+        self.client.insert(client).call::<M>(params)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    accepted: Vec<(MessageId, String)>,
+    shown: Vec<String>,
+    /// One more will be written.
+    closed: bool,
+}
+
+/// Everything from one person to another.
+#[derive(Debug)]
+pub struct Talk<'a> {
+    from: &'a Door,
+    to: &'a Door,
+    /// What the sender calls the recipient.
+    name: &'a str,
+    books: Mutex<Books>,
+    changed: Condvar,
+}
+
+impl<'a> Talk<'a> {
+    /// Nothing is written yet.
+    #[must_use]
+    pub fn new(from: &'a Door, to: &'a Door, name: &'a str) -> Self {
+        Self { from, to, name, books: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Writes until the talk is closed, and then one last message.
+    pub fn write(&self) {
+        let mut caller = Caller::new(self.from);
+        for number in 0_u32.. {
+            let books = self.books.lock().unwrap();
+            let (books, waited) = self
+                .changed
+                .wait_timeout_while(books, PATIENCE, |books| {
+                    !books.closed && books.accepted.len() >= books.shown.len() + AHEAD
+                })
+                .unwrap();
+            assert!(!waited.timed_out(), "nothing reaches {} any more", self.name);
+            let last = books.closed;
+            drop(books);
+            let id = MessageId(ams_crypto::random::bytes());
+            let body = if last { LAST.to_owned() } else { format!("{number} for {}", self.name) };
+            let params = SendParams { id: Some(id), ..SendParams::new(self.name, body.clone()) };
+            caller.call::<message::Send>(&params);
+            self.books.lock().unwrap().accepted.push((id, body));
+            self.changed.notify_all();
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// Reads until the last message, or nothing comes any more.
+    pub fn read(&self) {
+        let mut caller = Caller::new(self.to);
+        let reader = "default".to_owned();
+        loop {
+            let next = InboxNextParams {
+                reader: reader.clone(),
+                max: Some(50),
+                wait: Some(Period(PATIENCE)),
+                from: None,
+                from_start: None,
+                peek: None,
+            };
+            let batch = caller.call::<inbox::Next>(&next);
+            let Some(cursor) = batch.cursor else {
+                eprintln!("nothing comes for {} any more", self.name);
+                return;
+            };
+            let ack = InboxAckParams { reader: reader.clone(), cursor };
+            caller.call::<inbox::Ack>(&ack);
+            let mut books = self.books.lock().unwrap();
+            books.shown.extend(batch.messages.into_iter().map(|message| message.body));
+            let done = books.shown.last().is_some_and(|body| body == LAST);
+            drop(books);
+            self.changed.notify_all();
+            if done {
+                return;
+            }
+        }
+    }
+
+    /// How far it is: what was accepted and what was shown, together.
+    #[must_use]
+    pub fn progress(&self) -> usize {
+        let books = self.books.lock().unwrap();
+        books.accepted.len() + books.shown.len()
+    }
+
+    /// Waits until it went on by so many steps, or both are done.
+    pub fn goes_on(&self, steps: usize) {
+        let until = self.progress() + steps;
+        let books = self.books.lock().unwrap();
+        let (_books, waited) = self
+            .changed
+            .wait_timeout_while(books, PATIENCE, |books| {
+                books.accepted.len() + books.shown.len() < until
+            })
+            .unwrap();
+        assert!(!waited.timed_out(), "nothing goes to {} any more", self.name);
+    }
+
+    /// What is written next is the last.
+    pub fn close(&self) {
+        self.books.lock().unwrap().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// What was accepted and what was shown, when both have ended. Waits until the sender knows
+    /// that the last one is delivered.
+    #[must_use]
+    pub fn ends(self) -> (Vec<String>, Vec<String>) {
+        let books = self.books.into_inner().unwrap();
+        let mut caller = Caller::new(self.from);
+        for (id, body) in &books.accepted {
+            let params = WaitParams {
+                id: *id,
+                stage: Stage::Delivered,
+                timeout: Some(Period(PATIENCE)),
+                contact: None,
+            };
+            let ended = caller.call::<message::Wait>(&params);
+            assert!(ended.reached, "`{body}` is {} and not delivered", ended.state);
+        }
+        (books.accepted.into_iter().map(|(_, body)| body).collect(), books.shown)
+    }
+}

@@ -1,0 +1,90 @@
+//! Processes are killed at random moments while alice and bob write to each other: nothing is lost,
+//! nothing is shown twice, and the order is kept.
+//!
+//! `AMS_KILLS=5000` makes it longer; `AMS_KILLS_SEED=N` repeats who is killed when, as far as the
+//! machine repeats itself.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ams_tests::ledger::assert_even;
+use ams_tests::process::Process;
+use ams_tests::seed::{self, Seed};
+use ams_tests::shell::{Operator, User};
+use ams_tests::traffic::{Door, Talk};
+
+/// So soon half of the killed are there again.
+const REOPENED: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_and_doubles_nothing() {
+    let kills = seed::count("AMS_KILLS", 20);
+    let mut seed = Seed::from_environment("AMS_KILLS_SEED");
+    let folder = tempfile::tempdir().unwrap();
+    let mut relay = Operator::start(folder.path(), &[]);
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| {
+        let user = User::new(&folder.path().join(name));
+        let daemon = user.starts_daemon();
+        user.joins(&relay.invites(name)).exits(0);
+        (user, daemon)
+    });
+    alice.0.meets("alice", &bob.0, "bob");
+
+    let doors = [Door::new(alice.0.home()), Door::new(bob.0.home())];
+    let to_bob = Talk::new(&doors[0], &doors[1], "bob");
+    let to_alice = Talk::new(&doors[1], &doors[0], "alice");
+    let mut reopened = Vec::new();
+    thread::scope(|scope| {
+        for talk in [&to_bob, &to_alice] {
+            scope.spawn(|| talk.write());
+            scope.spawn(|| talk.read());
+        }
+        for _ in 0..kills {
+            let talk = if seed.below(2) == 0 { &to_bob } else { &to_alice };
+            talk.goes_on(1 + usize::try_from(seed.below(60)).unwrap());
+            // Between two steps, too.
+            spin(Duration::from_micros(seed.below(3_000)));
+            reopened.push(match seed.below(3) {
+                0 => kill(&mut alice.1, &doors[0]),
+                1 => kill(&mut bob.1, &doors[1]),
+                _ => {
+                    relay.process.kill();
+                    relay.process.start()
+                }
+            });
+        }
+        to_bob.close();
+        to_alice.close();
+    });
+    for (whose, talk) in [("from alice to bob", to_bob), ("from bob to alice", to_alice)] {
+        let (accepted, shown) = talk.ends();
+        assert_even(whose, &accepted, &shown);
+        eprintln!("{whose}: {} messages", shown.len());
+    }
+    for (user, from) in [(&alice.0, "bob"), (&bob.0, "alice")] {
+        assert_eq!(user.amsctl(&["recv", "--json"]).ok(), "", "{from} sent something more");
+        let queue = user.amsctl(&["queue", "list", "--json"]).ok();
+        assert!(queue.contains(r#""messages":[]"#), "{queue}");
+    }
+    reopened.sort();
+    if let (Some(middle), Some(worst)) = (reopened.get(kills / 2), reopened.last()) {
+        eprintln!("{kills} kills; half were there again in {middle:?}, all in {worst:?}");
+        assert!(*middle < REOPENED, "{middle:?}");
+    }
+}
+
+fn kill(daemon: &mut Process, door: &Door) -> Duration {
+    door.close();
+    daemon.kill();
+    let took = daemon.start();
+    door.open();
+    took
+}
+
+/// A moment too short to wait for.
+fn spin(length: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < length {
+        std::hint::spin_loop();
+    }
+}
