@@ -204,7 +204,8 @@ impl Data {
             Err(source) => return Err(DataError::Key { file, source }),
         }
         let fresh = ams_crypto::Zeroizing::new(fresh());
-        keyfile::create(&path, kind, &fresh).map_err(|source| DataError::NewKey { file, source })?;
+        keyfile::create(&path, kind, &fresh)
+            .map_err(|source| DataError::NewKey { file, source })?;
         keyfile::load(&path, kind).map_err(|source| DataError::Key { file, source })
     }
 

@@ -5,7 +5,8 @@
 //! it in redb; `contract` is the suite that every implementation has to pass.
 
 #[cfg(test)]
-pub(crate) mod contract;
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+mod contract;
 pub mod row;
 pub mod store;
 pub mod user;
@@ -159,15 +160,19 @@ pub trait Accounts: Send + Sync + 'static {
     fn invite(&self, token: TokenHash, key: Key, now: u64) -> Pending<Option<Invited>>;
     /// Spends the invite and makes the account, or gives the one that exists the new record; `key`
     /// becomes its device. `None` where [`Accounts::invite`] would say so.
-    fn join(&self, token: TokenHash, key: Key, record: Record, now: u64)
-    -> Pending<Option<Enrolled>>;
+    fn join(
+        &self,
+        token: TokenHash,
+        key: Key,
+        record: Record,
+        now: u64,
+    ) -> Pending<Option<Enrolled>>;
     /// The record of a name; none for an unknown or locked one. Reads the same for all names.
     fn record(&self, name: &Username) -> Pending<Option<Record>>;
     /// Makes `key` the account's device. Replacing another one cancels what that one asked.
     fn enrol(&self, name: &Username, key: Key, now: u64) -> Pending<Option<Enrolled>>;
     /// The account whose device `key` is, and what it is shown, with at most `requests` requests.
-    fn attach(&self, key: Key, now: u64, requests: usize)
-    -> Pending<Option<(Device, Snapshot)>>;
+    fn attach(&self, key: Key, now: u64, requests: usize) -> Pending<Option<(Device, Snapshot)>>;
 
     // The owner's own rows.
 
@@ -213,8 +218,13 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Makes an invite; one that is open for the same name is replaced. With `reset` the account
     /// must exist, otherwise it must not.
-    fn create_invite(&self, invite: OpenInvite, token: TokenHash, reset: bool, most: u64)
-    -> Wish<()>;
+    fn create_invite(
+        &self,
+        invite: OpenInvite,
+        token: TokenHash,
+        reset: bool,
+        most: u64,
+    ) -> Wish<()>;
     /// The open invites, by name.
     fn invites(&self, now: u64) -> Pending<Vec<OpenInvite>>;
     /// Takes an open invite back.

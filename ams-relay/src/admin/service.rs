@@ -33,7 +33,7 @@ pub(crate) fn build(administration: &Arc<Administration>) -> Result<Service, Tab
         })
         .register::<invite::List, _, _>(move |_, NoParams {}| {
             let own = Arc::clone(&list);
-            async move { own.invites().await.map_err(storage) }
+            async move { own.invites().await.map_err(|error| storage(&error)) }
         })
         .register::<invite::Revoke, _, _>(move |_, params: NameParams| {
             let own = Arc::clone(&revoke);
@@ -41,7 +41,7 @@ pub(crate) fn build(administration: &Arc<Administration>) -> Result<Service, Tab
         })
         .register::<user::List, _, _>(move |_, NoParams {}| {
             let own = Arc::clone(&users);
-            async move { own.users().await.map_err(storage) }
+            async move { own.users().await.map_err(|error| storage(&error)) }
         })
         .register::<user::Disable, _, _>(move |_, params: NameParams| {
             let own = Arc::clone(&disable);
@@ -61,7 +61,7 @@ pub(crate) fn build(administration: &Arc<Administration>) -> Result<Service, Tab
         })
         .register::<relay::Status, _, _>(move |_, NoParams {}| {
             let own = Arc::clone(&status);
-            async move { own.status().await.map_err(storage) }
+            async move { own.status().await.map_err(|error| storage(&error)) }
         })
         .register::<relay::Address, _, _>(move |_, NoParams {}| {
             let own = Arc::clone(&address);
@@ -91,7 +91,7 @@ pub(crate) fn rpc_error(error: AdminError) -> RpcError {
         AdminError::Name(_) => RpcError::invalid_params(text),
         AdminError::Closed => RpcError::not_allowed(text)
             .with_hint("set registration = \"invite\" in relay.toml and start the relay again"),
-        AdminError::Unwilling(Unwilling::Accounts(error)) => storage(error),
+        AdminError::Unwilling(Unwilling::Accounts(error)) => storage(&error),
         AdminError::Unwilling(Unwilling::Exists(name)) => RpcError::name_taken(text)
             .with_hint(format!("ams-relay user reset {name} gives it a new password")),
         AdminError::Unwilling(Unwilling::Retired(_)) => {
@@ -109,7 +109,7 @@ pub(crate) fn rpc_error(error: AdminError) -> RpcError {
 pub(crate) fn backup_error(error: BackupError) -> RpcError {
     let text = error.to_string();
     match error {
-        BackupError::Accounts(Unwilling::Accounts(error)) => storage(error),
+        BackupError::Accounts(Unwilling::Accounts(error)) => storage(&error),
         BackupError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             RpcError::storage_full(text)
         }
@@ -119,7 +119,7 @@ pub(crate) fn backup_error(error: BackupError) -> RpcError {
     }
 }
 
-pub(crate) fn storage(error: AccountsError) -> RpcError {
+pub(crate) fn storage(error: &AccountsError) -> RpcError {
     let text = error.to_string();
     match error {
         AccountsError::Full => RpcError::storage_full(text),

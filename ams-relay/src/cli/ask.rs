@@ -19,8 +19,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     match &args.command {
         Command::Serve(_) => {}
         Command::Invite(Invite::Create { name, expires }) => {
-            let params =
-                InviteCreateParams { name: name.clone(), expires: Some(Period(*expires)) };
+            let params = InviteCreateParams { name: name.clone(), expires: Some(Period(*expires)) };
             let made = at.call::<invite::Create>(&params, async |own, params| {
                 let life = params.expires.map(|period| period.0);
                 own.invite(&params.name, life, false).await.map_err(service::rpc_error)
@@ -29,7 +28,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         }
         Command::Invite(Invite::List { json }) => {
             let list = at.call::<invite::List>(&NoParams {}, async |own, _| {
-                own.invites().await.map_err(service::storage)
+                own.invites().await.map_err(|error| service::storage(&error))
             })?;
             if *json { show::json(&list)? } else { show::invites(&list) }
         }
@@ -38,7 +37,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         }
         Command::User(User::List { json }) => {
             let list = at.call::<user::List>(&NoParams {}, async |own, _| {
-                own.users().await.map_err(service::storage)
+                own.users().await.map_err(|error| service::storage(&error))
             })?;
             if *json { show::json(&list)? } else { show::users(&list) }
         }
@@ -72,7 +71,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         }
         Command::Status { json } => {
             let status = at.call::<relay::Status>(&NoParams {}, async |own, _| {
-                own.status().await.map_err(service::storage)
+                own.status().await.map_err(|error| service::storage(&error))
             })?;
             if *json { show::json(&status)? } else { show::status(&status) }
         }
@@ -94,7 +93,7 @@ impl Office {
         match Client::connect(&folder.join(SOCKET)) {
             Ok(client) => return Ok(Self::Running(client)),
             Err(CallError::NotRunning { .. }) => {}
-            Err(error) => return Err(called(error)),
+            Err(error) => return Err(called(&error)),
         }
         let config = args.config().map_err(|error| Failed::new(Exit::Usage, error))?;
         let failed = |error: crate::data::DataError| Failed::new(Exit::Failed, error);
@@ -112,7 +111,7 @@ impl Office {
         own: impl AsyncFnOnce(&Administration, &M::Params) -> Result<M::Result, RpcError>,
     ) -> Result<M::Result, Failed> {
         match self {
-            Self::Running(client) => client.call::<M>(params).map_err(called),
+            Self::Running(client) => client.call::<M>(params).map_err(|error| called(&error)),
             Self::Folder(administration, runtime) => {
                 Ok(runtime.block_on(own(administration, params))?)
             }
@@ -133,8 +132,8 @@ impl Office {
     }
 }
 
-fn called(error: CallError) -> Failed {
-    let hint = match &error {
+fn called(error: &CallError) -> Failed {
+    let hint = match error {
         CallError::Failed(failure) => failure.data.as_ref().map(|data| data.hint.clone()),
         _ => None,
     };

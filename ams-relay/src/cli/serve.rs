@@ -6,8 +6,8 @@ use ams_rpc::error::Exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Args, LogForm, Serve};
 use super::Failed;
+use super::args::{Args, LogForm, Serve};
 
 pub(super) fn run(args: &Args, serve: &Serve) -> Result<(), Failed> {
     let config = args.config().map_err(|error| Failed::new(Exit::Usage, error))?;
@@ -20,7 +20,8 @@ pub(super) fn run(args: &Args, serve: &Serve) -> Result<(), Failed> {
         let handler = |kind| signal(kind).map_err(|error| Failed::new(Exit::Failed, error));
         let (mut terminate, mut interrupt) =
             (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-        let running = crate::start(config).await.map_err(|error| Failed::new(Exit::Failed, error))?;
+        let running =
+            crate::start(config).await.map_err(|error| Failed::new(Exit::Failed, error))?;
         say(&running.link_text());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "the relay runs");
         notify(&sd_notify::NotifyState::Ready);
@@ -66,8 +67,7 @@ fn log(serve: &Serve) {
     };
     let filter = EnvFilter::try_from_env("AMS_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,ams_relay={level}")));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match serve.log {
         LogForm::Text => subscriber.with_ansi(false).init(),
         LogForm::Json => subscriber.json().init(),

@@ -109,7 +109,10 @@ impl<S: Stream> Conn<S> {
         Ok(())
     }
 
-    fn start(&mut self, task: impl Future<Output = Result<Effect, AccountsError>> + Send + 'static) {
+    fn start(
+        &mut self,
+        task: impl Future<Output = Result<Effect, AccountsError>> + Send + 'static,
+    ) {
         self.task = Some(Box::pin(task));
     }
 
@@ -141,10 +144,7 @@ impl<S: Stream> Conn<S> {
         if may { Ok(()) } else { Err(Outcome::Limited) }
     }
 
-    pub(super) fn take_effect(
-        &mut self,
-        effect: Result<Effect, AccountsError>,
-    ) -> Result<(), End> {
+    pub(super) fn take_effect(&mut self, effect: Result<Effect, AccountsError>) -> Result<(), End> {
         match effect? {
             Effect::Own { handle, row, answer, poke } => {
                 self.put_row(handle, row.as_ref());
@@ -272,13 +272,8 @@ async fn put_ask(
     })
 }
 
-async fn put_approval(
-    desk: &Desk,
-    approval: Approval,
-    wall: u64,
-) -> Result<Effect, AccountsError> {
-    let (handle, to, theirs) =
-        (approval.handle, approval.to.clone(), approval.their_handle);
+async fn put_approval(desk: &Desk, approval: Approval, wall: u64) -> Result<Effect, AccountsError> {
+    let (handle, to, theirs) = (approval.handle, approval.to.clone(), approval.their_handle);
     let approved = desk.accounts.approve(approval, wall).await?;
     let poke = approved.theirs.then_some(Poke::Row(to, theirs));
     Ok(match approved.own {

@@ -36,10 +36,10 @@ use crate::accounts::row::ContactRow;
 use crate::accounts::{Accounts, AccountsError};
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::hub::Hub;
 use crate::hub::lane::Lane;
 use crate::hub::member::{Ending, Notices};
 use crate::hub::seat::Seat;
-use crate::hub::Hub;
 use crate::limits::{Bucket, Rate, Table};
 use control::{Effect, Task};
 use rows::Rows;
@@ -248,7 +248,8 @@ impl<S: Stream> Conn<S> {
     }
 
     fn next_time(&self) -> Instant {
-        let stall = self.tx.stalled_since().and_then(|at| at.checked_add(self.desk.limits.write_stall));
+        let stall =
+            self.tx.stalled_since().and_then(|at| at.checked_add(self.desk.limits.write_stall));
         let unstored = self.seat.due().map(|second| self.desk.hub.instant(second));
         [self.accepted_due, self.pause, self.presence.due(), stall, unstored]
             .into_iter()
@@ -259,7 +260,8 @@ impl<S: Stream> Conn<S> {
     fn take_time(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let stalled = self.tx.stalled_since();
-        if stalled.is_some_and(|at| now.saturating_duration_since(at) >= self.desk.limits.write_stall)
+        if stalled
+            .is_some_and(|at| now.saturating_duration_since(at) >= self.desk.limits.write_stall)
         {
             return Err(End::Silent);
         }
@@ -275,7 +277,8 @@ impl<S: Stream> Conn<S> {
             self.pause = None;
         }
         self.tell_presence(now);
-        if let Some(second) = self.seat.due().filter(|second| self.desk.hub.instant(*second) <= now) {
+        if let Some(second) = self.seat.due().filter(|second| self.desk.hub.instant(*second) <= now)
+        {
             self.seat.expire(second);
         }
         Ok(())
@@ -317,10 +320,8 @@ impl<S: Stream> Conn<S> {
             self.seat.member().raise_mark(self.enrolment, self.mark);
         }
         let desk = &self.desk;
-        let owed = [
-            self.frames.owe(desk.frames, now, frames),
-            self.bytes.owe(desk.bytes, now, bytes),
-        ];
+        let owed =
+            [self.frames.owe(desk.frames, now, frames), self.bytes.owe(desk.bytes, now, bytes)];
         self.pause = owed.into_iter().flatten().max();
         result
     }

@@ -73,7 +73,8 @@ impl<S: Stream> Conn<S> {
         }
         self.presence.online.extend(&news.online);
         while !news.online.is_empty() || !news.offline.is_empty() {
-            let online = news.online.split_off(news.online.len().saturating_sub(MAX_PRESENCE_ENTRIES));
+            let online =
+                news.online.split_off(news.online.len().saturating_sub(MAX_PRESENCE_ENTRIES));
             let left = MAX_PRESENCE_ENTRIES.saturating_sub(online.len());
             let offline = news.offline.split_off(news.offline.len().saturating_sub(left));
             self.say(&FromRelay::Presence(Presence { online, offline }));

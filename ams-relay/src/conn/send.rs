@@ -37,10 +37,8 @@ impl<S: Stream> Conn<S> {
         }
         let hub = &self.desk.hub;
         let member = self.seat.member();
-        let longest = *self
-            .staged
-            .deadline
-            .get_or_insert_with(|| hub.deadline(now, hub.window(member)));
+        let longest =
+            *self.staged.deadline.get_or_insert_with(|| hub.deadline(now, hub.window(member)));
         let deadline = match ttl {
             0 => longest,
             ttl => longest.min(hub.deadline(now, std::time::Duration::from_secs(ttl.into()))),
@@ -85,9 +83,7 @@ impl<S: Stream> Conn<S> {
         let Some((to, row)) = open else {
             return hub.lane(member, handle, None);
         };
-        let lane = row
-            .lane
-            .get_or_insert_with(|| hub.lane(member, handle, Some((&row.peer, to))));
+        let lane = row.lane.get_or_insert_with(|| hub.lane(member, handle, Some((&row.peer, to))));
         Arc::clone(lane)
     }
 

@@ -82,11 +82,7 @@ impl Door {
         Arc::new(Self {
             exempt: limits.exempt.clone(),
             everybody: Rate::new(limits.accepts_per_second, SECOND, limits.accept_burst),
-            source: Rate::new(
-                limits.source_accepts_per_second,
-                SECOND,
-                limits.source_accept_burst,
-            ),
+            source: Rate::new(limits.source_accepts_per_second, SECOND, limits.source_accept_burst),
             most: limits.strangers,
             most_of_source: limits.source_strangers,
             hasher: RandomState::new(),
@@ -104,9 +100,9 @@ impl Door {
         if !is_exempt {
             make_room(&mut state.sources, now);
             let known = state.sources.entry(source).or_default();
-            let is_barred = known.penalty.is_some_and(|until| {
-                until.saturating_duration_since(now) >= PENALTY.0
-            });
+            let is_barred = known
+                .penalty
+                .is_some_and(|until| until.saturating_duration_since(now) >= PENALTY.0);
             if is_barred
                 || known.strangers >= self.most_of_source
                 || !known.accepts.take(self.source, now)

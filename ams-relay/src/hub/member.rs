@@ -302,6 +302,12 @@ impl Member {
         self.load.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+        (count(&self.held_messages), count(&self.held_bytes), count(&self.load))
+    }
+
     // The work mark.
 
     /// The highest mark of an enrolment that passed here.

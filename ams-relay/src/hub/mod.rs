@@ -21,6 +21,7 @@ pub(crate) mod seat;
 mod wheel;
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests;
 
 use std::collections::HashMap;
@@ -123,8 +124,10 @@ impl Hub {
     }
 
     /// Seconds of the hub's own count, rounded up, at which something ends that is accepted `now`
-    /// and lives for `life`.
+    /// and lives for `life`. No life is shorter than a second: somebody who is online needs the time
+    /// to store it.
     pub(crate) fn deadline(&self, now: Instant, life: Duration) -> u32 {
+        let life = life.max(Duration::from_secs(1));
         let end = now.saturating_duration_since(self.epoch).saturating_add(life);
         let up = u64::from(end.subsec_nanos() > 0);
         u32::try_from(end.as_secs().saturating_add(up)).unwrap_or(u32::MAX)
@@ -135,7 +138,8 @@ impl Hub {
     }
 
     /// How long to try for a message that `sender` sends now. Past a bound it is no time at all,
-    /// whoever the message is for.
+    /// whoever the message is for. Asked once for a batch, so a bound is passed by one batch at
+    /// most.
     pub(crate) fn window(&self, sender: &Member) -> Duration {
         let nearly_full = self.bounds.total_bytes.saturating_sub(self.bounds.total_bytes / 10);
         if self.held_bytes() >= nearly_full || sender.is_over(&self.bounds) {

@@ -96,7 +96,9 @@ impl Seat {
             self.due = Some(self.due.map_or(held.deadline, |due| due.min(held.deadline)));
         }
         match self.runs.back_mut() {
-            Some((last, count)) if Arc::ptr_eq(last, lane) => *count = count.saturating_add(messages),
+            Some((last, count)) if Arc::ptr_eq(last, lane) => {
+                *count = count.saturating_add(messages);
+            }
             _ => self.runs.push_back((Arc::clone(lane), messages)),
         }
         more
@@ -175,6 +177,13 @@ impl Seat {
         {
             recipient.wake(Arc::clone(&lane));
         }
+    }
+}
+
+#[cfg(test)]
+impl Seat {
+    pub(super) fn unstored_ids(&self) -> Vec<ams_wire::id::EnvelopeId> {
+        self.unstored.iter().map(|held| held.id).collect()
     }
 }
 

@@ -82,8 +82,9 @@ impl Client {
     /// Up to the handshake.
     pub(super) async fn dial(relay: &Running, key: &DhSecret) -> Self {
         let server = DhPublic::from_bytes(relay.link().relay.0).unwrap();
-        let link =
-            handshake::connect(relay.connect(), key, &server, Duration::from_secs(5)).await.unwrap();
+        let link = handshake::connect(relay.connect(), key, &server, Duration::from_secs(5))
+            .await
+            .unwrap();
         Self {
             tx: link.sender,
             rx: link.receiver,
@@ -153,11 +154,7 @@ impl Client {
     }
 
     /// Logs in; gives the last answer, or none if the password was found wrong here.
-    pub(super) async fn login(
-        &mut self,
-        user: &str,
-        password: &str,
-    ) -> Option<FromRelay<'static>> {
+    pub(super) async fn login(&mut self, user: &str, password: &str) -> Option<FromRelay<'static>> {
         let password = Password::new(password.to_owned()).unwrap();
         let (login, ke1) = ClientLogin::start(password).unwrap();
         self.say(&ToRelay::LoginStart(LoginStart { user: name(user), ke1 })).await;
@@ -248,7 +245,7 @@ impl Client {
     pub(super) async fn delivered(&mut self) -> (Handle, u32) {
         match self.answer().await {
             FromRelay::Deliver(deliver) => {
-                self.delivered += 1;
+                self.delivered = self.delivered.saturating_add(1);
                 let number = deliver.envelope[..4].try_into().unwrap();
                 (deliver.handle, u32::from_be_bytes(number))
             }

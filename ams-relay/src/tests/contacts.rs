@@ -127,10 +127,7 @@ async fn a_renewal_is_shown_and_answered_on_the_row() {
     assert_eq!(bob.approve("alice", handle(1), handle(2), "again yes").await, OK);
     let FromRelay::Row(row) = alice.answer().await else { panic!("no row") };
     assert_eq!(row.approval, Some(blob("again yes")));
-    assert_eq!(
-        alice.ask(handle(1), "bob", "too soon").await,
-        FromRelay::Done(Outcome::Limited)
-    );
+    assert_eq!(alice.ask(handle(1), "bob", "too soon").await, FromRelay::Done(Outcome::Limited));
 }
 
 #[tokio::test(start_paused = true)]

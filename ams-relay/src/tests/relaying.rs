@@ -79,7 +79,7 @@ async fn what_nobody_takes_fails_at_the_end_of_the_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_window_it_fails_within_a_second() {
+async fn without_a_window_it_fails_within_two_seconds() {
     let config = Config { retry_window: Duration::ZERO, ..config() };
     let relay = crate::start(config).await.unwrap();
     let ((mut alice, _), (mut bob, bob_key)) = alice_and_bob(&relay).await;
@@ -92,7 +92,7 @@ async fn without_a_window_it_fails_within_a_second() {
     let sent = Instant::now();
     alice.send(handle(1), 2).await;
     assert_eq!(alice.answer().await, FromRelay::Failed(envelope_id(2)));
-    assert!(sent.elapsed() <= Duration::from_secs(1));
+    assert!(sent.elapsed() <= Duration::from_secs(2));
     let (mut bob, _) = Client::again(&relay, &bob_key).await;
     alice.send(handle(1), 3).await;
     assert_eq!(bob.delivered().await, (handle(2), 3));
@@ -154,13 +154,14 @@ async fn a_full_hold_fails_the_same_for_everybody() {
     }
     failed.sort();
     assert_eq!(failed, (0..100).map(envelope_id).collect::<Vec<_>>());
-    // More than one sender may leave: from then on there is no window.
+    // More than one sender may leave: from then on, but for what came in one piece with the last
+    // that had room, there is no window.
     let sent = Instant::now();
     for number in 0..2_000 {
         alice.send(handle(9), number).await;
     }
     let mut at_once = 0;
-    while at_once < 900 {
+    while at_once < 800 {
         if let FromRelay::Failed(_) = alice.answer().await {
             at_once += 1;
         }

@@ -283,12 +283,7 @@ impl Accounts for Store {
         self.write(move |txn| enrolment::enrol(txn, &name, key, now))
     }
 
-    fn attach(
-        &self,
-        key: Key,
-        now: u64,
-        requests: usize,
-    ) -> Pending<Option<(Device, Snapshot)>> {
+    fn attach(&self, key: Key, now: u64, requests: usize) -> Pending<Option<(Device, Snapshot)>> {
         self.read(move |txn| enrolment::attach(txn, &key, now, requests))
     }
 
@@ -368,7 +363,9 @@ impl Accounts for Store {
         reset: bool,
         most: u64,
     ) -> Wish<()> {
-        wish(self.write(move |txn| administration::create_invite(txn, &invite, &token, reset, most)))
+        wish(
+            self.write(move |txn| administration::create_invite(txn, &invite, &token, reset, most)),
+        )
     }
 
     fn invites(&self, now: u64) -> Pending<Vec<OpenInvite>> {

@@ -38,7 +38,10 @@ pub(super) fn user(
     users: &impl ReadableTable<&'static str, &'static [u8]>,
     name: &str,
 ) -> Result<Option<UserRow>, StoreError> {
-    users.get(name)?.map(|row| UserRow::from_bytes(row.value()).ok_or(StoreError::Damaged)).transpose()
+    users
+        .get(name)?
+        .map(|row| UserRow::from_bytes(row.value()).ok_or(StoreError::Damaged))
+        .transpose()
 }
 
 pub(super) fn invite(
@@ -94,8 +97,9 @@ pub(super) fn put_row(
     }
     let mut asks = txn.open_table(ASKS)?;
     // A refused introduction stays on its row and out of the index.
-    let is_listed =
-        |row: &&ContactRow| row.intro.is_some() && row.standing != crate::accounts::row::Standing::Refused;
+    let is_listed = |row: &&ContactRow| {
+        row.intro.is_some() && row.standing != crate::accounts::row::Standing::Refused
+    };
     if let Some(row) = old.filter(is_listed) {
         asks.remove((row.peer.as_str(), row.asked_at, owner, &handle.0))?;
     }
