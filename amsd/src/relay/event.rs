@@ -1,5 +1,7 @@
 //! What a link tells the router, and what the router gives a link.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ams_wire::id::{EnvelopeId, Handle, WorkMark};
@@ -79,18 +81,30 @@ pub struct Parcel {
 /// Calls of [`LinkHandle::offer`] that may wait: those of a few looks of the router at 64 contacts
 /// each. When it is full, the parcels are given back, and offered again a moment later.
 const MAILBOX: usize = 256;
+/// Bytes of envelopes from which on the mailbox is full: a relay that takes nothing must not fill
+/// the memory.
+const MAILBOX_BYTES: usize = 4 << 20;
 
 /// Gives a link envelopes. It ends with the link.
 #[derive(Debug, Clone)]
 pub struct LinkHandle {
     parcels: mpsc::Sender<Vec<Parcel>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// The link's end.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    parcels: mpsc::Receiver<Vec<Parcel>>,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl LinkHandle {
     /// The mailbox of a new link.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Vec<Parcel>>) {
-        let (parcels, mailbox) = mpsc::channel(MAILBOX);
-        (Self { parcels }, mailbox)
+    pub(super) fn new() -> (Self, Mailbox) {
+        let (sender, parcels) = mpsc::channel(MAILBOX);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        (Self { parcels: sender, bytes: bytes.clone() }, Mailbox { parcels, bytes })
     }
 
     /// Hands `parcels` over, in order.
@@ -98,6 +112,68 @@ impl LinkHandle {
     /// # Errors
     /// The parcels, when the link is gone or its mailbox is full.
     pub fn offer(&self, parcels: Vec<Parcel>) -> Result<(), Vec<Parcel>> {
-        self.parcels.try_send(parcels).map_err(|error| error.into_inner())
+        if self.bytes.load(Ordering::Relaxed) >= MAILBOX_BYTES {
+            return Err(parcels);
+        }
+        // Before the link can take them off again.
+        let size = size(&parcels);
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.parcels.try_send(parcels).map_err(|error| {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            error.into_inner()
+        })
+    }
+}
+
+impl Mailbox {
+    /// Waits for the next parcels. Nothing is lost if the future is dropped.
+    pub(super) async fn recv(&mut self) -> Option<Vec<Parcel>> {
+        let parcels = self.parcels.recv().await;
+        parcels.inspect(|parcels| self.took(parcels))
+    }
+
+    /// The next parcels, if there are any.
+    pub(super) fn try_recv(&mut self) -> Option<Vec<Parcel>> {
+        let parcels = self.parcels.try_recv().ok();
+        parcels.inspect(|parcels| self.took(parcels))
+    }
+
+    fn took(&self, parcels: &[Parcel]) {
+        self.bytes.fetch_sub(size(parcels), Ordering::Relaxed);
+    }
+}
+
+fn size(parcels: &[Parcel]) -> usize {
+    parcels.iter().map(|parcel| parcel.envelope.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(size: usize) -> Vec<Parcel> {
+        vec![Parcel {
+            handle: Handle([1; 16]),
+            ttl: 0,
+            mark: WorkMark::default(),
+            envelope: vec![0; size],
+            key: None,
+        }]
+    }
+
+    #[test]
+    fn a_link_that_takes_nothing_is_offered_no_more() {
+        let (link, mut mailbox) = LinkHandle::new();
+        for _ in 0..MAILBOX {
+            assert!(link.offer(parcel(1)).is_ok());
+        }
+        assert!(link.offer(parcel(1)).is_err());
+        while mailbox.try_recv().is_some() {}
+        assert!(link.offer(parcel(MAILBOX_BYTES)).is_ok());
+        assert!(link.offer(parcel(1)).is_err());
+        assert!(mailbox.try_recv().is_some());
+        assert!(link.offer(parcel(1)).is_ok());
+        drop(mailbox);
+        assert!(link.offer(parcel(1)).is_err());
     }
 }

@@ -127,6 +127,7 @@ impl Daemon {
             refused: None,
             relay_counter: 0,
             deleting: false,
+            adopting: false,
         };
         let daemon = Self::new().await;
         daemon

@@ -22,9 +22,11 @@ use super::dial::DialError;
 use super::links::LinksHandle;
 use super::row::{self, Refusal, RelayId, RelayRow, Relays, by_nick};
 use crate::clock;
-use crate::contacts;
+use crate::contacts::ask::{Asked, renew};
+use crate::contacts::{self, ContactRow};
 use crate::fact::Fact;
 use crate::profile::Me;
+use crate::session::row::retire;
 use crate::store::{Store, StoreError, Txn};
 use enrol::EnrolError;
 
@@ -168,7 +170,7 @@ impl Accounts {
             row::pass_mark(txn, id, row.relay_counter)?;
             let row = RelayRow { refused: None, relay_counter: 0, wanted: true, ..row };
             txn.put::<Relays>(&id, &row)?;
-            renew_all(txn, &me, (id, &row))?;
+            begin_anew(txn, &me, (id, &row))?;
             txn.tell(Fact::Relays);
             Ok(id)
         });
@@ -213,13 +215,18 @@ impl Accounts {
     }
 }
 
-/// Asks every contact there for fresh keys.
-fn renew_all(txn: &Txn<'_>, me: &Me, relay: (RelayId, &RelayRow)) -> Result<(), StoreError> {
+/// Another copy of this profile, or another device of the account, may have gone on with the keys
+/// of every contact there: nothing is sealed under them any more, and all are asked for fresh ones.
+fn begin_anew(txn: &Txn<'_>, me: &Me, relay: (RelayId, &RelayRow)) -> Result<(), StoreError> {
     let now = clock::now();
-    for (contact, row) in contacts::all(txn)? {
-        if row.path(relay.0).is_some() {
-            contacts::ask::renew(txn, me, relay, contact, now)?;
-        }
+    for (id, before) in contacts::all(txn)? {
+        let Some(path) = before.path(relay.0) else { continue };
+        // What was asked may have been answered to the other one.
+        txn.delete::<Asked>(&(relay.0, path.handle))?;
+        retire(txn, id, now)?;
+        // However lately the keys were renewed.
+        contacts::put(txn, id, Some(&before), &ContactRow { renewed_at: 0, ..before.clone() })?;
+        renew(txn, me, relay, id, now)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! next gathers for the one after it; nothing is acknowledged before its commit.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::profile::Me;
 use crate::relay::chores;
 use crate::relay::row::{self, RelayId, RelayRow};
 use crate::settings::Requests;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Txn};
 
 /// Items of one commit: others' commits wait behind it.
 const PER_COMMIT: usize = 128;
@@ -114,40 +115,14 @@ impl Lane {
         let items = std::mem::replace(&mut self.gathered, rest);
         let size: usize = items.iter().map(Item::size).sum();
         self.bytes = self.bytes.saturating_sub(size);
-        let (store, me) = (self.store.clone(), self.me.clone());
-        let (relay, row) = (self.relay, self.row.clone());
-        self.commit = Some(Box::pin(async move {
-            let commit = store.write(move |txn| {
-                let now = clock::now();
-                let account = (relay, &*row);
-                let mut done = Committed::default();
-                for item in &items {
-                    match item {
-                        Item::Deliver { handle, envelope } => {
-                            let nick = &account.1.nick;
-                            let accepted =
-                                inbox::accept(txn, &me, relay, nick, *handle, envelope, now)?;
-                            done.accepted.push(accepted);
-                        }
-                        Item::Row(shown) => approval::receive(txn, &me, account, shown, now)?,
-                        Item::Request(asked) => {
-                            request::receive(txn, &me, account, asked, rule, now)?;
-                        }
-                        Item::Snapshot(rows) => {
-                            snapshot::compare(txn, &me, account, rows, now)?;
-                            done.snapshot = true;
-                        }
-                        Item::Done(number) => {
-                            chores::done(txn, relay, *number)?;
-                            done.done.push(*number);
-                        }
-                    }
-                }
-                done.mark = row::mark(txn, relay)?;
-                Ok(done)
-            });
-            commit.await
-        }));
+        let desk = Desk {
+            store: self.store.clone(),
+            me: self.me.clone(),
+            relay: self.relay,
+            row: self.row.clone(),
+            rule,
+        };
+        self.commit = Some(Box::pin(async move { desk.commit(items).await }));
     }
 
     /// The commit that is under way is on disk, or failed. Waits for ever where there is none.
@@ -161,5 +136,100 @@ impl Lane {
     /// The link ended: waits for the commit that is under way, so that what it holds is told.
     pub(super) async fn finish(&mut self) -> Option<Committed> {
         if self.is_busy() { self.committed().await.ok() } else { None }
+    }
+}
+
+/// What a commit needs.
+#[derive(Clone)]
+struct Desk {
+    store: Store,
+    me: Me,
+    relay: RelayId,
+    row: Arc<RelayRow>,
+    rule: Requests,
+}
+
+impl Desk {
+    /// Commits all, in one transaction. Where one of them meets a damaged row, each in its own: the
+    /// relay would show that one again for ever, and nothing behind it would ever come through.
+    async fn commit(&self, items: Vec<Item>) -> Result<Committed, StoreError> {
+        let items = Arc::new(items);
+        let whole = 0..items.len();
+        match self.commit_some(&items, whole.clone()).await {
+            Err(StoreError::Damaged(_)) => {}
+            done => return done,
+        }
+        let mut all = Committed::default();
+        for (index, item) in whole.zip(items.iter()) {
+            match self.commit_some(&items, index..index.saturating_add(1)).await {
+                Ok(one) => all.add(one),
+                Err(error @ StoreError::Damaged(_)) => {
+                    tracing::error!(%error, "something that the relay showed could not be kept");
+                    all.pass_over(item);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn commit_some(
+        &self,
+        items: &Arc<Vec<Item>>,
+        range: Range<usize>,
+    ) -> Result<Committed, StoreError> {
+        let (desk, items) = (self.clone(), Arc::clone(items));
+        let commit = self.store.write(move |txn| {
+            let mut done = Committed::default();
+            for item in items.get(range.clone()).unwrap_or_default() {
+                desk.take(txn, item, &mut done)?;
+            }
+            done.mark = row::mark(txn, desk.relay)?;
+            Ok(done)
+        });
+        commit.await
+    }
+
+    fn take(&self, txn: &Txn<'_>, item: &Item, done: &mut Committed) -> Result<(), StoreError> {
+        let now = clock::now();
+        let (me, relay) = (&self.me, self.relay);
+        let account = (relay, &*self.row);
+        match item {
+            Item::Deliver { handle, envelope } => {
+                let nick = &self.row.nick;
+                done.accepted.push(inbox::accept(txn, me, relay, nick, *handle, envelope, now)?);
+            }
+            Item::Row(shown) => approval::receive(txn, me, account, shown, now)?,
+            Item::Request(asked) => request::receive(txn, me, account, asked, self.rule, now)?,
+            Item::Snapshot(rows) => {
+                snapshot::compare(txn, me, account, rows, now)?;
+                done.snapshot = true;
+            }
+            Item::Done(number) => {
+                chores::done(txn, relay, *number)?;
+                done.done.push(*number);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Committed {
+    /// What was committed after it.
+    fn add(&mut self, later: Self) {
+        self.accepted.extend(later.accepted);
+        self.mark = later.mark;
+        self.snapshot |= later.snapshot;
+        self.done.extend(later.done);
+    }
+
+    /// An item that cannot be kept counts as handled.
+    fn pass_over(&mut self, item: &Item) {
+        match item {
+            Item::Deliver { .. } => self.accepted.push(Accepted::default()),
+            Item::Snapshot(_) => self.snapshot = true,
+            Item::Done(number) => self.done.push(*number),
+            Item::Row(_) | Item::Request(_) => {}
+        }
     }
 }

@@ -27,7 +27,7 @@ impl Served<'_> {
     pub(super) fn take_parcels(&mut self) -> Result<(), End> {
         let up = matches!(self.phase, Phase::Up);
         while may_send(up, &self.tx, &self.sent) {
-            let Ok(parcels) = self.parcels.try_recv() else { break };
+            let Some(parcels) = self.parcels.try_recv() else { break };
             self.send(parcels)?;
         }
         Ok(())

@@ -14,14 +14,14 @@ use ams_wire::limits::PROTOCOL_VERSION;
 use ams_wire::to_relay::{Attach, ClientHello, Stored, ToRelay};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::lane::{Committed, Lane};
 use super::outgoing::{MOST_UNANSWERED, may_send};
 use super::sent::Sent;
 use super::{Actor, Answer, End};
-use crate::relay::event::{LinkEvent, LinkHandle, Parcel};
+use crate::relay::event::{LinkEvent, LinkHandle, Mailbox};
 use crate::relay::row::{self, RelayId};
 
 /// From the end of the handshake to the relay's word that the device is online.
@@ -76,7 +76,7 @@ pub(super) struct Served<'a> {
     /// When to tell it again.
     pub(super) visible_again: Option<Instant>,
     handle: LinkHandle,
-    pub(super) parcels: mpsc::Receiver<Vec<Parcel>>,
+    pub(super) parcels: Mailbox,
     /// For the router, once the frames of one read are through.
     pub(super) events: Vec<LinkEvent>,
 }
@@ -126,6 +126,8 @@ impl<'a> Served<'a> {
                 break end;
             }
         };
+        // Also before it was up: who is online was told from the snapshot on.
+        let was_online = !self.is_attaching();
         if end == End::Stopped && self.push(&ToRelay::Bye).is_ok() {
             // Whether the relay takes the goodbye is its own affair.
             let _ = timeout(GOODBYE, self.tx.close()).await;
@@ -137,7 +139,7 @@ impl<'a> Served<'a> {
         if let Some(Committed { accepted: of, .. }) = self.lane.finish().await {
             self.events.push(LinkEvent::Handled { relay: self.relay, of });
         }
-        if matches!(self.phase, Phase::Up) {
+        if was_online {
             let reason = end.reason().to_owned();
             self.events.push(LinkEvent::Down { relay: self.relay, reason });
         }
