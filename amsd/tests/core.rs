@@ -68,6 +68,7 @@ impl Person {
                     refused: None,
                     relay_counter: 0,
                     deleting: false,
+                    adopting: false,
                 };
                 txn.put::<Relays>(&RELAY, &row)?;
                 Me::create(txn)
@@ -461,9 +462,7 @@ async fn a_retried_message_whose_ciphertext_is_kept_goes_again_as_it_is() {
     let keep = Undeliverable::Keep;
     alice
         .store
-        .write(move |txn| {
-            state::settle(txn, key, state::Outcome::Failed, "relay:home", keep, NOW)
-        })
+        .write(move |txn| state::settle(txn, key, state::Outcome::Failed, "relay:home", keep, NOW))
         .await
         .unwrap();
     assert_eq!(alice.states("bob"), [OutState::Waiting]);

@@ -97,7 +97,8 @@ fn take_receipts(
     if let Some(window) = &opened.read {
         state::read(txn, id, window, &opened.delivered, now)?;
     }
-    if !opened.receipted.is_empty() || !opened.passed_over.is_empty() || !opened.unsealed.is_empty() {
+    if !opened.receipted.is_empty() || !opened.passed_over.is_empty() || !opened.unsealed.is_empty()
+    {
         // There may be room now for what waits its turn.
         txn.tell(Fact::Due(id));
     }

@@ -173,10 +173,8 @@ impl RouterActor {
             }
         }
         let moved = lost.clone();
-        let settled = self
-            .deps
-            .store
-            .write(move |txn| state::link_lost(txn, &lost, &reason, clock::now()));
+        let settled =
+            self.deps.store.write(move |txn| state::link_lost(txn, &lost, &reason, clock::now()));
         log_failure(settled.await);
         for contact in moved {
             // Another path may be up.
@@ -298,7 +296,7 @@ impl RouterActor {
         match self.look(looks.clone()).await {
             Ok(work) => {
                 for work in work {
-                    self.hand_over(work);
+                    self.hand_over(&work);
                 }
             }
             Err(error) if looks.len() > 1 => {
@@ -352,7 +350,7 @@ impl RouterActor {
         match self.look(vec![look]).await {
             Ok(work) => {
                 for work in work {
-                    self.hand_over(work);
+                    self.hand_over(&work);
                 }
             }
             Err(error) => {
@@ -371,12 +369,12 @@ impl RouterActor {
     }
 
     /// After the commit: the envelopes may leave.
-    fn hand_over(&mut self, work: Work) {
+    fn hand_over(&mut self, work: &Work) {
         let now = Instant::now();
         let Some(link) = self.links.get(&work.relay) else { return };
         let (handle, window) = (link.handle.clone(), link.window);
-        self.watch(&work, window, now);
-        let parcels = parcels(&work);
+        self.watch(work, window, now);
+        let parcels = parcels(work);
         if parcels.is_empty() {
             return;
         }

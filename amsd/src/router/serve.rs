@@ -109,13 +109,13 @@ pub(super) fn look(
         told = probe.is_some();
         sealed.extend(probe);
     }
-    let bare = if (receipt && !told) || (want.probe && sealed.is_empty()) || (want.greet && unanswered)
-    {
-        let answer = unanswered || want.probe;
-        receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, answer)?
-    } else {
-        None
-    };
+    let bare =
+        if (receipt && !told) || (want.probe && sealed.is_empty()) || (want.greet && unanswered) {
+            let answer = unanswered || want.probe;
+            receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, answer)?
+        } else {
+            None
+        };
     let unsealed = seal::has_unsealed(txn, &desk)?;
     let blocked = row.stage == Stage::Active && unsealed && !matches!(desk.room(), Room::For(_));
     let waits = blocked || queue::has_waiting(txn, contact)?;

@@ -1,6 +1,5 @@
 //! The methods over a socket, with a contact whose other side the test plays on the disk.
 
-use std::collections::BTreeSet;
 use ams_crypto::identity::IdentityKey;
 use ams_rpc::client::{CallError, Client};
 use ams_rpc::places::Places;
@@ -11,6 +10,7 @@ use ams_rpc::types::{
 use ams_rpc::{ErrorKind, Exit, Listener, Server, methods as m};
 use ams_wire::id::{Handle, Key, MessageId as WireId};
 use ams_wire::username::Username;
+use std::collections::BTreeSet;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::*;
@@ -215,7 +215,8 @@ async fn a_wait_ends_when_the_stage_is_reached() {
 
     let mut window = ams_wire::receipt::Window::new(0);
     window.insert(1);
-    let read = bench.store.write(move |txn| state::read(txn, ALICE, &window, &BTreeSet::new(), clock()));
+    let read =
+        bench.store.write(move |txn| state::read(txn, ALICE, &window, &BTreeSet::new(), clock()));
     Result::<_, StoreError>::unwrap(read.await);
     let result = longer.await.unwrap().unwrap();
     assert_eq!((result.state, result.reached, result.exit), (State::Read, true, 0));

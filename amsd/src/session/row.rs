@@ -7,8 +7,8 @@ use ams_wire::receipt::Window;
 use minicbor::{Decode, Encode};
 
 use crate::contacts::ContactId;
-use crate::relay::RelayId;
 use crate::outbox::state;
+use crate::relay::RelayId;
 use crate::store::{Read, StoreError, Table, Txn};
 
 /// One pair secret and its ratchet.
@@ -158,7 +158,13 @@ pub fn retire(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreEr
     for (key, cipher) in txn.list::<Ciphers>(&contact)? {
         txn.delete::<Ciphers>(&key)?;
         if let Some(seq) = cipher.seq {
-            state::requeue(txn, contact, seq, "sealed anew: the keys may have been used twice", now)?;
+            state::requeue(
+                txn,
+                contact,
+                seq,
+                "sealed anew: the keys may have been used twice",
+                now,
+            )?;
         }
     }
     Ok(())

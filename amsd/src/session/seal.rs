@@ -137,12 +137,8 @@ impl Desk {
         let (tag, ctr) = (*tag, root.next_ctr);
         let mut ratchet = root.ratchet()?;
         let sealed = ratchet.encrypt(plaintext).map_err(|_| StoreError::Damaged("a ratchet"))?;
-        let full = Full {
-            ctr,
-            base: self.base(tag, root),
-            olm_type: sealed.kind,
-            olm: sealed.bytes,
-        };
+        let full =
+            Full { ctr, base: self.base(tag, root), olm_type: sealed.kind, olm: sealed.bytes };
         let receipt = receipt::state(txn, self.contact, &self.roots, tell_read)?;
         // An empty one is a question.
         let inner = Inner { answer: seq.is_none(), receipt, full: Some(full) };
