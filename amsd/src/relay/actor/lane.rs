@@ -15,9 +15,9 @@ use crate::contacts::{approval, request, snapshot};
 use crate::inbox::{self, Accepted};
 use crate::profile::Me;
 use crate::relay::chores;
-use crate::relay::row::{self, RelayId, RelayRow};
+use crate::relay::row::{self, RelayId, RelayRow, Relays};
 use crate::settings::Requests;
-use crate::store::{Store, StoreError, Txn};
+use crate::store::{Read, Store, StoreError, Table, Txn};
 
 /// Items of one commit: others' commits wait behind it.
 const PER_COMMIT: usize = 128;
@@ -193,16 +193,19 @@ impl Desk {
     fn take(&self, txn: &Txn<'_>, item: &Item, done: &mut Committed) -> Result<(), StoreError> {
         let now = clock::now();
         let (me, relay) = (&self.me, self.relay);
-        let account = (relay, &*self.row);
+        // As it stands now: a snapshot changes it for what comes behind.
+        let row = || txn.get::<Relays>(&relay)?.ok_or(StoreError::Damaged(Relays::NAME));
         match item {
             Item::Deliver { handle, envelope } => {
                 let nick = &self.row.nick;
                 done.accepted.push(inbox::accept(txn, me, relay, nick, *handle, envelope, now)?);
             }
-            Item::Row(shown) => approval::receive(txn, me, account, shown, now)?,
-            Item::Request(asked) => request::receive(txn, me, account, asked, self.rule, now)?,
+            Item::Row(shown) => approval::receive(txn, me, (relay, &row()?), shown, now)?,
+            Item::Request(asked) => {
+                request::receive(txn, me, (relay, &row()?), asked, self.rule, now)?;
+            }
             Item::Snapshot(rows) => {
-                snapshot::compare(txn, me, account, rows, now)?;
+                snapshot::compare(txn, me, (relay, &row()?), rows, now)?;
                 done.snapshot = true;
             }
             Item::Done(number) => {
