@@ -25,6 +25,7 @@ pub mod limits;
 mod link;
 pub mod relay;
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests;
 
 pub use relay::{Running, StartError, start};

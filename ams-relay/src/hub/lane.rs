@@ -44,6 +44,8 @@ pub(crate) struct Lane {
     sender: Arc<Member>,
     handle: Handle,
     recipient: Option<Arc<Member>>,
+    /// Envelopes that it keeps for somebody who is not online.
+    most_held: usize,
     // Shared, behind a short lock.
     state: Mutex<State>,
 }
@@ -100,8 +102,10 @@ pub(super) struct Pushed {
 pub(super) enum Taken {
     /// Something, for this handle of its own; perhaps there is more.
     Some { handle: Handle, messages: usize, more: bool },
-    /// Nothing waits, or nothing may pass.
+    /// Nothing waits.
     Nothing,
+    /// Nothing may pass; this much is not kept any more.
+    Parked { bytes: usize, messages: usize },
 }
 
 impl Lane {
@@ -111,6 +115,7 @@ impl Lane {
         recipient: Option<Arc<Member>>,
         to: Option<Handle>,
         is_parked: bool,
+        most_held: usize,
     ) -> Arc<Self> {
         let state = State {
             to,
@@ -123,7 +128,7 @@ impl Lane {
             is_closed: false,
             alarm: None,
         };
-        Arc::new(Self { sender, handle, recipient, state: Mutex::new(state) })
+        Arc::new(Self { sender, handle, recipient, most_held, state: Mutex::new(state) })
     }
 
     pub(crate) fn sender(&self) -> &Arc<Member> {
@@ -153,7 +158,7 @@ impl Lane {
                 continue;
             }
             earliest = earliest.min(held.deadline);
-            if state.is_parked && state.waiting.len() >= bounds.contact_messages {
+            if state.is_parked && state.waiting.len() >= self.most_held {
                 self.sender.count(1, 0);
                 state.refused.push_back((held.id, held.deadline));
                 continue;
@@ -190,8 +195,7 @@ impl Lane {
     ) -> Taken {
         let state = &mut *lock(&self.state);
         let Some(handle) = state.to.filter(|to| passes(*to)) else {
-            self.park(state);
-            return Taken::Nothing;
+            return self.turn_away(state);
         };
         self.unpark(state);
         let (mut bytes, mut messages) = (0_usize, 0_usize);
@@ -308,6 +312,22 @@ impl Lane {
         if let Some(recipient) = &self.recipient {
             recipient.unload(state.waiting_bytes);
         }
+    }
+
+    /// The recipient is online and does not let it pass. What is kept is as much as if nobody were
+    /// there, or the sender could tell one from the other by when the bounds are reached.
+    fn turn_away(&self, state: &mut State) -> Taken {
+        self.park(state);
+        let (mut bytes, mut messages) = (0_usize, 0_usize);
+        let kept = self.most_held.min(state.waiting.len());
+        for held in state.waiting.split_off(kept) {
+            bytes = bytes.saturating_add(held.cost());
+            messages = messages.saturating_add(1);
+            state.refused.push_back((held.id, held.deadline));
+        }
+        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
+        self.sender.uncount(0, bytes);
+        Taken::Parked { bytes, messages }
     }
 
     fn unpark(&self, state: &mut State) {

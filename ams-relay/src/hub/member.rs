@@ -187,6 +187,7 @@ impl Member {
         handle: Handle,
         recipient: &Arc<Self>,
         to: Handle,
+        most_held: usize,
     ) -> Arc<Lane> {
         let mut outgoing = lock(&self.outgoing);
         let found = outgoing.lanes.get(&handle).filter(|lane| {
@@ -207,6 +208,7 @@ impl Member {
             Some(Arc::clone(recipient)),
             Some(to),
             !mailbox.is_seated,
+            most_held,
         );
         mailbox.incoming.push(Arc::clone(&lane));
         drop(mailbox);
@@ -214,12 +216,13 @@ impl Member {
         lane
     }
 
-    pub(super) fn lane_to_nowhere(self: &Arc<Self>) -> Arc<Lane> {
+    pub(super) fn lane_to_nowhere(self: &Arc<Self>, most_held: usize) -> Arc<Lane> {
         let mut outgoing = lock(&self.outgoing);
         if let Some(lane) = outgoing.nowhere.as_ref().filter(|lane| !lane.is_closed()) {
             return Arc::clone(lane);
         }
-        let lane = Lane::new(Arc::clone(self), Handle([0; Handle::LEN]), None, None, true);
+        let lane =
+            Lane::new(Arc::clone(self), Handle([0; Handle::LEN]), None, None, true, most_held);
         outgoing.nowhere = Some(Arc::clone(&lane));
         lane
     }

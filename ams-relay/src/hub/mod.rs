@@ -178,9 +178,10 @@ impl Hub {
         handle: Handle,
         peer: Option<(&Username, Handle)>,
     ) -> Arc<Lane> {
+        let most_held = self.bounds.contact_messages;
         match peer {
-            Some((name, to)) => sender.lane_to(handle, &self.member(name), to),
-            None => sender.lane_to_nowhere(),
+            Some((name, to)) => sender.lane_to(handle, &self.member(name), to, most_held),
+            None => sender.lane_to_nowhere(most_held),
         }
     }
 

@@ -87,9 +87,13 @@ impl Seat {
         mut deliver: impl FnMut(Handle, &Bytes),
     ) -> bool {
         let before = self.unstored.len();
-        let Taken::Some { handle, messages, more } = lane.take(passes, room, &mut self.unstored)
-        else {
-            return false;
+        let (handle, messages, more) = match lane.take(passes, room, &mut self.unstored) {
+            Taken::Some { handle, messages, more } => (handle, messages, more),
+            Taken::Nothing => return false,
+            Taken::Parked { bytes, messages } => {
+                self.hub.subtract(bytes, messages);
+                return false;
+            }
         };
         for held in self.unstored.range(before..) {
             deliver(handle, &held.envelope);

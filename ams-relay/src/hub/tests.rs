@@ -263,17 +263,20 @@ impl World {
     fn expire(&mut self) {
         let now = Instant::now();
         self.hub.expire(now);
-        if let Some(bob) = &mut self.bob
-            && let Some(due) = bob.due()
-            && self.hub.instant(due) <= now
-        {
-            bob.expire(due);
+        if let Some(bob) = &mut self.bob {
+            while let Some(due) = bob.due().filter(|due| self.hub.instant(*due) <= now) {
+                bob.expire(due);
+            }
         }
         let failed = self.alice.failed();
         let once: BTreeSet<_> = failed.iter().collect();
         assert_eq!(once.len(), failed.len());
         for id in &failed {
             assert!(self.alive.remove(id).is_some(), "{id:?} failed and was not alive");
+            // It keeps its place in bob's count, and may come again.
+            for delivered in self.delivered.iter_mut().filter(|delivered| *delivered == id) {
+                *delivered = EnvelopeId([0xFF; 16]);
+            }
         }
     }
 }

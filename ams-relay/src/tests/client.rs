@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ams_crypto::dh::{DhPublic, DhSecret};
 use ams_crypto::opaque::{ClientLogin, ClientRegistration, Password};
+use ams_link::stream::BoxedStream;
 use ams_link::{Receiver, Sender, Stream, handshake};
 use ams_wire::address::Link;
 use ams_wire::from_relay::{FromRelay, Presence, Request, Row};
@@ -15,7 +16,6 @@ use ams_wire::to_relay::{
     Send, Stored, ToRelay,
 };
 use ams_wire::username::Username;
-use tokio::io::DuplexStream;
 
 use crate::Running;
 use crate::config::{Config, Limits, Storage};
@@ -61,8 +61,8 @@ pub(super) fn envelope_id(number: u32) -> EnvelopeId {
 
 /// A link to a relay.
 pub(super) struct Client {
-    pub(super) tx: Sender<<DuplexStream as Stream>::Write>,
-    pub(super) rx: Receiver<<DuplexStream as Stream>::Read>,
+    pub(super) tx: Sender<<BoxedStream as Stream>::Write>,
+    pub(super) rx: Receiver<<BoxedStream as Stream>::Read>,
     handshake_hash: [u8; 32],
     /// What came and was not looked at yet.
     waiting: VecDeque<FromRelay<'static>>,
@@ -81,10 +81,13 @@ pub(super) struct Shown {
 impl Client {
     /// Up to the handshake.
     pub(super) async fn dial(relay: &Running, key: &DhSecret) -> Self {
+        Self::dial_over(relay, key, Box::new(relay.connect())).await
+    }
+
+    /// Up to the handshake, over a stream that leads to the relay.
+    pub(super) async fn dial_over(relay: &Running, key: &DhSecret, stream: BoxedStream) -> Self {
         let server = DhPublic::from_bytes(relay.link().relay.0).unwrap();
-        let link = handshake::connect(relay.connect(), key, &server, Duration::from_secs(5))
-            .await
-            .unwrap();
+        let link = handshake::connect(stream, key, &server, Duration::from_secs(5)).await.unwrap();
         Self {
             tx: link.sender,
             rx: link.receiver,

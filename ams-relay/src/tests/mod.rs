@@ -4,4 +4,7 @@
 mod client;
 mod contacts;
 mod enrolment;
+mod leaking;
 mod relaying;
+mod two_worlds;
+mod walls;

@@ -1,0 +1,155 @@
+//! A store with a leak: what a change that breaks the rule would look like. The two-worlds test has
+//! to catch it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ams_crypto::token::TokenHash;
+use ams_wire::from_relay::Request;
+use ams_wire::id::{Blob, Handle, Key, WorkMark};
+use ams_wire::username::Username;
+
+use crate::accounts::row::ContactRow;
+use crate::accounts::store::Store;
+use crate::accounts::{
+    Accounts, Approval, Approved, Device, Enrolled, Invited, OpenInvite, Pending, Record, Snapshot,
+    User, Wish,
+};
+
+/// What asking does with a look at the account of who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leak {
+    /// Refuses to ask nobody.
+    Answer,
+    /// Takes longer for somebody.
+    Time,
+    /// Does not keep what was asked of nobody.
+    Rows,
+}
+
+pub(super) struct Leaking {
+    pub(super) store: Store,
+    pub(super) leak: Leak,
+}
+
+impl Accounts for Leaking {
+    fn ask(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        to: &Username,
+        intro: Blob,
+        now: u64,
+    ) -> Pending<Option<ContactRow>> {
+        let (store, leak) = (self.store.clone(), self.leak);
+        let (owner, to) = (owner.clone(), to.clone());
+        Box::pin(async move {
+            let exists = store.record(&to).await?.is_some();
+            match leak {
+                Leak::Answer if !exists => return Ok(None),
+                Leak::Time if exists => tokio::time::sleep(Duration::from_millis(1)).await,
+                Leak::Rows if !exists => return Ok(Some(ContactRow::asking(to, intro, now))),
+                _ => {}
+            }
+            store.ask(&owner, handle, &to, intro, now).await
+        })
+    }
+
+    fn invite(&self, token: TokenHash, key: Key, now: u64) -> Pending<Option<Invited>> {
+        self.store.invite(token, key, now)
+    }
+
+    fn join(
+        &self,
+        token: TokenHash,
+        key: Key,
+        record: Record,
+        now: u64,
+    ) -> Pending<Option<Enrolled>> {
+        self.store.join(token, key, record, now)
+    }
+
+    fn record(&self, name: &Username) -> Pending<Option<Record>> {
+        self.store.record(name)
+    }
+
+    fn enrol(&self, name: &Username, key: Key, now: u64) -> Pending<Option<Enrolled>> {
+        self.store.enrol(name, key, now)
+    }
+
+    fn attach(&self, key: Key, now: u64, most: usize) -> Pending<Option<(Device, Snapshot)>> {
+        self.store.attach(key, now, most)
+    }
+
+    fn mark(&self, name: &Username, enrolment: u64, mark: WorkMark) -> Pending<()> {
+        self.store.mark(name, enrolment, mark)
+    }
+
+    fn block(&self, owner: &Username, handle: Handle, on: bool) -> Pending<Option<ContactRow>> {
+        self.store.block(owner, handle, on)
+    }
+
+    fn remove(&self, owner: &Username, handle: Handle) -> Pending<()> {
+        self.store.remove(owner, handle)
+    }
+
+    fn fetched(&self, owner: &Username, handle: Handle) -> Pending<Option<ContactRow>> {
+        self.store.fetched(owner, handle)
+    }
+
+    fn row(&self, owner: &Username, handle: Handle, now: u64) -> Pending<Option<ContactRow>> {
+        self.store.row(owner, handle, now)
+    }
+
+    fn requests(&self, name: &Username, now: u64, most: usize) -> Pending<Vec<Request>> {
+        self.store.requests(name, now, most)
+    }
+
+    fn approve(&self, approval: Approval, now: u64) -> Pending<Approved> {
+        self.store.approve(approval, now)
+    }
+
+    fn refuse(&self, by: &Username, to: &Username, their_handle: Handle) -> Pending<()> {
+        self.store.refuse(by, to, their_handle)
+    }
+
+    fn set_record(&self, name: &Username, record: Record) -> Pending<()> {
+        self.store.set_record(name, record)
+    }
+
+    fn delete(&self, name: &Username) -> Pending<bool> {
+        self.store.delete(name)
+    }
+
+    fn create_invite(&self, of: OpenInvite, token: TokenHash, reset: bool, most: u64) -> Wish<()> {
+        self.store.create_invite(of, token, reset, most)
+    }
+
+    fn invites(&self, now: u64) -> Pending<Vec<OpenInvite>> {
+        self.store.invites(now)
+    }
+
+    fn revoke_invite(&self, name: &Username, now: u64) -> Wish<()> {
+        self.store.revoke_invite(name, now)
+    }
+
+    fn users(&self) -> Pending<Vec<User>> {
+        self.store.users()
+    }
+
+    fn count(&self) -> Pending<u64> {
+        self.store.count()
+    }
+
+    fn set_disabled(&self, name: &Username, disabled: bool) -> Wish<()> {
+        self.store.set_disabled(name, disabled)
+    }
+
+    fn sweep(&self, now: u64) -> Pending<()> {
+        self.store.sweep(now)
+    }
+
+    fn backup(&self, file: PathBuf) -> Wish<()> {
+        self.store.backup(file)
+    }
+}
