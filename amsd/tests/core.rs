@@ -168,9 +168,13 @@ impl Person {
     async fn open(&self, from: &str, envelope: &[u8]) -> Accepted {
         let (me, handle, envelope) = (self.me.clone(), self.handle(from), envelope.to_vec());
         self.store
-            .write(move |txn| inbox::accept(txn, &me, RELAY, "home", handle, &envelope, NOW))
+            .write(move |txn| {
+                let came = inbox::Came { me: &me, relay: RELAY, nick: "home", now: NOW };
+                inbox::accept(txn, came, [(handle, envelope.as_slice())].into_iter())
+            })
             .await
             .unwrap()
+            .remove(0)
     }
 
     fn bare(&self, to: &str, answer: bool) -> Option<Vec<u8>> {

@@ -209,7 +209,20 @@ pub fn put(
             txn.put::<Names>(&new, &id)?;
         }
     }
-    for path in before.map(|row| row.paths.as_slice()).unwrap_or_default() {
+    let paths = before.map(|row| row.paths.as_slice()).unwrap_or_default();
+    if paths != row.paths {
+        index_paths(txn, id, paths, row)?;
+    }
+    txn.put::<Contacts>(&id, row)
+}
+
+fn index_paths(
+    txn: &Txn<'_>,
+    id: ContactId,
+    before: &[PathRow],
+    row: &ContactRow,
+) -> Result<(), StoreError> {
+    for path in before {
         if !row.paths.iter().any(|kept| (kept.relay, kept.handle) == (path.relay, path.handle)) {
             txn.delete::<Handles>(&(path.relay, path.handle))?;
         }
@@ -217,7 +230,7 @@ pub fn put(
     for path in &row.paths {
         txn.put::<Handles>(&(path.relay, path.handle), &id)?;
     }
-    txn.put::<Contacts>(&id, row)
+    Ok(())
 }
 
 fn name_key(db: &impl Read, name: &str) -> [u8; 16] {

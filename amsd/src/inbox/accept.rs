@@ -17,7 +17,7 @@ use crate::fact::Fact;
 use crate::outbox::{queue, state};
 use crate::profile::Me;
 use crate::relay::{self, RelayId};
-use crate::session::open::{self, Opened};
+use crate::session::open::{Opened, Opening};
 use crate::session::row::retire;
 use crate::session::seal::CipherKey;
 use crate::store::{Read, StoreError, Txn};
@@ -38,37 +38,83 @@ pub struct Accepted {
     pub receipted: Vec<CipherKey>,
 }
 
-/// Handles one envelope that came over `relay` for `handle`. Also a duplicate, a forged or an
-/// unreadable one is handled: nothing is gained by seeing it again.
-pub fn accept(
+/// What came over one link.
+#[derive(Clone, Copy)]
+pub struct Came<'a> {
+    /// Who we are.
+    pub me: &'a Me,
+    /// Over which relay.
+    pub relay: RelayId,
+    /// Its name here.
+    pub nick: &'a str,
+    /// When, milliseconds since 1970.
+    pub now: i64,
+}
+
+/// Handles envelopes in the order in which they came, each with our handle of its sender. Also a
+/// duplicate, a forged or an unreadable one is handled: nothing is gained by seeing it again.
+pub fn accept<'a>(
     txn: &Txn<'_>,
-    me: &Me,
-    relay: RelayId,
-    nick: &str,
-    handle: Handle,
-    envelope: &[u8],
-    now: i64,
+    came: Came<'_>,
+    envelopes: impl Iterator<Item = (Handle, &'a [u8])>,
+) -> Result<Vec<Accepted>, StoreError> {
+    let mut all = Vec::new();
+    let mut opening: Option<(Handle, Opening)> = None;
+    for (handle, envelope) in envelopes {
+        if opening.as_ref().is_none_or(|(of, _)| *of != handle) {
+            if let Some((_, done)) = opening.take() {
+                done.close(txn)?;
+            }
+            opening = begin(txn, came, handle)?.map(|opening| (handle, opening));
+        }
+        let opened = match &mut opening {
+            Some((_, opening)) => {
+                opening.open(txn, came.me, envelope)?.map(|o| (opening.contact(), o))
+            }
+            None => None,
+        };
+        let Some((id, opened)) = opened else {
+            all.push(Accepted::default());
+            continue;
+        };
+        if opened.cloned {
+            if let Some((_, done)) = opening.take() {
+                done.close(txn)?;
+            }
+            retire(txn, id, came.now)?;
+        }
+        all.push(take(txn, came, id, opened)?);
+    }
+    if let Some((_, done)) = opening {
+        done.close(txn)?;
+    }
+    if all.iter().any(|accepted| accepted.from.is_some()) {
+        relay::raise_mark(txn, came.relay)?;
+    }
+    Ok(all)
+}
+
+/// The roots of the contact behind `handle`, if anything may be taken from it.
+fn begin(txn: &Txn<'_>, came: Came<'_>, handle: Handle) -> Result<Option<Opening>, StoreError> {
+    match contacts::by_handle(txn, came.relay, handle)? {
+        Some((id, contact)) if contact.is_open() => Opening::begin(txn, id, &contact),
+        _ => Ok(None),
+    }
+}
+
+fn take(
+    txn: &Txn<'_>,
+    came: Came<'_>,
+    id: ContactId,
+    opened: Opened,
 ) -> Result<Accepted, StoreError> {
-    let Some((id, contact)) = contacts::by_handle(txn, relay, handle)? else {
-        return Ok(Accepted::default());
-    };
-    if !contact.is_open() {
-        return Ok(Accepted::default());
+    take_receipts(txn, id, &opened, came.now)?;
+    if opened.first_under_root {
+        activate(txn, id)?;
     }
-    let Some(opened) = open::open(txn, me, id, &contact, envelope)? else {
-        return Ok(Accepted::default());
-    };
-    relay::raise_mark(txn, relay)?;
-    if opened.cloned {
-        retire(txn, id, now)?;
-    }
-    take_receipts(txn, id, &opened, now)?;
-    if opened.first_under_root && contact.stage == Stage::Approved {
-        activate(txn, id, &contact)?;
-    }
-    queue::contact_is_there(txn, id, now)?;
+    queue::contact_is_there(txn, id, came.now)?;
     if let Some(body) = opened.body {
-        keep(txn, id, &format!("relay:{nick}"), body, now)?;
+        keep(txn, id, &format!("relay:{}", came.nick), body, came.now)?;
     }
     Ok(Accepted {
         from: Some(id),
@@ -105,9 +151,14 @@ fn take_receipts(
     Ok(())
 }
 
-fn activate(txn: &Txn<'_>, id: ContactId, before: &ContactRow) -> Result<(), StoreError> {
+/// The first envelope of a contact that we approved: it has the keys.
+fn activate(txn: &Txn<'_>, id: ContactId) -> Result<(), StoreError> {
+    let Some(before) = txn.get::<contacts::Contacts>(&id)? else { return Ok(()) };
+    if before.stage != Stage::Approved {
+        return Ok(());
+    }
     let row = ContactRow { stage: Stage::Active, ..before.clone() };
-    contacts::put(txn, id, Some(before), &row)?;
+    contacts::put(txn, id, Some(&before), &row)?;
     txn.tell(Fact::event(Event::ContactApproved(ContactFact {
         contact: row.name,
         contact_id: id.to_string(),

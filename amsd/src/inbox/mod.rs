@@ -9,7 +9,7 @@ pub mod history;
 pub mod reader;
 pub mod row;
 
-pub use accept::{Accepted, accept};
+pub use accept::{Accepted, Came, accept};
 
 use std::ops::ControlFlow;
 
@@ -17,21 +17,18 @@ use ams_wire::limits::COUNTER_WINDOW;
 use ams_wire::receipt::Window;
 
 use crate::contacts::{ContactId, Contacts};
-use crate::store::{Read, StoreError, Txn};
-use row::{Received, ReceivedRow};
+use crate::store::{Read, Rows, StoreError, Txn};
+use row::{ReadAhead, Received, ReceivedRow};
 
 /// What was read of a contact's messages, as a receipt says it.
 pub fn read_window(db: &impl Read, contact: ContactId) -> Result<Window, StoreError> {
     let base = db.get::<Contacts>(&contact)?.map_or(0, |row| row.unread_from);
     let mut window = Window::new(base);
-    db.each::<Received>(&contact, Some(&(contact, base)), |(_, seq), row| {
-        if row.read {
-            window.insert(seq);
-        }
-        if seq.saturating_sub(base) < COUNTER_WINDOW {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
+    db.each::<ReadAhead>(&contact, Some(&(contact, base)), |(_, seq), ()| {
+        window.insert(seq);
+        match seq.saturating_sub(base) {
+            0..COUNTER_WINDOW => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
         }
     })?;
     Ok(window)
@@ -42,6 +39,7 @@ fn mark_read(txn: &Txn<'_>, contact: ContactId, seq: u64) -> Result<bool, StoreE
     let news = txn.get::<Received>(&(contact, seq))?.is_some_and(|row| !row.read);
     if news {
         txn.put::<Received>(&(contact, seq), &ReceivedRow { read: true })?;
+        txn.put::<ReadAhead>(&(contact, seq), &())?;
     }
     Ok(news)
 }
@@ -60,8 +58,27 @@ fn raise_unread(txn: &Txn<'_>, contact: ContactId) -> Result<(), StoreError> {
         }
     })?;
     if unread != row.unread_from {
+        for (key, ()) in ahead_below(txn, contact, unread)? {
+            txn.delete::<ReadAhead>(&key)?;
+        }
         row.unread_from = unread;
         txn.put::<Contacts>(&contact, &row)?;
     }
     Ok(())
+}
+
+fn ahead_below(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    below: u64,
+) -> Result<Rows<ReadAhead>, StoreError> {
+    let mut rows = Vec::new();
+    txn.each::<ReadAhead>(&contact, None, |key, row| {
+        if key.1 >= below {
+            return ControlFlow::Break(());
+        }
+        rows.push((key, row));
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
 }

@@ -105,6 +105,14 @@ impl Table for Received {
     type Row = ReceivedRow;
 }
 
+/// Contact and `seq` of what was read although something before it was not.
+pub struct ReadAhead;
+impl Table for ReadAhead {
+    const NAME: &'static str = "in_read_ahead";
+    type Key = (ContactId, u64);
+    type Row = ();
+}
+
 /// A named position in the timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

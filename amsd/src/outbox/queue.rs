@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use ams_wire::id::MessageId;
 
-use super::row::{Live, Out, OutIds, OutState};
+use super::row::{Live, Out, OutIds, OutState, Waiting};
 use super::state::change;
 use crate::contacts::ContactId;
 use crate::fact::Fact;
@@ -76,12 +76,8 @@ pub fn decide(
 
 /// Everything that waits for the contact goes out: it is there.
 pub fn contact_is_there(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreError> {
-    let waiting: Vec<u64> = live(txn, Some(contact))?
-        .into_iter()
-        .filter(|(_, _, state)| *state == OutState::Waiting)
-        .map(|(_, seq, _)| seq)
-        .collect();
-    for seq in &waiting {
+    let waiting = txn.list::<Waiting>(&contact)?;
+    for ((_, seq), ()) in &waiting {
         change(txn, contact, *seq, now, None, Some("the contact is there"), |state| {
             (state == OutState::Waiting).then_some(OutState::Queued)
         })?;
@@ -94,12 +90,7 @@ pub fn contact_is_there(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(
 
 /// Whether a message waits for the contact to come online.
 pub fn has_waiting(db: &impl Read, contact: ContactId) -> Result<bool, StoreError> {
-    let mut waits = false;
-    db.each::<Live>(&contact, None, |_, state| {
-        waits = state == OutState::Waiting;
-        if waits { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(waits)
+    Ok(db.first::<Waiting>(&contact)?.is_some())
 }
 
 /// Ends everything on its way to a contact that is removed.

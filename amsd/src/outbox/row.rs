@@ -167,6 +167,14 @@ impl Table for Live {
     type Row = OutState;
 }
 
+/// Contact and `seq` of every message that waits for the contact.
+pub struct Waiting;
+impl Table for Waiting {
+    const NAME: &'static str = "out_waiting";
+    type Key = (ContactId, u64);
+    type Row = ();
+}
+
 /// Contact → what it said last of what it read.
 pub struct ReadSeen;
 impl Table for ReadSeen {

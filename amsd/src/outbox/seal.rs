@@ -40,20 +40,18 @@ pub fn seal_due(
     relay: RelayId,
     tell_read: bool,
 ) -> Result<Vec<Outgoing>, StoreError> {
-    let mut sealed = Vec::new();
-    let Room::For(slots) = desk.room() else { return Ok(sealed) };
+    let Room::For(slots) = desk.room() else { return Ok(Vec::new()) };
     let contact = desk.contact();
     let lowest = low(txn, contact, row.next_seq)?;
+    let mut contents = Vec::new();
     for seq in next_queued(txn, desk, slots)? {
         if seq.saturating_sub(lowest) >= MAX_SPAN {
             break;
         }
-        let plaintext = plaintext(txn, contact, seq, lowest)?;
-        let made = desk.seal(txn, me, row, relay, (Some(seq), &plaintext), tell_read)?;
-        let Some((key, cipher)) = made else { break };
-        sealed.push(outgoing(*key, cipher, relay));
+        contents.push((Some(seq), plaintext(txn, contact, seq, lowest)?));
     }
-    Ok(sealed)
+    let sealed = desk.seal(txn, me, row, relay, &contents, tell_read)?;
+    Ok(sealed.iter().map(|(key, cipher)| outgoing(*key, cipher, relay)).collect())
 }
 
 /// Seals a full empty envelope: a step for the ratchet, and a question whether anybody is there.
@@ -70,8 +68,8 @@ pub fn probe(
     if desk.empty_out().is_some() {
         return Ok(None);
     }
-    let made = desk.seal(txn, me, row, relay, (None, &[]), tell_read)?;
-    Ok(made.map(|(key, cipher)| outgoing(*key, cipher, relay)))
+    let sealed = desk.seal(txn, me, row, relay, &[(None, Vec::new())], tell_read)?;
+    Ok(sealed.first().map(|(key, cipher)| outgoing(*key, cipher, relay)))
 }
 
 /// What is on its way, has no receipt, and is not among `handed`, in order: it goes first.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ams_rpc::types::{Fact as Event, StateFact};
 use ams_wire::receipt::Window;
 
-use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, ReadSeen, StepRow};
+use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, ReadSeen, StepRow, Waiting};
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
 use crate::session::open;
@@ -171,7 +171,8 @@ pub(super) fn change(
     next: impl FnOnce(OutState) -> Option<OutState>,
 ) -> Result<(), StoreError> {
     let Some(mut row) = txn.get::<Out>(&(contact, seq))? else { return Ok(()) };
-    let Some(state) = next(row.state) else { return Ok(()) };
+    let before = row.state;
+    let Some(state) = next(before) else { return Ok(()) };
     row.state = state;
     if let Some(via) = via {
         row.via = Some(via.to_owned());
@@ -183,7 +184,11 @@ pub(super) fn change(
     } else {
         txn.put::<Live>(&(contact, seq), &state)?;
     }
+    if before == OutState::Waiting {
+        txn.delete::<Waiting>(&(contact, seq))?;
+    }
     if state == OutState::Waiting {
+        txn.put::<Waiting>(&(contact, seq), &())?;
         // The contact may be there now, or has to be asked.
         txn.tell(Fact::Due(contact));
     }

@@ -1,8 +1,11 @@
 //! An envelope becomes a message.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ams_crypto::envelope::{self, Direction};
+use ams_crypto::identity::IdentityPublic;
+use ams_crypto::olm;
 use ams_wire::body::Body;
 use ams_wire::id::RootTag;
 use ams_wire::inner::{Full, Inner};
@@ -44,53 +47,116 @@ pub struct Opened {
     pub cloned: bool,
 }
 
-/// Opens `envelope` from `contact`, on a copy of the ratchet, and keeps what that changes.
-///
-/// `None`: it opens under no root of the contact's, and nothing was changed.
-pub fn open(
-    txn: &Txn<'_>,
-    me: &Me,
+/// The roots of one contact, for a run of envelopes that came from it: ratchets are read once, on
+/// copies, and written once, by [`Opening::close`], in the same transaction.
+pub struct Opening {
     id: ContactId,
-    contact: &ContactRow,
-    envelope: &[u8],
-) -> Result<Option<Opened>, StoreError> {
-    let Some(from) = contact.identity() else { return Ok(None) };
-    let direction = Direction { from: &from, to: me.public() };
-    let roots = row::roots(txn, id)?;
-    for (tag, root) in &roots {
-        let keys = root.keys()?;
-        let Ok(padded) = envelope::open(keys.opening(root.side()), direction, envelope) else {
-            continue;
-        };
-        let Ok(inner) = Inner::decode(&padded) else { return Ok(None) };
-        return take(txn, id, &roots, *tag, root.clone(), inner).map(Some);
-    }
-    Ok(None)
+    from: IdentityPublic,
+    roots: Vec<(RootTag, RootRow)>,
+    ratchets: BTreeMap<RootTag, olm::OlmSession>,
+    changed: BTreeSet<RootTag>,
 }
 
-fn take(
-    txn: &Txn<'_>,
-    id: ContactId,
-    roots: &[(RootTag, RootRow)],
-    tag: RootTag,
-    mut root: RootRow,
-    inner: Inner,
-) -> Result<Opened, StoreError> {
-    let mut opened = Opened { answer: inner.answer, ..Opened::default() };
-    merge(txn, id, roots, &inner.receipt, &mut opened)?;
-    let before = root.clone();
-    if !root.opened {
-        root.opened = true;
-        opened.first_under_root = true;
-        drop_roots_before(txn, id, roots, root.generation, &mut opened)?;
+impl Opening {
+    /// Reads the roots. `None`: the contact's key is not known yet.
+    pub fn begin(
+        db: &impl Read,
+        id: ContactId,
+        contact: &ContactRow,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(from) = contact.identity() else { return Ok(None) };
+        Ok(Some(Self {
+            id,
+            from,
+            roots: row::roots(db, id)?,
+            ratchets: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        }))
     }
-    if let Some(full) = inner.full {
-        take_full(&mut root, &full, &mut opened)?;
+
+    /// Whose roots these are.
+    pub fn contact(&self) -> ContactId {
+        self.id
     }
-    if (root.opened, root.taken, &root.ratchet) != (before.opened, before.taken, &before.ratchet) {
-        txn.put::<Roots>(&(id, tag), &root)?;
+
+    /// Opens `envelope`, and takes what it says of our own ciphertexts.
+    ///
+    /// `None`: it opens under no root of the contact's, and nothing was changed.
+    pub fn open(
+        &mut self,
+        txn: &Txn<'_>,
+        me: &Me,
+        envelope: &[u8],
+    ) -> Result<Option<Opened>, StoreError> {
+        let direction = Direction { from: &self.from, to: me.public() };
+        for (tag, root) in &self.roots {
+            let keys = root.keys()?;
+            let Ok(padded) = envelope::open(keys.opening(root.side()), direction, envelope) else {
+                continue;
+            };
+            let Ok(inner) = Inner::decode(&padded) else { return Ok(None) };
+            return self.take(txn, *tag, inner).map(Some);
+        }
+        Ok(None)
     }
-    Ok(opened)
+
+    fn take(&mut self, txn: &Txn<'_>, tag: RootTag, inner: Inner) -> Result<Opened, StoreError> {
+        let mut opened = Opened { answer: inner.answer, ..Opened::default() };
+        merge(txn, self.id, &self.roots, &inner.receipt, &mut opened)?;
+        let Some((_, root)) = self.roots.iter_mut().find(|(other, _)| *other == tag) else {
+            return Ok(opened);
+        };
+        if !root.opened {
+            root.opened = true;
+            opened.first_under_root = true;
+            self.changed.insert(tag);
+        }
+        let generation = root.generation;
+        if let Some(full) = inner.full {
+            let ratchet = match self.ratchets.entry(tag) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(root.ratchet()?),
+            };
+            take_full(root, ratchet, &full, &mut opened);
+            self.changed.insert(tag);
+        }
+        if opened.first_under_root {
+            self.drop_roots_before(txn, generation, &mut opened)?;
+        }
+        Ok(opened)
+    }
+
+    /// A root whose first envelope opened ends those before it. What was sealed under them and has
+    /// no receipt is sealed anew: the contact may have dropped them already.
+    fn drop_roots_before(
+        &mut self,
+        txn: &Txn<'_>,
+        generation: u64,
+        opened: &mut Opened,
+    ) -> Result<(), StoreError> {
+        for (tag, _) in self.roots.iter().filter(|(_, root)| root.generation < generation) {
+            for (key, cipher) in txn.list::<Ciphers>(&(self.id, *tag))? {
+                txn.delete::<Ciphers>(&key)?;
+                opened.unsealed.extend(cipher.seq);
+            }
+            txn.delete::<Roots>(&(self.id, *tag))?;
+            self.changed.remove(tag);
+        }
+        self.roots.retain(|(_, root)| root.generation >= generation);
+        Ok(())
+    }
+
+    /// Writes what changed. Nothing of it counts before the commit.
+    pub fn close(self, txn: &Txn<'_>) -> Result<(), StoreError> {
+        let Self { id, roots, ratchets, changed, .. } = self;
+        for (tag, mut root) in roots.into_iter().filter(|(tag, _)| changed.contains(tag)) {
+            if let Some(ratchet) = ratchets.get(&tag) {
+                root.ratchet = ratchet.to_bytes().to_vec();
+            }
+            txn.put::<Roots>(&(id, tag), &root)?;
+        }
+        Ok(())
+    }
 }
 
 /// Takes what the receipt says of our ciphertexts.
@@ -129,26 +195,7 @@ fn merge(
     Ok(())
 }
 
-/// A root whose first envelope opened ends those before it. What was sealed under them and has no
-/// receipt is sealed anew: the contact may have dropped them already.
-fn drop_roots_before(
-    txn: &Txn<'_>,
-    id: ContactId,
-    roots: &[(RootTag, RootRow)],
-    generation: u64,
-    opened: &mut Opened,
-) -> Result<(), StoreError> {
-    for (tag, _) in roots.iter().filter(|(_, root)| root.generation < generation) {
-        for (key, cipher) in txn.list::<Ciphers>(&(id, *tag))? {
-            txn.delete::<Ciphers>(&key)?;
-            opened.unsealed.extend(cipher.seq);
-        }
-        txn.delete::<Roots>(&(id, *tag))?;
-    }
-    Ok(())
-}
-
-fn take_full(root: &mut RootRow, full: &Full, opened: &mut Opened) -> Result<(), StoreError> {
+fn take_full(root: &mut RootRow, ratchet: &mut olm::OlmSession, full: &Full, opened: &mut Opened) {
     let newest_before = root.taken.newest().unwrap_or(0).max(root.taken.base().saturating_sub(1));
     root.taken.raise_base(full.base);
     match root.taken.standing(full.ctr) {
@@ -156,10 +203,10 @@ fn take_full(root: &mut RootRow, full: &Full, opened: &mut Opened) -> Result<(),
         Standing::Past | Standing::Beyond => {}
         Standing::Taken => opened.duplicate = true,
         Standing::New => {
-            let mut ratchet = root.ratchet()?;
-            match ratchet.decrypt(full.olm_type, &full.olm) {
+            let mut copy = ratchet.copy();
+            match copy.decrypt(full.olm_type, &full.olm) {
                 Ok(plaintext) => {
-                    root.ratchet = ratchet.to_bytes().to_vec();
+                    *ratchet = copy;
                     root.taken.insert(full.ctr);
                     opened.taken = true;
                     // What decrypts and is no message is taken all the same, or it would come
@@ -172,7 +219,6 @@ fn take_full(root: &mut RootRow, full: &Full, opened: &mut Opened) -> Result<(),
             }
         }
     }
-    Ok(())
 }
 
 /// Drops the ciphertext of message `seq`, so that its slot is free and it is sealed anew if it

@@ -113,45 +113,50 @@ impl Desk {
         root.next_ctr.saturating_sub(self.base(tag, root))
     }
 
-    /// Seals `plaintext` (the message `seq`, or nothing) and keeps the envelope until its receipt.
-    /// The caller lets nothing leave before the commit.
-    ///
-    /// `None` when there is no root to seal under, or no counter.
+    /// Seals each of `contents` (the message of that `seq`, or nothing) and keeps the envelopes
+    /// until their receipts; as many as there are counters for. The caller lets nothing leave
+    /// before the commit. Gives the new ones, in order.
     pub fn seal(
         &mut self,
         txn: &Txn<'_>,
         me: &Me,
         contact: &ContactRow,
         over: RelayId,
-        content: (Option<u64>, &[u8]),
+        contents: &[(Option<u64>, Vec<u8>)],
         tell_read: bool,
-    ) -> Result<Option<&(CipherKey, CipherRow)>, StoreError> {
-        let (seq, plaintext) = content;
-        let (Some(to), Some((tag, root))) = (contact.identity(), row::sealing_root(&self.roots))
+    ) -> Result<&[(CipherKey, CipherRow)], StoreError> {
+        let before = self.ciphers.len();
+        let root = row::sealing_root(&self.roots).cloned();
+        let (Some(to), Some((tag, mut root)), false) =
+            (contact.identity(), root, contents.is_empty())
         else {
-            return Ok(None);
+            return Ok(&[]);
         };
-        if self.span(*tag, root) >= COUNTER_WINDOW {
-            return Ok(None);
-        }
-        let (tag, ctr) = (*tag, root.next_ctr);
         let mut ratchet = root.ratchet()?;
-        let sealed = ratchet.encrypt(plaintext).map_err(|_| StoreError::Damaged("a ratchet"))?;
-        let full =
-            Full { ctr, base: self.base(tag, root), olm_type: sealed.kind, olm: sealed.bytes };
         let receipt = receipt::state(txn, self.contact, &self.roots, tell_read)?;
-        // An empty one is a question.
-        let inner = Inner { answer: seq.is_none(), receipt, full: Some(full) };
-        let envelope = receipt::wrap(me, &to, root, &inner)?;
         let mark = relay::raise_mark(txn, over)?;
-        let cipher = CipherRow { seq, envelope, relay: over, mark };
-        txn.put::<Ciphers>(&(self.contact, tag, ctr), &cipher)?;
-        if let Some((_, root)) = self.roots.iter_mut().find(|(other, _)| *other == tag) {
-            root.ratchet = ratchet.to_bytes().to_vec();
+        for (seq, plaintext) in contents {
+            if self.span(tag, &root) >= COUNTER_WINDOW {
+                break;
+            }
+            let (ctr, base) = (root.next_ctr, self.base(tag, &root));
+            let sealed = ratchet.encrypt(plaintext).map_err(|_| StoreError::Damaged(RATCHET))?;
+            let full = Full { ctr, base, olm_type: sealed.kind, olm: sealed.bytes };
+            // An empty one is a question.
+            let inner = Inner { answer: seq.is_none(), receipt: receipt.clone(), full: Some(full) };
+            let envelope = receipt::wrap(me, &to, &root, &inner)?;
+            let cipher = CipherRow { seq: *seq, envelope, relay: over, mark };
+            txn.put::<Ciphers>(&(self.contact, tag, ctr), &cipher)?;
+            self.ciphers.push((CipherKey { contact: self.contact, root: tag, ctr }, cipher));
             root.next_ctr = ctr.saturating_add(1);
-            txn.put::<Roots>(&(self.contact, tag), root)?;
         }
-        self.ciphers.push((CipherKey { contact: self.contact, root: tag, ctr }, cipher));
-        Ok(self.ciphers.last())
+        root.ratchet = ratchet.to_bytes().to_vec();
+        txn.put::<Roots>(&(self.contact, tag), &root)?;
+        if let Some((_, kept)) = self.roots.iter_mut().find(|(other, _)| *other == tag) {
+            *kept = root;
+        }
+        Ok(self.ciphers.get(before..).unwrap_or_default())
     }
 }
+
+const RATCHET: &str = "a ratchet";

@@ -46,6 +46,18 @@ pub(super) enum Item {
 }
 
 impl Item {
+    fn is_envelope(&self) -> bool {
+        self.envelope().is_some()
+    }
+
+    /// Our handle of its sender, and the bytes.
+    fn envelope(&self) -> Option<(Handle, &[u8])> {
+        match self {
+            Self::Deliver { handle, envelope } => Some((*handle, envelope)),
+            _ => None,
+        }
+    }
+
     /// Bytes that wait with it, about.
     fn size(&self) -> usize {
         match self {
@@ -181,8 +193,10 @@ impl Desk {
         let (desk, items) = (self.clone(), Arc::clone(items));
         let commit = self.store.write(move |txn| {
             let mut done = Committed::default();
-            for item in items.get(range.clone()).unwrap_or_default() {
-                desk.take(txn, item, &mut done)?;
+            let items = items.get(range.clone()).unwrap_or_default();
+            // Envelopes behind one another are handled together.
+            for run in items.chunk_by(|one, next| one.is_envelope() && next.is_envelope()) {
+                desk.take(txn, run, &mut done)?;
             }
             done.mark = row::mark(txn, desk.relay)?;
             Ok(done)
@@ -190,15 +204,17 @@ impl Desk {
         commit.await
     }
 
-    fn take(&self, txn: &Txn<'_>, item: &Item, done: &mut Committed) -> Result<(), StoreError> {
+    fn take(&self, txn: &Txn<'_>, run: &[Item], done: &mut Committed) -> Result<(), StoreError> {
         let now = clock::now();
         let (me, relay) = (&self.me, self.relay);
         // As it stands now: a snapshot changes it for what comes behind.
         let row = || txn.get::<Relays>(&relay)?.ok_or(StoreError::Damaged(Relays::NAME));
+        let Some(item) = run.first() else { return Ok(()) };
         match item {
-            Item::Deliver { handle, envelope } => {
-                let nick = &self.row.nick;
-                done.accepted.push(inbox::accept(txn, me, relay, nick, *handle, envelope, now)?);
+            Item::Deliver { .. } => {
+                let came = inbox::Came { me, relay, nick: &self.row.nick, now };
+                let accepted = inbox::accept(txn, came, run.iter().filter_map(Item::envelope))?;
+                done.accepted.extend(accepted);
             }
             Item::Row(shown) => approval::receive(txn, me, (relay, &row()?), shown, now)?,
             Item::Request(asked) => {
