@@ -1,0 +1,172 @@
+//! The rows of daemon and command line, with the real programs.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ams_crypto::random;
+use ams_rpc::types::{DaemonStatus, MessageId};
+use anyhow::{Result, ensure};
+
+use crate::daemon::{Person, run};
+use crate::relay::Relay;
+use crate::table::{Figures, Table, count, micros, millis};
+
+/// Commands of which the middle one counts.
+const COMMANDS: usize = 30;
+/// Messages from one daemon to another.
+const MESSAGES: u64 = 6_400;
+/// Calls in one line to the daemon, which takes no more.
+const BATCH: u64 = 64;
+/// Contacts of the idle daemon.
+const CONTACTS: usize = 100;
+const IDLE: Duration = Duration::from_secs(10);
+const STORED: u64 = 100_032;
+
+/// Measures the rows that are wanted.
+pub(crate) fn measure(table: &mut Table, wants: impl Fn(&str) -> bool) -> Result<()> {
+    if ["send", "throughput", "stored"].into_iter().any(&wants) {
+        eprintln!("two daemons");
+        let scratch = tempfile::tempdir()?;
+        let relay = Relay::start(&scratch.path().join("relay"))?;
+        let alice = Person::join(scratch.path(), "alice", &relay)?;
+        let bob = Person::join(scratch.path(), "bob", &relay)?;
+        alice.meet(&bob)?;
+        if wants("send") {
+            commands(table, &alice)?;
+        }
+        if wants("throughput") {
+            throughput(table, &alice, &bob, &relay)?;
+        }
+        if wants("stored") {
+            stored(table, alice, bob)?;
+        }
+    }
+    if wants("idle") {
+        idle(table)?;
+    }
+    Ok(())
+}
+
+fn commands(table: &mut Table, alice: &Person) -> Result<()> {
+    let figures = || Figures::new("ms", 2);
+    let (mut sent, mut delivered, mut floor) = (figures(), figures(), figures());
+    let send = alice.amsctl(&["send", "bob", "disk full on host seven"])?;
+    let wait = alice.amsctl(&["send", "bob", "--wait", "delivered", "disk full on host seven"])?;
+    let mut commands =
+        [(Command::new("true"), &mut floor), (send, &mut sent), (wait, &mut delivered)];
+    // In turn: what else the machine does concerns all of them alike.
+    for _ in 0..COMMANDS {
+        for (command, figures) in &mut commands {
+            figures.add(millis(run(command)?));
+            alice.until("nothing is on its way", is_through)?;
+        }
+    }
+    let what = "amsctl send, process start to exit (floor: true)";
+    table.row(what, "<= 1.5 ms", &sent, Some(&floor));
+    table.row("amsctl send --wait delivered", "<= 4 ms", &delivered, Some(&floor));
+    Ok(())
+}
+
+/// Everything that was accepted is receipted.
+fn is_through(status: &DaemonStatus) -> bool {
+    let queue = status.queue;
+    queue.queued + queue.sent + queue.waiting + queue.undelivered == 0
+}
+
+fn throughput(table: &mut Table, alice: &Person, bob: &Person, relay: &Relay) -> Result<()> {
+    let servers = [&alice.daemon, &bob.daemon, &relay.server];
+    let before = servers.map(|server| server.cpu());
+    let took = send_all(alice, MESSAGES)?;
+    let mut used = String::new();
+    for ((server, before), name) in servers.iter().zip(before).zip(["sender", "recipient", "relay"])
+    {
+        let each = micros(server.cpu()? - before?) / count(MESSAGES);
+        write!(used, "{}{name} {each:.0}", if used.is_empty() { "" } else { ", " })?;
+    }
+    let rate = Figures::of("messages/s", 0, count(MESSAGES) / took.as_secs_f64());
+    let what = "daemon to daemon, durable and receipted, one pair";
+    table.row(what, ">= 3,000 messages/s", &rate, None);
+    table.words("CPU per such message, µs", "", used);
+    Ok(())
+}
+
+/// Sends messages of 64 B in batches, until all are delivered; gives the time for it.
+fn send_all(alice: &Person, messages: u64) -> Result<Duration> {
+    let body = "x".repeat(64);
+    let mut stream = UnixStream::connect(alice.socket())?;
+    let answers = BufReader::new(stream.try_clone()?);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            for batch in 0..messages / BATCH {
+                let mut line = String::from("[");
+                for number in 0..BATCH {
+                    let id = MessageId(random::bytes());
+                    let comma = if number == 0 { "" } else { "," };
+                    let call = batch * BATCH + number;
+                    write!(
+                        line,
+                        r#"{comma}{{"jsonrpc":"2.0","id":{call},"method":"message.send","params":{{"to":"bob","body":"{body}","id":"{id}"}}}}"#
+                    )?;
+                }
+                line.push_str("]\n");
+                stream.write_all(line.as_bytes())?;
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+        let batches = usize::try_from(messages / BATCH)?;
+        for line in answers.lines().take(batches) {
+            let line = line?;
+            ensure!(!line.contains("\"error\""), "{line}");
+        }
+        writer.join().map_err(|_| anyhow::anyhow!("the writer failed"))?
+    })?;
+    alice.until("all is delivered", is_through)?;
+    Ok(began.elapsed())
+}
+
+fn idle(table: &mut Table) -> Result<()> {
+    eprintln!("{CONTACTS} contacts");
+    let scratch = tempfile::tempdir()?;
+    let relay = Relay::start(&scratch.path().join("relay"))?;
+    let alice = Person::join(scratch.path(), "alice", &relay)?;
+    for number in 0..CONTACTS {
+        let friend = Person::join(scratch.path(), &format!("friend-{number}"), &relay)?;
+        friend.meet(&alice)?;
+        friend.daemon.stop()?;
+    }
+    let warm = alice.daemon.memory()?;
+    let (alice, _) = alice.restart()?;
+    alice.until("all contacts are there", |status| !status.relays.is_empty())?;
+    std::thread::sleep(Duration::from_secs(1));
+    let cpu = alice.daemon.cpu()?;
+    std::thread::sleep(IDLE);
+    let cpu = alice.daemon.cpu()? - cpu;
+    let memory = Figures::of("MiB", 1, alice.daemon.memory()? / 1024.0);
+    table.row("idle amsd with 100 contacts, RSS", "<= 15 MiB", &memory, None);
+    let warm = format!("{:.1} MiB", warm / 1024.0);
+    table.words("the same after it met them, not restarted", "", warm);
+    let cpu = format!("{:.0} ms in {} s", millis(cpu), IDLE.as_secs());
+    table.words("idle amsd with 100 contacts, CPU", "none measurable", cpu);
+    Ok(())
+}
+
+/// Start of a daemon that keeps many messages it sent, and of one that keeps as many it received.
+fn stored(table: &mut Table, alice: Person, bob: Person) -> Result<()> {
+    eprintln!("{STORED} messages");
+    let mut left = STORED;
+    while left > 0 {
+        let some = left.min(100 * BATCH);
+        send_all(&alice, some)?;
+        left -= some;
+    }
+    for (person, what) in [(alice, "sent"), (bob, "received")] {
+        let (_running, took) = person.restart()?;
+        let took = Figures::of("ms", 0, millis(took));
+        table.row(&format!("start with 100,000 stored messages, {what}"), "< 300 ms", &took, None);
+    }
+    Ok(())
+}
