@@ -249,6 +249,11 @@ impl Running {
         client
     }
 
+    #[cfg(test)]
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.rooms.desk
+    }
+
     /// Says goodbye to all clients and stops.
     pub async fn stop(self) {
         self.stop.cancel();

@@ -1,10 +1,12 @@
 //! The relay from outside: clients over streams in memory, with the real links and the real
 //! accounts.
 
+mod abuse;
 mod client;
 mod contacts;
 mod enrolment;
 mod leaking;
 mod relaying;
+mod storage;
 mod two_worlds;
 mod walls;
