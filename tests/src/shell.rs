@@ -111,6 +111,14 @@ impl User {
 }
 
 impl User {
+    /// Types `amsd --daemon`; the daemon is stopped when what this gives is dropped.
+    #[must_use]
+    pub fn goes_to_the_background(&self) -> Background {
+        let started = self.amsd(&["--daemon"]).exits(0);
+        assert_eq!((started.out.as_str(), started.err.as_str()), ("", ""));
+        Background { user: self.clone() }
+    }
+
     /// Starts the daemon in the foreground, as a service manager does.
     #[must_use]
     pub fn starts_daemon(&self) -> Process {
@@ -156,6 +164,19 @@ impl User {
         other.accepts(own);
         self.can_write_to(name);
         other.can_write_to(own);
+    }
+}
+
+/// A daemon that nobody's process is the parent of. A test that fails leaves it running, but for
+/// this.
+#[derive(Debug)]
+pub struct Background {
+    user: User,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.user.amsctl(&["stop"]);
     }
 }
 

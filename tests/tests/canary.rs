@@ -104,9 +104,8 @@ fn secrets_are_on_no_disk_and_in_no_log_at_the_highest_level() {
             assert_eq!(Canary::new(secret).hides_in(bytes), None, "{secret}: process of {whose}");
         }
     }
-    for (whose, log) in &searched.logs {
-        assert!(log.contains("TRACE") || log.contains("DEBUG"), "{whose} logs no more than usual");
-    }
+    let deep = searched.logs.iter().any(|(_, log)| log.contains("DEBUG") || log.contains("TRACE"));
+    assert!(deep, "nobody logs more than usual, so the levels below were not searched");
     // A profile is sealed: not even who alice knows.
     for profile in ["a", "b"] {
         for name in [ALICE, BOB] {

@@ -31,8 +31,8 @@ fn the_tour() {
     assert_eq!(invite.lines().count(), 1);
 
     // Daemons go to the background, and answer when the command returns.
+    let _daemons = [&alice, &bob].map(User::goes_to_the_background);
     for user in [&alice, &bob] {
-        assert_eq!(user.amsd(&["--daemon"]).ok(), "");
         assert!(user.amsctl(&["status"]).ok().contains("fingerprint"));
     }
     alice.joins(&invite).exits(0);
@@ -101,7 +101,7 @@ fn the_tour() {
     alice.amsctl(&["send", "bob", "--wait", "sent", "--timeout", "60s", "later"]).exits(0);
     let short = ["send", "bob", "--wait", "delivered", "--timeout", "50ms", "later still"];
     alice.amsctl(&short).exits(10);
-    bob.amsd(&["--daemon"]).ok();
+    let _again = bob.goes_to_the_background();
     let later = lines(&bob.amsctl(&["recv", "--json", "--max", "1", "--timeout", "60s"]).ok());
     assert_eq!(later[0]["body"], "later");
     let still = lines(&bob.amsctl(&["recv", "--json", "--max", "1", "--timeout", "60s"]).ok());
@@ -294,8 +294,7 @@ fn a_daemon_that_cannot_start_says_why() {
 fn a_profile_that_lost_its_database_is_not_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let alice = User::new(&folder.path().join("alice"));
-    alice.amsd(&["--daemon"]).ok();
-    alice.amsctl(&["stop"]).exits(0);
+    drop(alice.goes_to_the_background());
     alice.amsd(&["--check"]).exits(0);
     fs::remove_file(alice.home().join("data/amsd.redb")).unwrap();
     let refused = alice.amsd(&[]).exits(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ams_rpc::methods::queue;
 use ams_rpc::types::{LinkState, Presence, QueueParams, Stage, State};
 use ams_tests::Net;
-use ams_tests::ledger::assert_even;
+use ams_tests::ledger::{Balance, assert_even, balance};
 use amsd::settings::Undeliverable;
 
 /// As short as a window can be that is one.
@@ -224,4 +224,45 @@ async fn a_line_that_stalls_holds_up_nobody_else() {
     line.mend();
     alice.reaches(slow, Stage::Delivered).await;
     bob.reads(&["slow"]).await;
+}
+
+/// More than may be under way at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_queue_goes_out_in_order_when_somebody_is_back() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    bob.stop().await;
+    let texts: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for text in &texts {
+        alice.send("bob", text).await;
+    }
+    bob.start().await;
+    let got = bob.receives(texts.len()).await;
+    let shown: Vec<String> = got.into_iter().map(|message| message.body).collect();
+    assert_even("bob", &texts, &shown);
+    alice.queue_is_empty().await;
+}
+
+/// What the relay has no room for comes back at once, and is for the user to see.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_relay_has_no_room_for_is_not_lost() {
+    let net = Net::with(|config| config.limits.contact_held_messages = 8).await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    bob.stop().await;
+    alice.sees("bob", Presence::Offline).await;
+    let texts: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+    for text in &texts {
+        alice.send("bob", text).await;
+    }
+    let last = alice.queue().await.pop().unwrap();
+    alice.message_is(last.id, State::Undelivered).await;
+    bob.start().await;
+    let all = QueueParams { all: Some(true), ..QueueParams::default() };
+    alice.call::<queue::Retry>(all).await;
+    let got = bob.receives(texts.len()).await;
+    let shown: Vec<String> = got.into_iter().map(|message| message.body).collect();
+    // A message that had been undelivered may come late, and none twice.
+    assert_eq!(Balance { disordered: 0, ..balance(&texts, &shown) }, Balance::EVEN);
+    alice.queue_is_empty().await;
+    assert_eq!(bob.unread().await, 0);
 }

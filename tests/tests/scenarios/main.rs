@@ -3,6 +3,7 @@
 mod away;
 mod contacts;
 mod presence;
+mod profiles;
 mod readers;
 mod relays;
 mod talk;

@@ -1,10 +1,10 @@
 //! Accounts, and several relays at once.
 
 use ams_rpc::admin;
-use ams_rpc::methods::relay;
+use ams_rpc::methods::{contact, relay};
 use ams_rpc::types::{
-    ContactState, LinkState, NoParams, RelayLeaveParams, RelayLoginParams, RelayParams,
-    RelayPasswordParams, Secret, State,
+    Contact, ContactState, LinkState, NoParams, PathState, RelayLeaveParams, RelayLoginParams,
+    RelayParams, RelayPasswordParams, Secret, State,
 };
 use ams_tests::Net;
 use ams_tests::connection::{failure, refusal};
@@ -206,4 +206,33 @@ async fn a_relay_under_another_address_is_the_same_relay() {
     assert_eq!(relays.len(), 1);
     assert!(relays[0].address.contains(&elsewhere.at().to_string()), "{}", relays[0].address);
     alice.delivers("bob", "hi").await;
+}
+
+/// Alice and Bob know each other over two relays: one contact, two ways.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_over_two_relays_is_reached_over_either() {
+    let net = Net::new().await;
+    let work = net.relay("work").await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    alice.join(&work).await;
+    bob.join(&work).await;
+    alice.add_address("bob@work", None).await.unwrap();
+    bob.accept("alice").await;
+    for (person, other) in [(&alice, "bob"), (&bob, "alice")] {
+        let both = |contact: &Contact| {
+            contact.paths.iter().filter(|path| path.state == PathState::Up).count() == 2
+        };
+        person.contact_shows(other, "reached over both", both).await;
+    }
+    assert_eq!(alice.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
+    net.home().stop().await;
+    alice.delivers("bob", "over work").await;
+    assert_eq!(bob.receives(1).await[0].via.as_deref(), Some("relay:work"));
+    net.home().start().await;
+    alice.link_is(net.home(), LinkState::Up).await;
+    bob.link_is(net.home(), LinkState::Up).await;
+    work.stop().await;
+    alice.delivers("bob", "over home").await;
+    bob.delivers("alice", "and back").await;
+    bob.reads(&["over home"]).await;
 }
