@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -100,7 +99,10 @@ impl Overlay {
         let there = file_len.saturating_sub(start).min(BLOCK);
         let mut block = vec![0; to_usize(BLOCK)?].into_boxed_slice();
         let part = block.get_mut(..to_usize(there)?).ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.file.read_exact_at(part, start)?;
+        // One reader at a time: whoever comes here holds what was written.
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(part)?;
         Ok(block)
     }
 
