@@ -10,7 +10,8 @@
 //! 5. [`from_relay`]: the frame that carries it on to the recipient
 //!
 //! Beside that way: [`intro`] (introductions and approvals), [`address`] (`ams://` links),
-//! [`id`] (the fixed-size names of things), [`username`], [`limits`] (every bound, once).
+//! [`id`] (the fixed-size names of things), [`username`], [`limits`] (every bound, once), `cbor`
+//! (strict decoding).
 #![doc = include_str!("../PROTOCOL.md")]
 
 pub mod address;
