@@ -180,9 +180,9 @@ async fn whoever_reads_says_so() {
     alice.reaches(id, Stage::Read).await;
     let whats: Vec<String> =
         alice.message(id).await.steps.into_iter().map(|step| step.what).collect();
-    for what in ["queued", "sent", "delivered", "read"] {
-        assert!(whats.iter().any(|step| step == what), "no {what} in {whats:?}");
-    }
+    // That the relay took it may be heard later than that bob has it, and is no news then.
+    let told: Vec<&str> = whats.iter().map(String::as_str).filter(|what| *what != "sent").collect();
+    assert_eq!(told, ["queued", "delivered", "read"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
