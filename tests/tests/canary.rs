@@ -1,5 +1,13 @@
 //! What must not be on a disk, in a log or beside a process is searched there after real traffic,
 //! as it is, in base64 and in hex. Each search is shown to find what it should.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a surprise ends the test that met it"
+)]
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,12 @@
 //! The example configs and the units say what the programs understand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a surprise ends the test that met it"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,6 +3,14 @@
 //!
 //! `AMS_KILLS=5000` makes it longer; `AMS_KILLS_SEED=N` repeats who is killed when, as far as the
 //! machine repeats itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a surprise ends the test that met it"
+)]
 
 use std::thread;
 use std::time::{Duration, Instant};

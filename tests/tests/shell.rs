@@ -1,4 +1,12 @@
 //! The three programs as a user runs them: what is typed, what is written, how it exits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a surprise ends the test that met it"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
