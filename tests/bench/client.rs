@@ -159,13 +159,6 @@ impl AmsLink {
         Ok(())
     }
 
-    /// Leaves as one should.
-    pub(crate) async fn bye(mut self) -> Result<()> {
-        self.sender.push(&ToRelay::Bye)?;
-        self.sender.close().await?;
-        Ok(())
-    }
-
     /// Only answers pings, until the relay ends the link.
     pub(crate) async fn stay(mut self) -> Result<()> {
         loop {
@@ -246,6 +239,15 @@ impl Talk for AmsLink {
             }
         }
     }
+
+    async fn finish(mut self) -> Result<()> {
+        self.sender.push(&ToRelay::Bye)?;
+        self.sender.flush().await?;
+        // Closed with something unread, the stream would be reset, and what was written before
+        // perhaps not read.
+        while self.receiver.receive().await.is_ok() {}
+        Ok(())
+    }
 }
 
 /// Makes contacts of two accounts, as two daemons would.
@@ -273,6 +275,6 @@ pub(crate) async fn meet(one: &Account, two: &Account, place: Place) -> Result<(
     };
     asks.wait(approved).await.context("no approval came")?;
     asks.control(&ToRelay::Fetched(one.handle)).await?;
-    asks.bye().await?;
-    answers.bye().await
+    asks.finish().await?;
+    answers.finish().await
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ams_crypto::random;
-use ams_rpc::types::{DaemonStatus, MessageId};
+use ams_rpc::methods::message;
+use ams_rpc::types::{DaemonStatus, MessageId, Stage, WaitParams};
 use anyhow::{Result, ensure};
 
 use crate::daemon::{Person, run};
@@ -98,15 +99,19 @@ fn send_all(alice: &Person, messages: u64) -> Result<Duration> {
     let body = "x".repeat(64);
     let mut stream = UnixStream::connect(alice.socket())?;
     let answers = BufReader::new(stream.try_clone()?);
+    // Messages of one contact arrive in order, so the last one is waited for.
+    let last = MessageId(random::bytes());
+    let mut client = alice.client()?;
     let began = Instant::now();
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || {
             for batch in 0..messages / BATCH {
                 let mut line = String::from("[");
                 for number in 0..BATCH {
-                    let id = MessageId(random::bytes());
-                    let comma = if number == 0 { "" } else { "," };
                     let call = batch * BATCH + number;
+                    let id =
+                        if call + 1 == messages { last } else { MessageId(random::bytes()) };
+                    let comma = if number == 0 { "" } else { "," };
                     write!(
                         line,
                         r#"{comma}{{"jsonrpc":"2.0","id":{call},"method":"message.send","params":{{"to":"bob","body":"{body}","id":"{id}"}}}}"#
@@ -124,6 +129,8 @@ fn send_all(alice: &Person, messages: u64) -> Result<Duration> {
         }
         writer.join().map_err(|_| anyhow::anyhow!("the writer failed"))?
     })?;
+    let wait = WaitParams { id: last, stage: Stage::Delivered, timeout: None, contact: None };
+    client.call::<message::Wait>(&wait)?;
     alice.until("all is delivered", is_through)?;
     Ok(began.elapsed())
 }

@@ -294,4 +294,8 @@ impl Talk for FloorLink {
         self.begun = whole % self.size;
         Ok(whole / self.size)
     }
+
+    async fn finish(mut self) -> Result<()> {
+        Ok(self.stream.shutdown().await?)
+    }
 }

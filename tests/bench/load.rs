@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +24,9 @@ pub(crate) trait Talk: Send + 'static {
     /// Waits until something comes; says how many messages it was, perhaps none. Nothing is lost if
     /// the future is dropped.
     fn receive(&mut self) -> impl Future<Output = Result<usize>> + Send;
+
+    /// Ends the link so that the server has seen everything that was sent on it.
+    fn finish(self) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// What a load cost.
@@ -33,6 +36,9 @@ pub(crate) struct Flow {
     pub(crate) time: Duration,
     pub(crate) server: Duration,
 }
+
+/// Becomes true when the load is over.
+type Stop = watch::Receiver<bool>;
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -50,11 +56,13 @@ pub(crate) async fn flow<T: Talk>(
     let counts = Arc::new(Counts::default());
     let mut tasks = JoinSet::new();
     let mut rooms = Vec::new();
+    let (stop, stopped) = watch::channel(false);
     for (sender, receiver) in pairs {
         let room = Arc::new(Semaphore::new(in_flight));
         rooms.push(Arc::clone(&room));
-        tasks.spawn(send(sender, Arc::clone(&room), Arc::clone(&counts)));
-        tasks.spawn(receive(receiver, room, Arc::clone(&counts)));
+        let counts = || Arc::clone(&counts);
+        tasks.spawn(send(sender, Arc::clone(&room), counts(), stopped.clone()));
+        tasks.spawn(receive(receiver, room, counts(), stopped.clone()));
     }
     meanwhile(&mut tasks, sleep(WARM_UP)).await?;
     let (began, cpu) = (Instant::now(), server.cpu()?);
@@ -66,7 +74,14 @@ pub(crate) async fn flow<T: Talk>(
         room.close();
     }
     meanwhile(&mut tasks, all_received(&counts)).await??;
-    tasks.shutdown().await;
+    stop.send_replace(true);
+    let ended = async {
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    timeout(PATIENCE, ended).await.context("the links do not end")??;
     Ok(flow)
 }
 
@@ -74,10 +89,11 @@ pub(crate) async fn flow<T: Talk>(
 pub(crate) async fn burst<T: Talk>(pairs: Vec<(T, T)>, each: usize) -> Result<(u64, Duration)> {
     let counts = Arc::new(Counts::default());
     let mut tasks = JoinSet::new();
+    let (_stop, stopped) = watch::channel(false);
     let began = Instant::now();
     for (mut sender, receiver) in pairs {
         let room = Arc::new(Semaphore::new(0));
-        tasks.spawn(receive(receiver, room, Arc::clone(&counts)));
+        tasks.spawn(receive(receiver, room, Arc::clone(&counts), stopped.clone()));
         let counts = Arc::clone(&counts);
         tasks.spawn(async move {
             let mut left = each;
@@ -140,7 +156,12 @@ pub(crate) async fn round_trips<T: Talk>(
     Ok(times)
 }
 
-async fn send<T: Talk>(mut link: T, room: Arc<Semaphore>, counts: Arc<Counts>) -> Result<()> {
+async fn send<T: Talk>(
+    mut link: T,
+    room: Arc<Semaphore>,
+    counts: Arc<Counts>,
+    mut stop: Stop,
+) -> Result<()> {
     let mut closed = false;
     loop {
         tokio::select! {
@@ -159,13 +180,22 @@ async fn send<T: Talk>(mut link: T, room: Arc<Semaphore>, counts: Arc<Counts>) -
             got = link.receive() => {
                 got?;
             }
+            _ = stop.changed() => return link.finish().await,
         }
     }
 }
 
-async fn receive<T: Talk>(mut link: T, room: Arc<Semaphore>, counts: Arc<Counts>) -> Result<()> {
+async fn receive<T: Talk>(
+    mut link: T,
+    room: Arc<Semaphore>,
+    counts: Arc<Counts>,
+    mut stop: Stop,
+) -> Result<()> {
     loop {
-        let messages = link.receive().await?;
+        let messages = tokio::select! {
+            messages = link.receive() => messages?,
+            _ = stop.changed() => return link.finish().await,
+        };
         counts.received.fetch_add(u64::try_from(messages)?, Ordering::Relaxed);
         room.add_permits(messages);
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Account, AmsLink};
 use crate::floor::{Floor, FloorLink, Records};
-use crate::load::{Flow, burst, flow, round_trips};
+use crate::load::{Flow, Talk as _, burst, flow, round_trips};
 use crate::relay::{Pair, Relay, all};
 use crate::table::{Figures, Table, count, micros, millis};
 
@@ -214,7 +214,7 @@ impl Bench {
             floor.add(millis(self.floor.server.cpu()? - before) / each);
             let before = self.relay.server.cpu()?;
             for account in self.accounts.iter().cycle().take(RECONNECTS) {
-                AmsLink::attach(account, self.relay.place(), 0).await?.bye().await?;
+                AmsLink::attach(account, self.relay.place(), 0).await?.finish().await?;
             }
             ours.add(millis(self.relay.server.cpu()? - before) / each);
         }
@@ -249,7 +249,7 @@ fn start(table: &mut Table) -> Result<()> {
         let relay = Relay::start(&relay_folder)?;
         let link = runtime.block_on(AmsLink::attach(&account, relay.place(), 0))?;
         ours.add(millis(began.elapsed()));
-        runtime.block_on(link.bye())?;
+        runtime.block_on(link.finish())?;
         relay.server.stop()?;
     }
     table.row("start to first login served", "<= 4 ms", &ours, Some(&floors));
