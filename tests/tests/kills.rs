@@ -12,13 +12,15 @@
     reason = "a surprise ends the test that met it"
 )]
 
+use std::fs;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ams_tests::ledger::assert_even;
-use ams_tests::process::Process;
+use ams_tests::process::{Process, file};
 use ams_tests::seed::{self, Seed};
-use ams_tests::shell::{Operator, User};
+use ams_tests::shell::{Operator, Ran, User};
 use ams_tests::traffic::{Door, Talk};
 
 /// So soon half of the killed are there again.
@@ -87,6 +89,73 @@ fn kill(daemon: &mut Process, door: &Door) -> Duration {
     let took = daemon.start();
     door.open();
     took
+}
+
+/// Somebody new joins and asks carol, who lets everybody in; each step is cut off at some moment by
+/// the death of a process, and then done again.
+#[test]
+fn a_kill_in_the_middle_of_joining_and_asking_burns_nothing() {
+    let rounds = seed::count("AMS_KILLS", 20) / 4;
+    let mut seed = Seed::from_environment("AMS_KILLS_SEED");
+    let folder = tempfile::tempdir().unwrap();
+    let mut relay = Operator::start(folder.path(), &[]);
+    let carol = User::new(&folder.path().join("carol"));
+    fs::create_dir(carol.home()).unwrap();
+    file(carol.home(), "config.toml", "requests = \"accept\"\n");
+    let mut carols = carol.starts_daemon();
+    carol.joins(&relay.invites("carol")).exits(0);
+    for round in 0..rounds {
+        let name = format!("person-{round}");
+        let somebody = User::new(&folder.path().join(&name));
+        let mut daemon = somebody.starts_daemon();
+        let invite = relay.invites(&name);
+
+        let join = || somebody.joins(&invite);
+        cut_off(join, Duration::from_millis(seed.below(700)), || match seed.below(2) {
+            0 => restart(&mut daemon),
+            _ => restart(&mut relay.process),
+        });
+        join().exits(0);
+        let users = relay.types(&["user", "list"]).ok();
+        assert_eq!(users.lines().filter(|line| line.contains(&name)).count(), 1, "{users}");
+        let relays = somebody.amsctl(&["relay", "list"]).ok();
+        assert_eq!(relays.lines().count(), 1, "{relays}");
+
+        let ask = || somebody.amsctl(&["contact", "add", "carol@home"]);
+        cut_off(ask, Duration::from_millis(seed.below(60)), || match seed.below(3) {
+            0 => restart(&mut daemon),
+            1 => restart(&mut carols),
+            _ => restart(&mut relay.process),
+        });
+        ask().exits(0);
+        somebody.can_write_to("carol");
+        carol.can_write_to(&name);
+        for (from, to) in [(&somebody, "carol"), (&carol, name.as_str())] {
+            let send = ["send", to, "--wait", "delivered", "--timeout", "60s", "hi"];
+            from.amsctl(&send).exits(0);
+        }
+    }
+    let got = carol.amsctl(&["recv", "--json"]).ok();
+    assert_eq!(got.lines().count(), rounds, "{got}");
+}
+
+fn restart(process: &mut Process) {
+    process.kill();
+    process.start();
+}
+
+/// Runs a command, and kills while it runs, or right after it ended.
+fn cut_off(run: impl Fn() -> Ran + Send, after: Duration, kill: impl FnOnce()) {
+    thread::scope(|scope| {
+        let (ended, end) = mpsc::channel();
+        scope.spawn(move || {
+            let ran = run();
+            // Nobody listens any more where it was cut off.
+            let _ = ended.send(ran);
+        });
+        let _ = end.recv_timeout(after);
+        kill();
+    });
 }
 
 /// A moment too short to wait for.
