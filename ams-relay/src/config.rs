@@ -51,6 +51,8 @@ pub struct Config {
     pub registration: Registration,
     /// Bounds on what clients may use.
     pub limits: Limits,
+    /// Where to answer Prometheus, over HTTP; off by default.
+    pub metrics: Option<SocketAddr>,
     /// Tells the time for expiries.
     pub clock: Clock,
 }
@@ -192,6 +194,7 @@ struct Raw {
     #[serde(with = "optional_duration")]
     retry_window: Option<Duration>,
     registration: Option<Registration>,
+    metrics: Option<String>,
     limits: Limits,
 }
 
@@ -234,6 +237,7 @@ impl Config {
             retry_window: DEFAULT_WINDOW,
             registration: Registration::Invite,
             limits: Limits::default(),
+            metrics: None,
             clock: Clock::System,
         }
     }
@@ -269,6 +273,12 @@ impl Config {
                 return Err(wrong("retry_window: at most 1h".to_owned()));
             }
             config.retry_window = window;
+        }
+        if let Some(text) = raw.metrics {
+            let at = text.parse().map_err(|_| {
+                wrong(format!("metrics: `{text}` is not ADDR:PORT, for example 127.0.0.1:9310"))
+            })?;
+            config.metrics = Some(at);
         }
         config.registration = raw.registration.unwrap_or(config.registration);
         config.limits = raw.limits;
@@ -366,7 +376,7 @@ mod tests {
     fn every_key_is_understood() {
         let config = parse(
             "listen = \"127.0.0.1\"\npublic_address = \"relay.example.org\"\nretry_window = \"0s\"\n\
-             registration = \"closed\"\n[limits]\nasks_per_day = 3\nexempt = [\"10.0.0.1\"]\n\
+             registration = \"closed\"\nmetrics = \"127.0.0.1:9310\"\n[limits]\nasks_per_day = 3\nexempt = [\"10.0.0.1\"]\n\
              presence_tick = \"10ms\"\n",
         )
         .unwrap();

@@ -158,9 +158,13 @@ impl Data {
         let link = self.secret(found, RELAY_KEY, Kind::RelayLink, || {
             DhSecret::generate().to_bytes().to_vec()
         })?;
-        let fresh = RelayAccounts::generate()?;
-        let keys = self.secret(found, OPAQUE_KEYS, Kind::OpaqueKeys, || fresh.keys().to_vec())?;
-        let seed = self.secret(found, SEED, Kind::OpaqueSeed, || fresh.seed().to_vec())?;
+        let fresh = if found { None } else { Some(RelayAccounts::generate()?) };
+        let fresh = |of: fn(&RelayAccounts) -> Vec<u8>| fresh.as_ref().map(of).unwrap_or_default();
+        let keys = self.secret(found, OPAQUE_KEYS, Kind::OpaqueKeys, || {
+            fresh(|accounts| accounts.keys().to_vec())
+        })?;
+        let seed = self
+            .secret(found, SEED, Kind::OpaqueSeed, || fresh(|accounts| accounts.seed().to_vec()))?;
         let damaged = |file| DataError::Key { file, source: LoadError::Damaged };
         let link = link.to_array().ok_or_else(|| damaged(RELAY_KEY))?;
         let keys = keys.to_array().ok_or_else(|| damaged(OPAQUE_KEYS))?;
@@ -209,13 +213,14 @@ impl Data {
         keyfile::load(&path, kind).map_err(|source| DataError::Key { file, source })
     }
 
-    /// Records where the relay is reached.
+    /// Records where the relay is reached. Not made safe against a power cut: the next start writes
+    /// it again.
     ///
     /// # Errors
     /// [`DataError::Io`].
     pub fn record_address(&self, at: &HostPort) -> Result<(), DataError> {
         let path = self.path.join(ADDRESS);
-        platform::write_private(&path, format!("{at}\n").as_bytes())
+        platform::replace(&path, format!("{at}\n").as_bytes())
             .map_err(|source| DataError::Io { path, source })
     }
 
@@ -240,6 +245,14 @@ impl Data {
 /// What the system says; `AlreadyExists` where there is something.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     platform::write_new(path, bytes)
+}
+
+/// A new file of mode 0600, to be read and written.
+///
+/// # Errors
+/// What the system says; `AlreadyExists` where there is something.
+pub(crate) fn new_file(path: &Path) -> io::Result<fs::File> {
+    platform::new_file(path)
 }
 
 /// The link of the relay that holds `key` and is reached at `at`.

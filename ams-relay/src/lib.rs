@@ -10,7 +10,7 @@
 //! 5. [`accounts`]: what is on disk; one narrow trait
 //!
 //! Beside that way: [`relay`] starts and stops it all, [`config`], [`data`] (the folder), [`admin`]
-//! (what the administrator does), [`cli`], [`limits`], [`clock`].
+//! (what the administrator does), [`cli`], [`limits`], [`clock`], `hash`, `metrics`.
 
 pub mod accounts;
 pub mod admin;
@@ -20,9 +20,11 @@ pub mod config;
 mod conn;
 pub mod data;
 mod gate;
+mod hash;
 mod hub;
 pub mod limits;
 mod link;
+mod metrics;
 pub mod relay;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]

@@ -52,7 +52,7 @@ pub(crate) async fn accept(
                 pause = ACCEPT_PAUSE.0;
                 // Records are gathered here already.
                 if stream.set_nodelay(true).is_ok() {
-                    spawn(&rooms, &links, stream, Some(from.ip()));
+                    spawn(&rooms, &links, &stop, stream, Some(from.ip()));
                 }
             }
             Err(error) => {
@@ -68,16 +68,18 @@ pub(crate) async fn accept(
 pub(crate) fn spawn<S: Stream>(
     rooms: &Arc<Rooms>,
     links: &TaskTracker,
+    stop: &CancellationToken,
     stream: S,
     from: Option<IpAddr>,
 ) {
     // Closed without a byte otherwise.
     if let Some(ticket) = rooms.door.knock(from, Instant::now()) {
-        let rooms = Arc::clone(rooms);
+        let (rooms, stop) = (Arc::clone(rooms), stop.clone());
         links.spawn(async move {
-            // What a stranger needs is gone when the link is up.
-            let conn = Box::pin(admit(rooms, stream, ticket)).await;
-            if let Some(conn) = conn {
+            // What a stranger needs is gone when the link is up. A stop needs no goodbye here: the
+            // hub says it to everybody who is known.
+            let admitted = Box::pin(stop.run_until_cancelled(admit(rooms, stream, ticket))).await;
+            if let Some(Some(conn)) = admitted {
                 let end = conn.run().await;
                 tracing::debug!(%end, "a link ended");
             }

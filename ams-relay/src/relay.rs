@@ -28,13 +28,16 @@ use crate::gate::door::Door;
 use crate::hub::{Bounds, Hub};
 use crate::limits::Table;
 use crate::link::{self, Rooms};
+use crate::metrics;
 
 /// Bytes that a stream in memory holds each way.
 const DUPLEX: usize = 256 * 1024;
 /// How long the links have for their goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
-/// How often what has expired is deleted.
+/// How often what has expired is deleted, and how long after the start for the first time, when the
+/// disk has other work.
 const SWEEP: Duration = Duration::from_secs(3600);
+const FIRST_SWEEP: Duration = Duration::from_secs(60);
 
 /// Why a relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +123,10 @@ pub(crate) async fn start_with(
         Some(at) => Some(listen(at).await.map_err(|source| StartError::Listen { at, source })?),
         None => None,
     };
+    let metrics = match config.metrics {
+        Some(at) => Some(listen(at).await.map_err(|source| StartError::Listen { at, source })?),
+        None => None,
+    };
     let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let at = match (bound, &config.public_address) {
         (Some(bound), _) => config.address(bound)?,
@@ -171,6 +178,10 @@ pub(crate) async fn start_with(
         let rooms = Arc::clone(&running.rooms);
         running.run(link::accept(listener, rooms, running.links.clone(), running.stop.clone()));
     }
+    if let Some(metrics) = metrics {
+        let administration = Arc::clone(&running.administration);
+        running.run(metrics::serve(metrics, administration, running.stop.clone()));
+    }
     if let Some(socket) = socket {
         let service = service::build(&running.administration)?;
         running.run(ams_rpc::server::Server::new(socket, service).run(running.stop.clone()));
@@ -189,14 +200,15 @@ fn nowhere() -> HostPort {
 }
 
 async fn sweep(administration: Arc<Administration>, stop: CancellationToken) {
+    let mut wait = FIRST_SWEEP;
     loop {
-        if let Err(error) = administration.sweep().await {
-            tracing::warn!(%error, "what has expired was not deleted");
-        }
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP) => {}
+            () = tokio::time::sleep(wait) => wait = SWEEP,
+        }
+        if let Err(error) = administration.sweep().await {
+            tracing::warn!(%error, "what has expired was not deleted");
         }
     }
 }
@@ -239,7 +251,7 @@ impl Running {
 
     /// Serves a client on a stream that is there already.
     pub fn serve<S: Stream>(&self, stream: S) {
-        link::spawn(&self.rooms, &self.links, stream, None);
+        link::spawn(&self.rooms, &self.links, &self.stop, stream, None);
     }
 
     /// A stream in memory whose other end is served.

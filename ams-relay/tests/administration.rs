@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -166,6 +166,29 @@ fn a_folder_serves_one_relay_and_a_port_too() {
     relay.process.as_mut().unwrap().kill().unwrap();
     relay.process.as_mut().unwrap().wait().unwrap();
     relay.start();
+    relay.stop();
+}
+
+#[test]
+fn figures_are_served_where_the_config_says() {
+    let mut relay = Relay::new();
+    // A port that nobody has: the system's choice, given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::create_dir(&relay.data).unwrap();
+    let config = format!("metrics = \"127.0.0.1:{port}\"\n");
+    std::fs::write(relay.data.join("relay.toml"), config).unwrap();
+    relay.start();
+    let get = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = get("/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\nams_relay_accounts 0\n"), "{answer}");
+    assert!(get("/").starts_with("HTTP/1.1 404"));
     relay.stop();
 }
 

@@ -128,7 +128,7 @@ async fn devices_and_marks(accounts: Arc<dyn Accounts>) {
     let found = a.attach(key(1), NOW, 1).await.unwrap().unwrap().0;
     assert_eq!(found.mark, Some(mark(5)));
     // The same key anew: nothing displaced, a new count.
-    let again = a.enrol(&name("alice"), key(1), NOW).await.unwrap();
+    let again = a.enrol(&name("alice"), key(1)).await.unwrap();
     assert_eq!(again, Some(Enrolled { name: name("alice"), displaced: false }));
     let found = a.attach(key(1), NOW, 1).await.unwrap().unwrap().0;
     assert_eq!(found.mark, None);
@@ -137,15 +137,15 @@ async fn devices_and_marks(accounts: Arc<dyn Accounts>) {
     assert_eq!(a.attach(key(1), NOW, 1).await.unwrap().unwrap().0.mark, None);
     // A key is the device of one account.
     user(a, "bob", 2).await;
-    assert!(a.enrol(&name("bob"), key(1), NOW).await.unwrap().unwrap().displaced);
+    assert!(a.enrol(&name("bob"), key(1)).await.unwrap().unwrap().displaced);
     assert_eq!(a.attach(key(1), NOW, 1).await.unwrap().unwrap().0.name, name("bob"));
     assert!(a.attach(key(2), NOW, 1).await.unwrap().is_none());
-    assert_eq!(a.enrol(&name("nobody"), key(3), NOW).await.unwrap(), None);
+    assert_eq!(a.enrol(&name("nobody"), key(3)).await.unwrap(), None);
     // A locked account is none.
     a.set_disabled(&name("bob"), true).await.unwrap();
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_none());
     assert_eq!(a.record(&name("bob")).await.unwrap(), None);
-    assert_eq!(a.enrol(&name("bob"), key(3), NOW).await.unwrap(), None);
+    assert_eq!(a.enrol(&name("bob"), key(3)).await.unwrap(), None);
     assert_eq!(a.join(token(2), key(2), record(2), NOW).await.unwrap(), None);
     a.set_disabled(&name("bob"), false).await.unwrap();
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_some());
@@ -159,7 +159,7 @@ async fn a_new_device_cancels_what_the_old_one_asked(accounts: Arc<dyn Accounts>
     assert!(ask(a, "alice", 1, "bob", "intro", NOW).await);
     a.approve(yes("bob", 2, "alice", 1), NOW).await.unwrap();
     assert!(ask(a, "alice", 3, "carol", "intro", NOW).await);
-    a.enrol(&name("alice"), key(9), NOW).await.unwrap();
+    a.enrol(&name("alice"), key(9)).await.unwrap();
     let left: Vec<_> = rows(a, 9, NOW).await.into_iter().map(|(handle, _)| handle).collect();
     assert_eq!(left, [handle(1)]);
     assert!(a.requests(&name("carol"), NOW, 9).await.unwrap().is_empty());

@@ -170,7 +170,7 @@ pub trait Accounts: Send + Sync + 'static {
     /// The record of a name; none for an unknown or locked one. Reads the same for all names.
     fn record(&self, name: &Username) -> Pending<Option<Record>>;
     /// Makes `key` the account's device. Replacing another one cancels what that one asked.
-    fn enrol(&self, name: &Username, key: Key, now: u64) -> Pending<Option<Enrolled>>;
+    fn enrol(&self, name: &Username, key: Key) -> Pending<Option<Enrolled>>;
     /// The account whose device `key` is, and what it is shown, with at most `requests` requests.
     fn attach(&self, key: Key, now: u64, requests: usize) -> Pending<Option<(Device, Snapshot)>>;
 

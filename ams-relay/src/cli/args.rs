@@ -166,8 +166,8 @@ impl Args {
 }
 
 fn default_data(set: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/ams-relay");
+    if let Some(folder) = super::platform::system_data() {
+        return folder;
     }
     let data = set("XDG_DATA_HOME").filter(|path| path.is_absolute());
     let data = data.or_else(|| set("HOME").map(|home| home.join(".local/share")));

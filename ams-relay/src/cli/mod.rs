@@ -5,6 +5,10 @@ mod args;
 mod ask;
 mod serve;
 mod show;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as platform;
 
 use std::process::ExitCode;
 

@@ -3,33 +3,27 @@
 use std::io::Write as _;
 
 use ams_rpc::error::Exit;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Failed;
 use super::args::{Args, LogForm, Serve};
+use super::{Failed, platform};
 
 pub(super) fn run(args: &Args, serve: &Serve) -> Result<(), Failed> {
     let config = args.config().map_err(|error| Failed::new(Exit::Usage, error))?;
     log(serve);
-    harden();
+    platform::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failed::new(Exit::Failed, error))?;
     runtime.block_on(async {
         // Before the address is printed: whoever read it may stop the relay at once.
-        let handler = |kind| signal(kind).map_err(|error| Failed::new(Exit::Failed, error));
-        let (mut terminate, mut interrupt) =
-            (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+        let stop = platform::stop().map_err(|error| Failed::new(Exit::Failed, error))?;
         let running =
             crate::start(config).await.map_err(|error| Failed::new(Exit::Failed, error))?;
         say(&running.link_text());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "the relay runs");
         notify(&sd_notify::NotifyState::Ready);
         let watchdog = tokio::spawn(watch());
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        stop.await;
         watchdog.abort();
         notify(&sd_notify::NotifyState::Stopping);
         tracing::info!("the relay stops");
@@ -71,21 +65,5 @@ fn log(serve: &Serve) {
     match serve.log {
         LogForm::Text => subscriber.with_ansi(false).init(),
         LogForm::Json => subscriber.json().init(),
-    }
-}
-
-/// No core dumps, no debugger of the same user, and as many links as the system allows.
-fn harden() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core dumps are not switched off");
-    }
-    let files = getrlimit(Resource::Nofile);
-    if files.current < files.maximum {
-        let raised = Rlimit { current: files.maximum, ..files };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, "the number of open files stays limited");
-        }
     }
 }

@@ -176,7 +176,8 @@ impl<S: Stream> Conn<S> {
 
     /// Reads again what others changed, while this client asks for nothing.
     pub(super) fn start_reading_again(&mut self) {
-        if self.task.is_some() || self.tx.is_full() {
+        let has_changed = self.requests_changed || !self.changed_rows.is_empty();
+        if !has_changed || self.task.is_some() || self.tx.is_full() {
             return;
         }
         let desk = Arc::clone(&self.desk);
@@ -187,7 +188,8 @@ impl<S: Stream> Conn<S> {
                 let row = desk.accounts.row(&name, handle, wall).await?;
                 Ok(Effect::Changed { handle, row })
             });
-        } else if std::mem::take(&mut self.requests_changed) {
+        } else {
+            self.requests_changed = false;
             let most = count(desk.limits.requests_shown);
             self.start(async move {
                 Ok(Effect::Requests(desk.accounts.requests(&name, wall, most).await?))

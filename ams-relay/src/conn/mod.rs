@@ -45,11 +45,15 @@ use control::{Effect, Task};
 use rows::Rows;
 use send::Staged;
 
-/// How long the count of accepted envelopes may wait for company in its record. It decides nothing
-/// but when the sender may say `sent`; alone it would cost as much as the envelope itself.
-const ACCEPTED_DELAY: Duration = Duration::from_millis(2);
+/// How long the count of accepted envelopes may wait for company in its record. Alone it costs as
+/// much as the envelope itself, and it decides nothing but when the sender may say `sent`: where the
+/// recipient is online, its receipt comes earlier. So late, it also tells nobody how long anything
+/// took.
+const ACCEPTED_DELAY: Duration = Duration::from_millis(20);
 /// Bytes waiting to be written at which nothing more is gathered.
 const FULL: usize = 64 * 1024;
+/// For a client that reads, to read what it is told last.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// What a control frame counts for among frames: each costs a commit.
 const CONTROL_WEIGHT: u32 = 50;
 
@@ -163,7 +167,7 @@ pub(crate) struct Conn<S: Stream> {
 enum Event {
     Notices,
     Done(Result<Effect, AccountsError>),
-    Flushed,
+    Room,
     Batch(Batch),
     Timer,
 }
@@ -175,10 +179,12 @@ impl<S: Stream> Conn<S> {
         if let End::Ended(Ending::Bye(reason)) = end {
             self.say(&FromRelay::Bye(reason));
         }
-        // What is ready goes out, to a client that reads.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.tx.flush()).await;
         self.darken_all();
         self.write_mark().await;
+        // Before the goodbye: a newer link may be waiting for the seat, and this client not read.
+        let Self { seat, mut tx, .. } = *self;
+        drop(seat);
+        let _ = tokio::time::timeout(GOODBYE, tx.flush()).await;
         end
     }
 
@@ -194,9 +200,12 @@ impl<S: Stream> Conn<S> {
             let handled = match event {
                 Event::Notices => self.take_notices(),
                 Event::Done(effect) => self.take_effect(effect),
-                Event::Batch(batch) => self.take_batch(batch),
+                Event::Batch(batch) => {
+                    self.batch = Some(batch);
+                    Ok(())
+                }
                 Event::Timer => self.take_time(),
-                Event::Flushed => Ok(()),
+                Event::Room => Ok(()),
             };
             if let Err(end) = handled {
                 return end;
@@ -215,13 +224,16 @@ impl<S: Stream> Conn<S> {
     /// Waits. The order says what is gathered before it is written: what others left, then this
     /// client's answers; and a client that does not read is not read from either.
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, End>> {
-        if !self.tx.is_full() && self.seat.poll_notices(context, &mut self.notices) {
+        if self.seat.poll_notices(context, &mut self.notices) {
             return Poll::Ready(Ok(Event::Notices));
         }
         if self.tx.is_pending() {
             self.tell_accepted();
-            if let Poll::Ready(flushed) = self.tx.poll_flush(context) {
-                return Poll::Ready(flushed.map(|()| Event::Flushed).map_err(|_| End::Left));
+            match self.tx.poll_flush(context) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(End::Left)),
+                // There is room again for what waits on the lanes.
+                Poll::Ready(Ok(())) if self.has_more() => return Poll::Ready(Ok(Event::Room)),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
         if let Some(task) = &mut self.task {
@@ -245,6 +257,11 @@ impl<S: Stream> Conn<S> {
             self.timer.as_mut().reset(wanted);
         }
         self.timer.as_mut().poll(context).map(|()| Ok(Event::Timer))
+    }
+
+    /// Whether [`Conn::work`] would find something to do once there is room to write.
+    fn has_more(&self) -> bool {
+        !self.ready.is_empty() || !self.changed_rows.is_empty() || self.requests_changed
     }
 
     fn next_time(&self) -> Instant {
@@ -284,12 +301,6 @@ impl<S: Stream> Conn<S> {
         Ok(())
     }
 
-    fn take_batch(&mut self, batch: Batch) -> Result<(), End> {
-        self.keepalive.heard(Instant::now());
-        self.batch = Some(batch);
-        Ok(())
-    }
-
     /// Does what the batch says, up to a frame whose answer has to be waited for.
     fn take_frames(&mut self) -> Result<(), End> {
         if self.task.is_some() {
@@ -297,6 +308,7 @@ impl<S: Stream> Conn<S> {
         }
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let now = Instant::now();
+        self.keepalive.heard(now);
         let (mut frames, mut bytes) = (0_u32, 0_u32);
         let before = self.mark;
         let mut result = Ok(());

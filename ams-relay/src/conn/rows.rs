@@ -1,13 +1,13 @@
 //! The account's own rows, as its link needs them: the only thing that `Send` and `Deliver` ever
 //! look at.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ams_wire::id::Handle;
 use ams_wire::username::Username;
 
 use crate::accounts::row::{ContactRow, Standing};
+use crate::hash::RandomMap;
 use crate::hub::lane::Lane;
 use crate::limits::Bucket;
 
@@ -27,7 +27,7 @@ pub(super) struct OwnRow {
 
 /// All rows.
 #[derive(Debug, Default)]
-pub(super) struct Rows(HashMap<Handle, OwnRow>);
+pub(super) struct Rows(RandomMap<Handle, OwnRow>);
 
 /// How a row changed what may pass.
 pub(super) struct Change {

@@ -212,7 +212,7 @@ impl<S: Stream> Guest<S> {
     ) -> Result<Step, Closed> {
         let gate = Arc::clone(&self.gate);
         let enrolled = match login.finish(&ke3) {
-            Ok(()) => gate.accounts.enrol(name, self.key, gate.clock.now()).await?,
+            Ok(()) => gate.accounts.enrol(name, self.key).await?,
             Err(_) => None,
         };
         self.enrolled(enrolled).await

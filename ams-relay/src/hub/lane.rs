@@ -1,8 +1,7 @@
 //! One direction of one pair: what a sender's handle has on its way. Only the sender's link pushes,
 //! only the recipient's link takes; either may be away.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use ams_wire::id::{EnvelopeId, Handle};
@@ -10,6 +9,7 @@ use bytes::Bytes;
 
 use super::member::Member;
 use super::{Bounds, lock};
+use crate::hash::RandomSet;
 
 /// What an envelope in memory costs beside its bytes.
 const OVERHEAD: usize = 128;
@@ -59,7 +59,7 @@ struct State {
     /// What was refused for a bound of this lane: it fails at its time like everything else.
     refused: VecDeque<(EnvelopeId, u32)>,
     /// Everything that has not ended, here or at the recipient's link.
-    ids: HashSet<EnvelopeId, BuildHasherDefault<IdHasher>>,
+    ids: RandomSet<EnvelopeId>,
     /// Nobody takes from here: what waits counts for the sender.
     is_parked: bool,
     /// The recipient knows that something waits, or will find out by itself.
@@ -68,24 +68,6 @@ struct State {
     is_closed: bool,
     /// The earliest second for which the wheel will look here.
     alarm: Option<u32>,
-}
-
-/// Envelope ids are random already. Whoever chooses them badly slows down only a lane of his own.
-#[derive(Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(chunk) = bytes.first_chunk() {
-            self.0 ^= u64::from_ne_bytes(*chunk);
-        }
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// What a push did.
@@ -122,7 +104,7 @@ impl Lane {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             refused: VecDeque::new(),
-            ids: HashSet::default(),
+            ids: RandomSet::default(),
             is_parked,
             is_ready: is_parked,
             is_closed: false,

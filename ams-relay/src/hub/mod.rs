@@ -25,7 +25,7 @@ mod wheel;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ pub(crate) struct Hub {
     held_messages: AtomicUsize,
     seated: AtomicUsize,
     row_changes: AtomicU64,
+    /// Whoever sits down has to leave.
+    is_draining: AtomicBool,
 }
 
 /// A lock whose holder cannot leave anything half done.
@@ -118,6 +120,7 @@ impl Hub {
             held_messages: AtomicUsize::new(0),
             seated: AtomicUsize::new(0),
             row_changes: AtomicU64::new(0),
+            is_draining: AtomicBool::new(false),
         });
         let porter = Porter { hub: Arc::clone(&hub), waiting };
         (hub, porter)
@@ -209,8 +212,9 @@ impl Hub {
         }
     }
 
-    /// Ends every link, saying that the relay stops.
+    /// Ends every link, saying that the relay stops; also those that come from now on.
     pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
         let members: Vec<_> = lock(&self.directory).values().map(Arc::clone).collect();
         for member in members {
             member.end(Ending::Bye(Bye::Draining));

@@ -40,6 +40,9 @@ impl Hub {
         member.end(Ending::Bye(Bye::Superseded));
         let guard = Arc::clone(&member.seat).lock_owned().await;
         member.sit_down();
+        if self.is_draining.load(Ordering::SeqCst) {
+            member.end(Ending::Bye(Bye::Draining));
+        }
         self.seated.fetch_add(1, Ordering::Relaxed);
         Seat {
             hub: Arc::clone(self),

@@ -73,8 +73,8 @@ impl Accounts for Leaking {
         self.store.record(name)
     }
 
-    fn enrol(&self, name: &Username, key: Key, now: u64) -> Pending<Option<Enrolled>> {
-        self.store.enrol(name, key, now)
+    fn enrol(&self, name: &Username, key: Key) -> Pending<Option<Enrolled>> {
+        self.store.enrol(name, key)
     }
 
     fn attach(&self, key: Key, now: u64, most: usize) -> Pending<Option<(Device, Snapshot)>> {

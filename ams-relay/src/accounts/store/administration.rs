@@ -117,19 +117,35 @@ pub(super) fn set_disabled(
     Ok(Ok(()))
 }
 
-/// Rows whose introduction was never answered, stale introductions on accepted rows, and invites
-/// that nobody can use any more.
-pub(super) fn sweep(txn: &WriteTransaction, now: u64) -> Result<(), StoreError> {
-    let mut stale = Vec::new();
-    for entry in txn.open_table(ROWS)?.iter()? {
+/// Whether [`sweep`] has anything to do.
+pub(super) fn has_expired(txn: &ReadTransaction, now: u64) -> Result<bool, StoreError> {
+    Ok(!expired_rows(&txn.open_table(ROWS)?, now)?.is_empty()
+        || !matching(&txn.open_table(INVITES)?, |row| row.expires <= now)?.is_empty())
+}
+
+type Expired = Vec<(Username, Handle, ContactRow)>;
+
+fn expired_rows(
+    rows: &impl ReadableTable<(&'static str, &'static [u8; 16]), &'static [u8]>,
+    now: u64,
+) -> Result<Expired, StoreError> {
+    let mut expired = Vec::new();
+    for entry in rows.iter()? {
         let (key, value) = entry?;
         let row = ContactRow::from_bytes(value.value()).ok_or(StoreError::Damaged)?;
         if row.is_expired(now) || (row.intro.is_some() && row.is_stale(now)) {
             let (owner, handle) = key.value();
-            stale.push((tables::name(owner)?, Handle(*handle), row));
+            expired.push((tables::name(owner)?, Handle(*handle), row));
         }
     }
-    for (owner, handle, row) in stale {
+    Ok(expired)
+}
+
+/// Rows whose introduction was never answered, stale introductions on accepted rows, and invites
+/// that nobody can use any more.
+pub(super) fn sweep(txn: &WriteTransaction, now: u64) -> Result<(), StoreError> {
+    let expired = expired_rows(&txn.open_table(ROWS)?, now)?;
+    for (owner, handle, row) in expired {
         let kept = (!row.is_expired(now)).then(|| ContactRow { intro: None, ..row.clone() });
         tables::put_row(txn, &owner, &handle, Some(&row), kept.as_ref())?;
     }

@@ -68,23 +68,12 @@ pub(super) fn enrol(
     txn: &WriteTransaction,
     name: &Username,
     key: Key,
-    now: u64,
 ) -> Result<Option<Enrolled>, StoreError> {
     let user = tables::user(&txn.open_table(USERS)?, name.as_str())?;
     let Some(user) = user.filter(|user| !user.disabled) else {
         return Ok(None);
     };
-    let enrolled = put_device(txn, name, user, key)?;
-    if enrolled.displaced {
-        // The secrets of what the old device asked went with it.
-        let rows = tables::rows_of(&txn.open_table(ROWS)?, name.as_str())?;
-        for (handle, row) in rows {
-            if row.standing != Standing::Accepted || row.is_expired(now) {
-                tables::put_row(txn, name, &handle, Some(&row), None)?;
-            }
-        }
-    }
-    Ok(Some(enrolled))
+    put_device(txn, name, user, key).map(Some)
 }
 
 fn put_device(
@@ -109,6 +98,15 @@ fn put_device(
         devices.remove(&old.key.0)?;
     }
     devices.insert(&key.0, name.as_str())?;
+    if displaced {
+        // The secrets of what the old device asked went with it.
+        let rows = tables::rows_of(&txn.open_table(ROWS)?, name.as_str())?;
+        for (handle, row) in rows {
+            if row.standing != Standing::Accepted {
+                tables::put_row(txn, name, &handle, Some(&row), None)?;
+            }
+        }
+    }
     let enrolment = u64::from_ne_bytes(ams_crypto::random::bytes());
     user.device = Some(DeviceRow { key, enrolment, mark: None });
     users.insert(name.as_str(), user.to_bytes().as_slice())?;

@@ -101,11 +101,7 @@ fn file_database(file: File) -> Result<Database, redb::DatabaseError> {
 
 /// A new file, mode 0600, that nothing was at before.
 fn create_file(path: &Path) -> Result<File, StoreError> {
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| match error.kind() {
+    crate::data::new_file(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => StoreError::Exists,
         _ => error.into(),
     })
@@ -139,7 +135,11 @@ impl Store {
 
     fn new(database: Result<Database, redb::DatabaseError>) -> Result<Self, AccountsError> {
         let database = Arc::new(database.map_err(StoreError::from)?);
-        in_transaction(&database, tables::create)?;
+        // A commit costs the disk two syncs, so only where it is needed.
+        let is_complete = || tables::are_there(&database.begin_read().ok()?).ok();
+        if is_complete().is_none() {
+            in_transaction(&database, tables::create)?;
+        }
         Ok(Self { database, waiting: Arc::default() })
     }
 
@@ -278,9 +278,9 @@ impl Accounts for Store {
         self.read(move |txn| enrolment::record(txn, &name))
     }
 
-    fn enrol(&self, name: &Username, key: Key, now: u64) -> Pending<Option<Enrolled>> {
+    fn enrol(&self, name: &Username, key: Key) -> Pending<Option<Enrolled>> {
         let name = name.clone();
-        self.write(move |txn| enrolment::enrol(txn, &name, key, now))
+        self.write(move |txn| enrolment::enrol(txn, &name, key))
     }
 
     fn attach(&self, key: Key, now: u64, requests: usize) -> Pending<Option<(Device, Snapshot)>> {
@@ -391,7 +391,13 @@ impl Accounts for Store {
     }
 
     fn sweep(&self, now: u64) -> Pending<()> {
-        self.write(move |txn| administration::sweep(txn, now))
+        let store = self.clone();
+        Box::pin(async move {
+            if store.read(move |txn| administration::has_expired(txn, now)).await? {
+                store.write(move |txn| administration::sweep(txn, now)).await?;
+            }
+            Ok(())
+        })
     }
 
     fn backup(&self, file: PathBuf) -> Wish<()> {

@@ -2,7 +2,7 @@
 
 use ams_wire::id::Handle;
 use ams_wire::username::Username;
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::StoreError;
 use crate::accounts::row::ContactRow;
@@ -25,6 +25,17 @@ pub(super) type AskKey<'a> = (&'a str, u64, &'a str, &'a [u8; 16]);
 
 /// Makes all tables, so that reading need not ask whether they exist.
 pub(super) fn create(txn: &WriteTransaction) -> Result<(), StoreError> {
+    txn.open_table(USERS)?;
+    txn.open_table(DEVICES)?;
+    txn.open_table(INVITES)?;
+    txn.open_table(ROWS)?;
+    txn.open_table(ASKS)?;
+    txn.open_table(RETIRED)?;
+    Ok(())
+}
+
+/// An error where a table is missing.
+pub(super) fn are_there(txn: &ReadTransaction) -> Result<(), StoreError> {
     txn.open_table(USERS)?;
     txn.open_table(DEVICES)?;
     txn.open_table(INVITES)?;
