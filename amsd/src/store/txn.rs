@@ -1,7 +1,9 @@
 //! One transaction, or one snapshot, as typed tables of sealed rows.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use ams_crypto::store::StoreKey;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
@@ -21,7 +23,7 @@ pub struct Walk {
     backward: bool,
 }
 
-/// Takes one raw row of a walk.
+/// Takes one key and its opened row of a walk.
 type Step<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>;
 
 /// Keys and rows of a table.
@@ -33,16 +35,19 @@ pub type Found<T> = Option<(<T as Table>::Key, <T as Table>::Row)>;
 pub trait Read {
     #[doc(hidden)]
     fn sealer(&self) -> &StoreKey;
+    /// The opened row of a key.
     #[doc(hidden)]
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Steps over opened rows.
     #[doc(hidden)]
     fn raw_walk(&self, table: &'static str, walk: Walk, step: Step<'_>) -> Result<(), StoreError>;
 
     /// The row of `key`.
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, StoreError> {
-        let key = key.to_bytes();
-        let Some(sealed) = self.raw_get(T::NAME, &key)? else { return Ok(None) };
-        open::<T>(self.sealer(), &key, &sealed).map(Some)
+        match self.raw_get(T::NAME, &key.to_bytes())? {
+            Some(row) => decode::<T>(&row).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Walks upward over the rows whose key begins with `prefix`, from `from` on where it is
@@ -111,18 +116,24 @@ pub trait Read {
         walk: Walk,
         step: &mut dyn FnMut(T::Key, T::Row) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let sealer = self.sealer();
-        self.raw_walk(T::NAME, walk, &mut |key, sealed| {
-            let row = open::<T>(sealer, key, sealed)?;
+        self.raw_walk(T::NAME, walk, &mut |key, row| {
             let key = T::Key::from_bytes(key).ok_or(StoreError::Damaged(T::NAME))?;
-            Ok(step(key, row))
+            Ok(step(key, decode::<T>(row)?))
         })
     }
 }
 
-fn open<T: Table>(sealer: &StoreKey, key: &[u8], sealed: &[u8]) -> Result<T::Row, StoreError> {
-    let plain = sealer.open(T::NAME, key, sealed).map_err(|_| StoreError::Damaged(T::NAME))?;
-    minicbor::decode(&plain).map_err(|_| StoreError::Damaged(T::NAME))
+fn decode<T: Table>(row: &[u8]) -> Result<T::Row, StoreError> {
+    minicbor::decode(row).map_err(|_| StoreError::Damaged(T::NAME))
+}
+
+fn open(
+    sealer: &StoreKey,
+    table: &'static str,
+    key: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, StoreError> {
+    sealer.open(table, key, sealed).map_err(|_| StoreError::Damaged(table))
 }
 
 /// The first key behind all that begin with `prefix`.
@@ -150,7 +161,10 @@ impl Read for View<'_> {
 
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.raw.open_table(Raw::new(table)) {
-            Ok(table) => Ok(table.get(key)?.map(|row| row.value().to_vec())),
+            Ok(opened) => match opened.get(key)? {
+                Some(row) => open(self.key, table, key, row.value()).map(Some),
+                None => Ok(None),
+            },
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -158,10 +172,33 @@ impl Read for View<'_> {
 
     fn raw_walk(&self, table: &'static str, walk: Walk, step: Step<'_>) -> Result<(), StoreError> {
         match self.raw.open_table(Raw::new(table)) {
-            Ok(table) => walk_over(&table, &walk, step),
+            Ok(opened) => walk_over(&opened, self.key, table, &walk, step),
             Err(TableError::TableDoesNotExist(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// One table of a transaction: opened once, and each changed row sealed once, however often it
+/// changes.
+struct Sheet<'a> {
+    table: redb::Table<'a, &'static [u8], &'static [u8]>,
+    /// Changed rows, opened; `None`: deleted.
+    changed: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl Sheet<'_> {
+    fn write_down(&mut self, sealer: &StoreKey, name: &'static str) -> Result<(), StoreError> {
+        for (key, row) in std::mem::take(&mut self.changed) {
+            match row {
+                Some(row) => {
+                    let sealed = sealer.seal(name, &key, &row);
+                    self.table.insert(key.as_slice(), sealed.as_slice())?;
+                }
+                None => drop(self.table.remove(key.as_slice())?),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -169,30 +206,31 @@ impl Read for View<'_> {
 pub struct Txn<'a> {
     raw: &'a WriteTransaction,
     key: &'a StoreKey,
+    sheets: RefCell<BTreeMap<&'static str, Rc<RefCell<Sheet<'a>>>>>,
     changes: Cell<u64>,
     facts: RefCell<Vec<Fact>>,
 }
 
 impl<'a> Txn<'a> {
     pub(super) fn new(raw: &'a WriteTransaction, key: &'a StoreKey) -> Self {
-        Self { raw, key, changes: Cell::new(0), facts: RefCell::default() }
+        Self {
+            raw,
+            key,
+            sheets: RefCell::default(),
+            changes: Cell::new(0),
+            facts: RefCell::default(),
+        }
     }
 
     /// Puts a row, over the one that may be there.
     pub fn put<T: Table>(&self, key: &T::Key, row: &T::Row) -> Result<(), StoreError> {
-        let key = key.to_bytes();
-        let plain = minicbor::to_vec(row).map_err(|_| StoreError::Damaged(T::NAME))?;
-        let sealed = self.key.seal(T::NAME, &key, &plain);
-        self.changes.set(self.changes.get().saturating_add(1));
-        self.raw.open_table(Raw::new(T::NAME))?.insert(key.as_slice(), sealed.as_slice())?;
-        Ok(())
+        let row = minicbor::to_vec(row).map_err(|_| StoreError::Damaged(T::NAME))?;
+        self.change(T::NAME, key.to_bytes(), Some(row))
     }
 
     /// Deletes a row, if it is there.
     pub fn delete<T: Table>(&self, key: &T::Key) -> Result<(), StoreError> {
-        self.changes.set(self.changes.get().saturating_add(1));
-        self.raw.open_table(Raw::new(T::NAME))?.remove(key.to_bytes().as_slice())?;
-        Ok(())
+        self.change(T::NAME, key.to_bytes(), None)
     }
 
     /// Deletes all rows whose key begins with `prefix`.
@@ -212,10 +250,39 @@ impl<'a> Txn<'a> {
         self.changes.get()
     }
 
-    pub(super) fn into_facts(self) -> Vec<Fact> {
-        self.facts.into_inner()
+    /// Writes every changed row down, and gives what is to be told after the commit.
+    pub(super) fn finish(self) -> Result<Vec<Fact>, StoreError> {
+        for (name, sheet) in self.sheets.take() {
+            sheet.borrow_mut().write_down(self.key, name)?;
+        }
+        Ok(self.facts.into_inner())
+    }
+
+    fn change(
+        &self,
+        table: &'static str,
+        key: Vec<u8>,
+        row: Option<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        self.changes.set(self.changes.get().saturating_add(1));
+        let sheet = self.sheet(table)?;
+        let mut sheet = sheet.try_borrow_mut().map_err(|_| StoreError::Damaged(WALKED))?;
+        sheet.changed.insert(key, row);
+        Ok(())
+    }
+
+    fn sheet(&self, table: &'static str) -> Result<Rc<RefCell<Sheet<'a>>>, StoreError> {
+        if let Some(sheet) = self.sheets.borrow().get(table) {
+            return Ok(sheet.clone());
+        }
+        let opened = self.raw.open_table(Raw::new(table))?;
+        let sheet = Rc::new(RefCell::new(Sheet { table: opened, changed: BTreeMap::new() }));
+        self.sheets.borrow_mut().insert(table, sheet.clone());
+        Ok(sheet)
     }
 }
+
+const WALKED: &str = "a table that was changed while it was walked over";
 
 impl Read for Txn<'_> {
     fn sealer(&self) -> &StoreKey {
@@ -223,18 +290,32 @@ impl Read for Txn<'_> {
     }
 
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let table = self.raw.open_table(Raw::new(table))?;
-        let row = table.get(key)?.map(|row| row.value().to_vec());
-        Ok(row)
+        let sheet = self.sheet(table)?;
+        let sheet = sheet.borrow();
+        if let Some(changed) = sheet.changed.get(key) {
+            return Ok(changed.clone());
+        }
+        match sheet.table.get(key)? {
+            Some(row) => open(self.key, table, key, row.value()).map(Some),
+            None => Ok(None),
+        }
     }
 
+    /// While it walks, `step` may look into this table but not change it.
     fn raw_walk(&self, table: &'static str, walk: Walk, step: Step<'_>) -> Result<(), StoreError> {
-        walk_over(&self.raw.open_table(Raw::new(table))?, &walk, step)
+        let sheet = self.sheet(table)?;
+        // Within another walk over this table nothing has changed since that began.
+        if let Ok(mut sheet) = sheet.try_borrow_mut() {
+            sheet.write_down(self.key, table)?;
+        }
+        walk_over(&sheet.borrow().table, self.key, table, &walk, step)
     }
 }
 
 fn walk_over(
-    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    sealer: &StoreKey,
+    table: &'static str,
     walk: &Walk,
     step: Step<'_>,
 ) -> Result<(), StoreError> {
@@ -243,12 +324,13 @@ fn walk_over(
     if walk.to.as_ref().is_some_and(|to| *to <= walk.from) {
         return Ok(());
     }
-    let mut rows = table.range::<&[u8]>((from, to))?;
+    let mut rows = rows.range::<&[u8]>((from, to))?;
     loop {
         let next = if walk.backward { rows.next_back() } else { rows.next() };
         let Some(row) = next else { return Ok(()) };
         let (key, sealed) = row?;
-        if step(key.value(), sealed.value())?.is_break() {
+        let (key, opened) = (key.value(), open(sealer, table, key.value(), sealed.value())?);
+        if step(key, &opened)?.is_break() {
             return Ok(());
         }
     }

@@ -130,7 +130,7 @@ impl Writer {
             }
         }
         let changed = txn.changes() != 0;
-        let facts = txn.into_facts();
+        let facts = txn.finish()?;
         if changed {
             raw.commit()?;
         } else {
