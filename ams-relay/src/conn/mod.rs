@@ -11,6 +11,7 @@
 
 pub(crate) mod attach;
 mod control;
+mod desk;
 mod presence;
 mod rows;
 mod send;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ams_crypto::opaque::{RelayAccounts, RelayLogin};
+use ams_crypto::opaque::RelayLogin;
 use ams_link::keepalive::{Due, Keepalive};
 use ams_link::receiver::Batch;
 use ams_link::{Receiver, Sender, Stream};
@@ -32,16 +33,14 @@ use ams_wire::to_relay::ToRelay;
 use bytes::{Buf, Bytes};
 use tokio::time::{Instant, Sleep};
 
+use crate::accounts::AccountsError;
 use crate::accounts::row::ContactRow;
-use crate::accounts::{Accounts, AccountsError};
-use crate::clock::Clock;
-use crate::config::Limits;
-use crate::hub::Hub;
 use crate::hub::lane::Lane;
 use crate::hub::member::{Ending, Notices};
 use crate::hub::seat::Seat;
-use crate::limits::{Bucket, Rate, Table};
+use crate::limits::Bucket;
 use control::{Effect, Task};
+pub(crate) use desk::Desk;
 use rows::Rows;
 use send::Staged;
 
@@ -56,51 +55,6 @@ const FULL: usize = 64 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 /// What a control frame counts for among frames: each costs a commit.
 const CONTROL_WEIGHT: u32 = 50;
-
-/// What all links share.
-pub(crate) struct Desk {
-    pub(crate) accounts: Arc<dyn Accounts>,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) opaque: Arc<RelayAccounts>,
-    pub(crate) clock: Clock,
-    pub(crate) limits: Limits,
-    pub(crate) frames: Rate,
-    pub(crate) bytes: Rate,
-    pub(crate) renewals: Rate,
-    /// Contact requests a day, by account.
-    pub(crate) asks_a_day: Table,
-    /// Contact requests in a row, by account.
-    pub(crate) asks_in_a_row: Table,
-    /// Password tries, by name.
-    pub(crate) tries: Arc<Table>,
-}
-
-impl Desk {
-    pub(crate) fn new(
-        accounts: Arc<dyn Accounts>,
-        hub: Arc<Hub>,
-        opaque: Arc<RelayAccounts>,
-        clock: Clock,
-        limits: Limits,
-        tries: Arc<Table>,
-    ) -> Self {
-        const SECOND: Duration = Duration::from_secs(1);
-        const DAY: Duration = Duration::from_secs(24 * 3600);
-        Self {
-            accounts,
-            hub,
-            opaque,
-            clock,
-            frames: Rate::new(limits.frames_per_second, SECOND, limits.frame_burst),
-            bytes: Rate::new(limits.bytes_per_second, SECOND, limits.byte_burst),
-            renewals: Rate::new(1, limits.renewal_interval, 1),
-            asks_a_day: Table::new(Rate::new(limits.asks_per_day, DAY, limits.asks_per_day)),
-            asks_in_a_row: Table::new(Rate::new(1, limits.ask_interval, 1)),
-            tries,
-            limits,
-        }
-    }
-}
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +158,7 @@ impl<S: Stream> Conn<S> {
                     self.batch = Some(batch);
                     Ok(())
                 }
-                Event::Timer => self.take_time(),
+                Event::Timer => self.take_time(Instant::now()),
                 Event::Room => Ok(()),
             };
             if let Err(end) = handled {
@@ -274,8 +228,7 @@ impl<S: Stream> Conn<S> {
             .fold(self.keepalive.deadline(), Instant::min)
     }
 
-    fn take_time(&mut self) -> Result<(), End> {
-        let now = Instant::now();
+    fn take_time(&mut self, now: Instant) -> Result<(), End> {
         let stalled = self.tx.stalled_since();
         if stalled
             .is_some_and(|at| now.saturating_duration_since(at) >= self.desk.limits.write_stall)
@@ -335,6 +288,10 @@ impl<S: Stream> Conn<S> {
         let owed =
             [self.frames.owe(desk.frames, now, frames), self.bytes.owe(desk.bytes, now, bytes)];
         self.pause = owed.into_iter().flatten().max();
+        // A client that never stops must not keep the clock from being looked at.
+        if result.is_ok() && self.next_time() <= now {
+            result = self.take_time(now);
+        }
         result
     }
 

@@ -8,5 +8,6 @@ mod enrolment;
 mod leaking;
 mod relaying;
 mod storage;
+mod transcript;
 mod two_worlds;
 mod walls;

@@ -4,10 +4,7 @@
 //! relay sends back is the same: frames, order, sizes, and the moments of a clock that stands still
 //! while the relay works.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ams_crypto::dh::DhSecret;
@@ -19,11 +16,11 @@ use ams_wire::to_relay::{Approve, Ask, LoginFinish, LoginStart, Refuse, Send, To
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{Client, blob, config, envelope, handle, name};
 use super::leaking::{Leak, Leaking};
+use super::transcript::{Tap, Transcript, difference};
 use crate::accounts::store::Store;
 use crate::accounts::{Accounts, OpenInvite};
 use crate::clock::Clock;
@@ -127,51 +124,6 @@ fn tries() -> impl Strategy<Value = Vec<Try>> {
 
 fn called(number: u8) -> &'static str {
     ["bob", "dave", "alice"][usize::from(number)]
-}
-
-/// What alice sees: when, and what. Bytes that are random by construction are left out, their
-/// number is not.
-type Transcript = Vec<(Duration, String)>;
-
-/// A stream that writes down what comes over it, and when.
-struct Tap {
-    inner: DuplexStream,
-    began: Instant,
-    seen: Arc<Mutex<Transcript>>,
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if read.is_ready() {
-            let count = buffer.filled().len() - before;
-            self.seen.lock().unwrap().push((self.began.elapsed(), format!("{count} bytes")));
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
 }
 
 struct Alice<'a> {
@@ -452,36 +404,6 @@ fn world(how: Bob, is_contact: bool, leak: Option<Leak>, tries: &[Try]) -> Trans
         }
         alice.seen.lock().unwrap().clone()
     })
-}
-
-/// What came at one moment: the frames in their order, and how many bytes. How the bytes of one
-/// moment were cut into reads is the test's own doing.
-#[derive(Debug, PartialEq, Eq)]
-struct Moment {
-    at: Duration,
-    frames: Vec<String>,
-    bytes: usize,
-}
-
-fn moments(transcript: &Transcript) -> Vec<Moment> {
-    let mut moments: Vec<Moment> = Vec::new();
-    for (at, what) in transcript {
-        if moments.last().is_none_or(|last| last.at != *at) {
-            moments.push(Moment { at: *at, frames: Vec::new(), bytes: 0 });
-        }
-        let moment = moments.last_mut().unwrap();
-        match what.strip_suffix(" bytes") {
-            Some(count) => moment.bytes += count.parse::<usize>().unwrap(),
-            None => moment.frames.push(what.clone()),
-        }
-    }
-    moments
-}
-
-fn difference(one: &Transcript, other: &Transcript) -> Option<String> {
-    let (one, other) = (moments(one), moments(other));
-    let at = (0..one.len().max(other.len())).find(|at| one.get(*at) != other.get(*at))?;
-    Some(format!("{:?}\n  instead of\n{:?}", other.get(at), one.get(at)))
 }
 
 proptest! {

@@ -180,30 +180,38 @@ impl Store {
         })
     }
 
-    fn serve_writers(&self) {
+    fn serve_writers(self) {
         loop {
             let mut group: Vec<_> = {
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                if waiting.writers.is_empty() {
-                    waiting.is_served = false;
-                    return;
-                }
                 let size = waiting.writers.len().min(GROUP);
                 waiting.writers.drain(..size).collect()
             };
             let together = in_transaction(&self.database, |txn| {
                 group.iter_mut().try_for_each(|writer| writer.run(txn))
             });
-            if together.is_ok() || group.len() == 1 {
-                for writer in group {
-                    writer.finish(together.clone());
-                }
-                continue;
+            let outcomes: Vec<_> = if together.is_ok() || group.len() == 1 {
+                group.into_iter().map(|writer| (writer, together.clone())).collect()
+            } else {
+                let alone = |mut writer: Box<dyn Writer>| {
+                    let outcome = in_transaction(&self.database, |txn| writer.run(txn));
+                    (writer, outcome)
+                };
+                group.into_iter().map(alone).collect()
+            };
+            let is_last = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.is_served = !waiting.writers.is_empty();
+                !waiting.is_served
+            };
+            let answer =
+                || outcomes.into_iter().for_each(|(writer, outcome)| writer.finish(outcome));
+            if is_last {
+                // Whoever stops the relay after this answer may open the file again.
+                drop(self);
+                return answer();
             }
-            for mut writer in group {
-                let alone = in_transaction(&self.database, |txn| writer.run(txn));
-                writer.finish(alone);
-            }
+            answer();
         }
     }
 }

@@ -1,0 +1,142 @@
+//! `[limits]` of the config, and durations as people write them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Bounds on what clients may use. Each is a key of `[limits]` in the config.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections that are accepted per second, from everybody together.
+    pub accepts_per_second: u32,
+    /// As many may come at once.
+    pub accept_burst: u32,
+    /// Connections that are accepted per second from one IPv4 address or IPv6 /64.
+    pub source_accepts_per_second: u32,
+    /// As many may come at once.
+    pub source_accept_burst: u32,
+    /// Connections that have not shown an account yet.
+    pub strangers: u32,
+    /// Of these from one source.
+    pub source_strangers: u32,
+    /// Time for the handshake.
+    #[serde(with = "duration")]
+    pub handshake_time: Duration,
+    /// Time from connecting to being attached, for whoever registers or logs in.
+    #[serde(with = "duration")]
+    pub login_time: Duration,
+    /// Registrations and logins per minute from one source.
+    pub source_logins_per_minute: u32,
+    /// Logins per hour for one name, existing or not.
+    pub name_logins_per_hour: u32,
+    /// Addresses that the limits per source do not concern.
+    pub exempt: Vec<IpAddr>,
+    /// Frames that are taken per second from one link.
+    pub frames_per_second: u32,
+    /// As many may come at once.
+    pub frame_burst: u32,
+    /// Bytes that are taken per second from one link.
+    pub bytes_per_second: u32,
+    /// As many may come at once.
+    pub byte_burst: u32,
+    /// A write that does not go on for so long ends the link.
+    #[serde(with = "duration")]
+    pub write_stall: Duration,
+    /// Contact requests a day from one account.
+    pub asks_per_day: u32,
+    /// Contact requests of one account that wait for an answer.
+    pub asks_pending: u32,
+    /// Least time between two contact requests of one account.
+    #[serde(with = "duration")]
+    pub ask_interval: Duration,
+    /// Least time between two renewals of one contact.
+    #[serde(with = "duration")]
+    pub renewal_interval: Duration,
+    /// Requests that an account is shown at once.
+    pub requests_shown: u32,
+    /// Contact rows of one account.
+    pub contacts: u32,
+    /// Accounts.
+    pub accounts: u64,
+    /// Bytes of messages in memory, of everybody.
+    pub held_bytes: u64,
+    /// Bytes of one sender's messages for people who are not online.
+    pub sender_held_bytes: u64,
+    /// One sender's messages for people who are not online.
+    pub sender_held_messages: u32,
+    /// One sender's messages for one contact who is not online.
+    pub contact_held_messages: u32,
+    /// Bytes of messages that wait for one link; above it is closed.
+    pub link_bytes: u64,
+    /// Longest time until a change of presence is told.
+    #[serde(with = "duration")]
+    pub presence_tick: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            accepts_per_second: 50,
+            accept_burst: 200,
+            source_accepts_per_second: 5,
+            source_accept_burst: 20,
+            strangers: 256,
+            source_strangers: 8,
+            handshake_time: Duration::from_secs(5),
+            login_time: Duration::from_secs(20),
+            source_logins_per_minute: 5,
+            name_logins_per_hour: 10,
+            exempt: vec![
+                IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+                IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+            ],
+            frames_per_second: 5_000,
+            frame_burst: 20_000,
+            bytes_per_second: 8 << 20,
+            byte_burst: 32 << 20,
+            write_stall: Duration::from_secs(5),
+            asks_per_day: 20,
+            asks_pending: 50,
+            ask_interval: Duration::from_secs(2),
+            renewal_interval: Duration::from_secs(15 * 60),
+            requests_shown: 100,
+            contacts: 1_500,
+            accounts: 10_000,
+            held_bytes: 256 << 20,
+            sender_held_bytes: 8 << 20,
+            sender_held_messages: 1_024,
+            contact_held_messages: 64,
+            link_bytes: 8 << 20,
+            presence_tick: Duration::from_secs(2),
+        }
+    }
+}
+
+pub(super) mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text).map_err(|_| {
+            serde::de::Error::custom(format!(
+                "`{text}` is not a duration; write for example \"30s\", \"5m\" or \"2h\""
+            ))
+        })
+    }
+}
+
+pub(super) mod optional_duration {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::duration::deserialize(from).map(Some)
+    }
+}
