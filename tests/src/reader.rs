@@ -1,5 +1,6 @@
 //! What a person reads: one connection that takes messages and acknowledges them.
 
+use ams_rpc::ErrorKind;
 use ams_rpc::client::CallError;
 use ams_rpc::methods::inbox;
 use ams_rpc::types::{InboxAckParams, InboxBatch, InboxNextParams, Message, Period};
@@ -38,6 +39,20 @@ impl Reader {
     /// [`CallError`].
     pub async fn look(&self, params: InboxNextParams) -> Result<InboxBatch, CallError> {
         self.connection.try_call::<inbox::Next>(params).await
+    }
+
+    /// Waits for messages. Where another program is at the reader at that very moment, again.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn waits(&self) -> Result<InboxBatch, CallError> {
+        loop {
+            let params = InboxNextParams { wait: Some(Period(PATIENCE)), ..self.next() };
+            match self.look(params).await {
+                Err(CallError::Failed(failure)) if failure.is(ErrorKind::ReaderBusy) => {}
+                answered => return answered,
+            }
+        }
     }
 
     /// Acknowledges.

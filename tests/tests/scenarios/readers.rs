@@ -1,9 +1,9 @@
 //! What arrived is kept until a reader took it.
 
 use ams_rpc::methods::inbox;
-use ams_rpc::types::{InboxNextParams, Message, NoParams, Period, ReaderParams};
+use ams_rpc::types::{InboxNextParams, Message, NoParams, ReaderParams};
+use ams_tests::Net;
 use ams_tests::connection::{failure, refusal};
-use ams_tests::{Net, PATIENCE};
 
 fn bodies(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| message.body.as_str()).collect()
@@ -68,8 +68,7 @@ async fn whoever_waits_holds_the_reader_and_is_woken() {
     let net = Net::new().await;
     let (alice, bob) = net.friends("alice", "bob").await;
     let waiting = bob.reader("default").await;
-    let params = InboxNextParams { wait: Some(Period(PATIENCE)), ..waiting.next() };
-    let (batch, ()) = tokio::join!(waiting.look(params), async {
+    let (batch, ()) = tokio::join!(waiting.waits(), async {
         // Until the first one is there, a second is let in; then it is refused.
         loop {
             let second = bob.reader("default").await;

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use ams_rpc::client::CallError;
 use ams_rpc::methods::{inbox, message};
-use ams_rpc::types::{
-    InboxNextParams, LinkState, MessageId, Period, SendParams, Stage, State, WaitParams,
-};
+use ams_rpc::types::{LinkState, MessageId, Period, SendParams, Stage, State, WaitParams};
 use ams_tests::connection::refusal;
 use ams_tests::{Net, PATIENCE};
 
@@ -83,8 +81,7 @@ async fn whoever_waits_for_messages_is_told_that_the_daemon_stops() {
     let net = Net::new().await;
     let (alice, bob) = net.friends("alice", "bob").await;
     let reader = bob.reader("default").await;
-    let params = InboxNextParams { wait: Some(Period(PATIENCE)), ..reader.next() };
-    let (ended, ()) = tokio::join!(reader.look(params), async {
+    let (ended, ()) = tokio::join!(reader.waits(), async {
         // Only once it waits is another one refused.
         loop {
             let other = bob.reader("default").await;
