@@ -130,6 +130,13 @@ impl<S: Stream> Conn<S> {
     fn may_ask(&mut self, ask: &Ask, now: Instant) -> Result<(), Outcome> {
         let name = self.seat.member().name();
         let desk = &self.desk;
+        if let Some(row) = self.rows.get(&ask.handle) {
+            // The same again, after a lost answer, is no other question.
+            let intro = ams_crypto::introduction::id(ask.intro.as_bytes());
+            if row.peer == ask.to && !row.is_blocked && row.intro == Some(intro) {
+                return Ok(());
+            }
+        }
         if let Some(row) = self.rows.get_mut(&ask.handle)
             && row.standing == Standing::Accepted
         {

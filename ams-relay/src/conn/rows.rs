@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use ams_wire::id::Handle;
+use ams_crypto::introduction;
+use ams_wire::id::{Handle, IntroId};
 use ams_wire::username::Username;
 
 use crate::accounts::row::{ContactRow, Standing};
@@ -17,6 +18,8 @@ pub(super) struct OwnRow {
     pub(super) peer: Username,
     pub(super) standing: Standing,
     pub(super) is_blocked: bool,
+    /// Names the introduction that waits for an answer.
+    pub(super) intro: Option<IntroId>,
     /// The contact's handle, while this side lets traffic pass.
     pub(super) open_to: Option<Handle>,
     /// The lane that this handle's envelopes take, once there was one.
@@ -79,6 +82,7 @@ impl Rows {
             peer: row.peer.clone(),
             standing: row.standing,
             is_blocked: row.blocked,
+            intro: row.intro.as_ref().map(|intro| introduction::id(intro.as_bytes())),
             open_to: row.open_to(),
             lane: None,
             renewals,

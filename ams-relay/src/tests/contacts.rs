@@ -134,14 +134,26 @@ async fn a_renewal_is_shown_and_answered_on_the_row() {
 async fn asking_has_its_limits() {
     let mut config = config();
     config.limits.asks_pending = 3;
+    config.limits.asks_per_day = 4;
     let relay = crate::start(config).await.unwrap();
-    let (mut alice, _) = Client::person(&relay, "alice").await;
+    let (mut alice, key) = Client::person(&relay, "alice").await;
     for number in 1..=3 {
         assert_eq!(alice.ask(handle(number), &format!("user{number}"), "intro").await, OK);
     }
     let limited = FromRelay::Done(Outcome::Limited);
+    // The same again is no other question.
+    assert_eq!(alice.ask(handle(1), "user1", "intro").await, OK);
     assert_eq!(alice.ask(handle(4), "user4", "intro").await, limited);
     alice.say(&ToRelay::Remove(handle(1))).await;
     assert_eq!(alice.answer().await, OK);
     assert_eq!(alice.ask(handle(4), "user4", "intro").await, OK);
+    // Four a day.
+    alice.say(&ToRelay::Remove(handle(2))).await;
+    assert_eq!(alice.answer().await, OK);
+    assert_eq!(alice.ask(handle(5), "user5", "intro").await, limited);
+    drop(alice);
+    tokio::time::sleep(std::time::Duration::from_secs(6 * 3600)).await;
+    let (mut alice, _) = Client::again(&relay, &key).await;
+    assert_eq!(alice.ask(handle(5), "user5", "intro").await, OK);
+    assert_eq!(alice.ask(handle(6), "user6", "intro").await, limited);
 }
