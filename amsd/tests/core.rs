@@ -531,3 +531,25 @@ async fn another_copy_of_the_profile_ends_the_root() {
     assert_eq!(alice.states("bob"), [OutState::Queued], "nothing is believed of that root");
     assert!(alice.seal("bob").await.is_empty(), "nothing is sealed under it");
 }
+
+#[tokio::test]
+async fn somebody_who_is_removed_and_met_again_shows_nothing_twice() {
+    let (alice, bob) = friends().await;
+    alice.push("bob", "before").await;
+    let out = alice.seal("bob").await;
+    bob.open("alice", &out[0].envelope).await;
+    // The receipt is lost; bob removes alice, and lets her in again when she renews.
+    bob.store.write(|txn| contacts::edit::remove(txn, "alice", NOW)).await.unwrap();
+    bob.chores().await;
+    let (me, relay, id) = (alice.me.clone(), alice.relay(), alice.contact("bob").0);
+    alice.store.write(move |txn| ask::renew(txn, &me, (RELAY, &relay), id, NOW)).await.unwrap();
+    let [ToRelay::Ask(renewal)] = &alice.chores().await[..] else { panic!("a renewal") };
+    bob.request(&alice, renewal).await;
+    bob.accept("alice").await;
+    let [ToRelay::Approve(approve)] = &bob.chores().await[..] else { panic!("one approval") };
+    alice.approval(&bob, approve).await;
+    greet(&alice, &bob).await;
+    flow(&alice, &bob).await;
+    assert_eq!(bob.inbox(), ["before"]);
+    assert_eq!(alice.states("bob"), [OutState::Delivered]);
+}

@@ -9,7 +9,7 @@ use ams_wire::to_relay::ToRelay;
 
 use super::ask::{self, Asked};
 use super::row::{self, ContactId, ContactRow, Stage};
-use super::{by_handle, by_identity, free_name, next_generation, request, snapshot};
+use super::{by_handle, by_identity, free_name, next_generation, recognise, request, snapshot};
 use crate::fact::Fact;
 use crate::profile::{self, Me};
 use crate::relay::{RelayId, RelayRow, chores};
@@ -96,6 +96,9 @@ fn complete(
         Some((known, _)) if known != id => move_path(txn, relay, handle, (id, &before), known)?,
         _ => (id, before),
     };
+    if before.identity.is_none() {
+        recognise(txn, id, identity)?;
+    }
     let after = ContactRow { identity: Some(identity), stage: Stage::Active, ..before.clone() };
     row::put(txn, id, Some(&before), &after)?;
     let root = RootRow::new(

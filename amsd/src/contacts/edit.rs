@@ -80,11 +80,12 @@ pub fn remove(txn: &Txn<'_>, name: &str, now: i64) -> Result<ContactId, EditErro
     txn.delete_all::<Ciphers>(&id)?;
     txn.delete_all::<Roots>(&id)?;
     request::forget(txn, &before)?;
+    // The key stays: met again, what came from it before is not shown a second time.
     let after = ContactRow {
         stage: Stage::Removed,
         paths: Vec::new(),
-        identity: None,
         verified: None,
+        offered: None,
         ..before.clone()
     };
     row::put(txn, id, Some(&before), &after)?;

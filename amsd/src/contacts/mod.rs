@@ -18,11 +18,13 @@ pub mod snapshot;
 pub use row::{ContactId, ContactRow, Contacts, PathRow, Stage, all, by_handle, by_name, put};
 
 use ams_crypto::identity::IdentityPublic;
+use ams_wire::id::Key;
 use ams_wire::username::Username;
 
+use crate::inbox;
 use crate::outbox::show::ME;
 use crate::relay::RelayId;
-use crate::store::{Read, StoreError};
+use crate::store::{Read, StoreError, Txn};
 
 /// Longest local name, characters.
 const MAX_NAME: usize = 64;
@@ -68,6 +70,17 @@ fn by_identity(
 ) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
     let has = |row: &ContactRow| row.identity.is_some_and(|key| key.0 == *identity.as_bytes());
     Ok(all(db)?.into_iter().find(|(_, row)| has(row)))
+}
+
+/// The contact `id` turned out to have this key. If it was removed before, under another id, what
+/// it sent then is known.
+fn recognise(txn: &Txn<'_>, id: ContactId, identity: Key) -> Result<(), StoreError> {
+    for (other, row) in txn.list::<Contacts>(&())? {
+        if row.stage == Stage::Removed && row.identity == Some(identity) && other != id {
+            inbox::inherit(txn, other, id)?;
+        }
+    }
+    Ok(())
 }
 
 /// A name that is free: `user`, else `user@relay`, else with a number behind it.

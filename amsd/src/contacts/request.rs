@@ -20,6 +20,7 @@ use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
 use super::snapshot::with_missing;
 use super::{
     BadName, by_address, by_handle, by_identity, by_name, check_name, free_name, next_generation,
+    recognise,
 };
 use crate::fact::Fact;
 use crate::profile::{self, Me};
@@ -282,6 +283,9 @@ fn approve(
     let Ok(approved) = introduction::approve(me.key(), &profile::olm(txn)?, intro, None) else {
         return refuse(txn, row.relay, &row.from, row.their_handle);
     };
+    if before.identity.is_none() {
+        recognise(txn, contact, row.identity)?;
+    }
     let stage = if before.stage == Stage::Asked { Stage::Approved } else { before.stage };
     let after = ContactRow { identity: Some(row.identity), stage, ..before.clone() };
     let after = with_missing(&after, handle, false);

@@ -18,7 +18,7 @@ use ams_wire::receipt::Window;
 
 use crate::contacts::{ContactId, Contacts};
 use crate::store::{Read, Rows, StoreError, Txn};
-use row::{ReadAhead, Received, ReceivedRow};
+use row::{Known, ReadAhead, Received, ReceivedRow};
 
 /// What was read of a contact's messages, as a receipt says it.
 pub fn read_window(db: &impl Read, contact: ContactId) -> Result<Window, StoreError> {
@@ -32,6 +32,15 @@ pub fn read_window(db: &impl Read, contact: ContactId) -> Result<Window, StoreEr
         }
     })?;
     Ok(window)
+}
+
+/// Somebody who was removed is a contact again: what came before is known to have come.
+pub(crate) fn inherit(txn: &Txn<'_>, from: ContactId, to: ContactId) -> Result<(), StoreError> {
+    for ((_, id), known) in txn.list::<Known>(&from)? {
+        txn.put::<Known>(&(to, id), &known)?;
+        txn.delete::<Known>(&(from, id))?;
+    }
+    Ok(())
 }
 
 /// Notes that `seq` was read; `false`: it was before, or was never received.
