@@ -165,6 +165,8 @@ async fn send<T: Talk>(
     let mut closed = false;
     loop {
         tokio::select! {
+            biased;
+            _ = stop.changed() => return link.finish().await,
             permit = room.acquire(), if !closed => {
                 let Ok(permit) = permit else { closed = true; continue };
                 permit.forget();
@@ -178,9 +180,10 @@ async fn send<T: Talk>(
                 counts.sent.fetch_add(u64::try_from(more + 1)?, Ordering::Relaxed);
             }
             got = link.receive() => {
-                got?;
+                if let Err(error) = got {
+                    return end(&stop, error);
+                }
             }
-            _ = stop.changed() => return link.finish().await,
         }
     }
 }
@@ -193,12 +196,22 @@ async fn receive<T: Talk>(
 ) -> Result<()> {
     loop {
         let messages = tokio::select! {
-            messages = link.receive() => messages?,
+            biased;
             _ = stop.changed() => return link.finish().await,
+            messages = link.receive() => messages,
+        };
+        let messages = match messages {
+            Ok(messages) => messages,
+            Err(error) => return end(&stop, error),
         };
         counts.received.fetch_add(u64::try_from(messages)?, Ordering::Relaxed);
         room.add_permits(messages);
     }
+}
+
+/// Once the load is over, the other end of a pair may have finished before this one looked.
+fn end(stop: &Stop, error: anyhow::Error) -> Result<()> {
+    if *stop.borrow() { Ok(()) } else { Err(error) }
 }
 
 /// Everything that was sent came.
