@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use ams_crypto::dh::DhSecret;
+use ams_crypto::safety::safety_number;
 use ams_crypto::store::StoreKey;
 use ams_wire::from_relay::{Request, Row, RowState};
 use ams_wire::id::{Handle, Key};
@@ -21,7 +22,7 @@ use ams_wire::to_relay::ToRelay;
 use ams_wire::username::Username;
 use amsd::contacts::{self, ContactId, ask, request};
 use amsd::fact::Fact;
-use amsd::inbox::{self, Accepted, reader};
+use amsd::inbox::{self, Accepted, history, reader};
 use amsd::outbox::row::{OutState, TextRow};
 use amsd::outbox::seal::{self, Outgoing};
 use amsd::outbox::{self, Draft, queue, state};
@@ -143,14 +144,7 @@ impl Person {
     }
 
     async fn push(&self, to: &'static str, text: &str) -> outbox::Pushed {
-        let text = TextRow {
-            text: text.to_owned(),
-            reply_to: None,
-            title: None,
-            priority: None,
-            tags: Vec::new(),
-        };
-        let draft = Draft { to: to.to_owned(), id: None, text };
+        let draft = Draft { to: to.to_owned(), id: None, text: text_row(text) };
         self.store.write(move |txn| outbox::push(txn, &draft, NOW)).await.unwrap()
     }
 
@@ -234,18 +228,26 @@ async fn strangers() -> (Person, Person) {
     (Person::new("alice", relay).await, Person::new("bob", relay).await)
 }
 
+fn text_row(text: &str) -> TextRow {
+    TextRow { text: text.to_owned(), reply_to: None, title: None, priority: None, tags: Vec::new() }
+}
+
 /// Alice asks, bob accepts, and the first envelopes went both ways.
 async fn friends() -> (Person, Person) {
     let (alice, bob) = strangers().await;
+    become_friends(&alice, &bob).await;
+    (alice, bob)
+}
+
+async fn become_friends(alice: &Person, bob: &Person) {
     alice.add("bob").await;
     let [ToRelay::Ask(ask)] = &alice.chores().await[..] else { panic!("one request") };
-    bob.request(&alice, ask).await;
+    bob.request(alice, ask).await;
     bob.accept("alice").await;
     let [ToRelay::Approve(approve)] = &bob.chores().await[..] else { panic!("one approval") };
-    alice.approval(&bob, approve).await;
+    alice.approval(bob, approve).await;
     assert!(matches!(&alice.chores().await[..], [ToRelay::Fetched(_)]));
-    greet(&alice, &bob).await;
-    (alice, bob)
+    greet(alice, bob).await;
 }
 
 /// The requester's first envelope, and the answer to it.
@@ -552,4 +554,50 @@ async fn somebody_who_is_removed_and_met_again_shows_nothing_twice() {
     flow(&alice, &bob).await;
     assert_eq!(bob.inbox(), ["before"]);
     assert_eq!(alice.states("bob"), [OutState::Delivered]);
+}
+
+#[tokio::test]
+async fn another_key_under_a_known_address_stops_everything_until_it_is_verified() {
+    let relay = Key(*DhSecret::generate().public().as_bytes());
+    let (alice, bob) = (Person::new("alice", relay).await, Person::new("bob", relay).await);
+    become_friends(&alice, &bob).await;
+    // Somebody has the account bob now, with another identity.
+    let other = Person::new("bob", relay).await;
+    other.add("alice").await;
+    let [ToRelay::Ask(asked)] = &other.chores().await[..] else { panic!("one request") };
+    alice.request(&other, asked).await;
+    let draft = Draft { to: "bob".to_owned(), id: None, text: text_row("for the old one") };
+    let refused = alice.store.write(move |txn| outbox::push(txn, &draft, NOW)).await;
+    assert!(matches!(refused, Err(outbox::PushError::KeyChanged(_))));
+    // The number is that of the offered key, and confirming it accepts that key.
+    let number = safety_number(alice.me.public(), other.me.public()).digits().to_owned();
+    let me = alice.me.clone();
+    alice
+        .store
+        .write(move |txn| contacts::edit::verify(txn, &me, "bob", Some(&number), NOW))
+        .await
+        .unwrap();
+    let [ToRelay::Ask(anew)] = &alice.chores().await[..] else { panic!("asked anew") };
+    other.request(&alice, anew).await;
+    let [ToRelay::Approve(approve)] = &other.chores().await[..] else { panic!("by itself") };
+    alice.approval(&other, approve).await;
+    greet(&alice, &other).await;
+    alice.push("bob", "for the new one").await;
+    flow(&alice, &other).await;
+    assert_eq!(other.inbox(), ["for the new one"]);
+}
+
+#[tokio::test]
+async fn an_id_stays_taken_when_its_message_was_deleted() {
+    let (alice, bob) = friends().await;
+    let sent = alice.push("bob", "first").await;
+    flow(&alice, &bob).await;
+    alice.store.write(move |txn| history::clear(txn, sent.contact)).await.unwrap();
+    let push = async |words: &str| {
+        let draft = Draft { to: "bob".to_owned(), id: Some(sent.id), text: text_row(words) };
+        alice.store.write(move |txn| outbox::push(txn, &draft, NOW)).await
+    };
+    assert!(matches!(push("second").await, Err(outbox::PushError::IdConflict(_))));
+    assert_eq!(push("first").await.unwrap().id, sent.id);
+    assert_eq!(bob.inbox(), ["first"]);
 }

@@ -32,7 +32,7 @@ pub(super) fn users(list: &Users) {
             UserState::Active => "offline",
             UserState::Disabled => "disabled",
         };
-        line(format_args!("{:<32}  {state:<8}  since {}", user.name, user.created));
+        line(format_args!("{:<32}  {state:<8}  made {}", user.name, user.created));
     }
 }
 

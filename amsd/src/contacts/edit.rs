@@ -1,5 +1,6 @@
 //! What the user does with a contact.
 
+use ams_crypto::identity::IdentityPublic;
 use ams_crypto::safety;
 use ams_wire::to_relay::ToRelay;
 
@@ -8,9 +9,9 @@ use super::{BadName, ask, by_name, check_name, request};
 use crate::fact::Fact;
 use crate::outbox::queue;
 use crate::profile::Me;
-use crate::relay::chores;
-use crate::session::row::{Ciphers, Roots};
-use crate::store::{StoreError, Txn};
+use crate::relay::{Relays, chores};
+use crate::session::row::{Ciphers, Roots, retire};
+use crate::store::{Read, StoreError, Txn};
 
 /// Why a contact stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -93,21 +94,36 @@ pub fn remove(txn: &Txn<'_>, name: &str, now: i64) -> Result<ContactId, EditErro
 }
 
 /// The safety number of a contact; `confirm` is what the other side reads out, and records that
-/// the two are one.
+/// the two are one. Where another key was offered, the number is that key's, and a confirmation
+/// accepts it: the contact is asked for keys anew.
 pub fn verify(
     txn: &Txn<'_>,
     me: &Me,
     name: &str,
     confirm: Option<&str>,
+    now: i64,
 ) -> Result<(ContactRow, String), EditError> {
     let (id, before) = named(txn, name)?;
-    let theirs = before.identity().ok_or_else(|| EditError::NoKey(name.to_owned()))?;
+    let key = before.offered.or(before.identity);
+    let theirs = key.and_then(|key| IdentityPublic::from_bytes(key.0).ok());
+    let theirs = theirs.ok_or_else(|| EditError::NoKey(name.to_owned()))?;
     let number = safety::safety_number(me.public(), &theirs);
     let Some(read_out) = confirm else { return Ok((before, number.digits().to_owned())) };
     if !number.is(read_out) {
         return Err(EditError::Mismatch(name.to_owned()));
     }
-    let after = ContactRow { verified: Some(Verified::Number), ..before.clone() };
+    let verified = Some(Verified::Number);
+    let after = ContactRow { verified, identity: key, offered: None, ..before.clone() };
     row::put(txn, id, Some(&before), &after)?;
+    if before.offered.is_some() {
+        retire(txn, id, now)?;
+        txn.delete_all::<Roots>(&id)?;
+        ask::cancel(txn, &after)?;
+        for path in &after.paths {
+            if let Some(relay) = txn.get::<Relays>(&path.relay)? {
+                ask::ask(txn, me, (path.relay, &relay), id, &after, now)?;
+            }
+        }
+    }
     Ok((after, number.digits().to_owned()))
 }

@@ -287,7 +287,9 @@ fn approve(
         recognise(txn, contact, row.identity)?;
     }
     let stage = if before.stage == Stage::Asked { Stage::Approved } else { before.stage };
-    let after = ContactRow { identity: Some(row.identity), stage, ..before.clone() };
+    // Signed by the key that is known: whoever offered another one is gone.
+    let identity = Some(row.identity);
+    let after = ContactRow { identity, stage, offered: None, ..before.clone() };
     let after = with_missing(&after, handle, false);
     row::put(txn, contact, Some(before), &after)?;
     drop_unused_roots(txn, contact)?;

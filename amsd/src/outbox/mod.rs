@@ -17,12 +17,13 @@ use std::ops::ControlFlow;
 use ams_rpc::types::State;
 use ams_wire::id::MessageId;
 use ams_wire::limits::{MAX_BODY_TEXT, MAX_TAG, MAX_TAGS, MAX_TITLE};
+use minicbor::bytes::ByteArray;
 
 use crate::contacts::{self, ContactId, Stage};
 use crate::fact::Fact;
-use crate::store::{Read, StoreError, Txn};
+use crate::store::{Read, StoreError, Table, Txn};
 use crate::timeline::{self, Direction};
-use row::{Live, Out, OutIds, OutRow, OutState, StepRow, TextRow, Texts};
+use row::{Digests, Live, Out, OutIds, OutRow, OutState, StepRow, TextRow, Texts};
 
 /// Newest − lowest living `seq` of one contact stays below this: the recipient remembers the ids
 /// of that many.
@@ -112,6 +113,7 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
     txn.put::<Texts>(&(contact, seq), &draft.text)?;
     txn.put::<Out>(&(contact, seq), &out)?;
     txn.put::<OutIds>(&(id, contact), &seq)?;
+    txn.put::<Digests>(&(id, contact), &digest(txn, &draft.text)?)?;
     txn.put::<Live>(&(contact, seq), &OutState::Queued)?;
     txn.tell(Fact::Due(contact));
     Ok(Pushed { contact, id, state: State::Queued })
@@ -128,16 +130,20 @@ fn accepted_before(
     let Some((_, seq)) = known.iter().find(|((_, other), _)| *other == contact) else {
         return if known.is_empty() { Ok(None) } else { Err(PushError::IdConflict(id)) };
     };
-    let (Some(out), kept) =
-        (txn.get::<Out>(&(contact, *seq))?, txn.get::<Texts>(&(contact, *seq))?)
-    else {
-        // Deleted from the history since: it was this one, as far as anybody can tell.
-        return Ok(Some(Pushed { contact, id, state: State::Delivered }));
-    };
-    if kept.is_some_and(|kept| kept != *text) {
+    let said = txn.get::<Digests>(&(id, contact))?;
+    if said.is_some_and(|said| Ok(said) != digest(txn, text)) {
         return Err(PushError::IdConflict(id));
     }
-    Ok(Some(Pushed { contact, id, state: out.state.into() }))
+    // One that was deleted from the history since had come to its end.
+    let out = txn.get::<Out>(&(contact, *seq))?;
+    let state = out.map_or(State::Delivered, |out| out.state.into());
+    Ok(Some(Pushed { contact, id, state }))
+}
+
+/// What a message says, as something that can be compared and not read.
+fn digest(txn: &Txn<'_>, text: &TextRow) -> Result<ByteArray<16>, StoreError> {
+    let bytes = minicbor::to_vec(text).map_err(|_| StoreError::Damaged(Texts::NAME))?;
+    Ok(txn.sealer().blind(Digests::NAME, &bytes).into())
 }
 
 fn check_bounds(text: &TextRow) -> Result<(), PushError> {

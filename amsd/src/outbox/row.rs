@@ -159,6 +159,14 @@ impl Table for OutIds {
     type Row = u64;
 }
 
+/// Message id and contact → what the message said, blinded. Outlives the message as [`OutIds`] does.
+pub struct Digests;
+impl Table for Digests {
+    const NAME: &'static str = "out_digests";
+    type Key = (MessageId, ContactId);
+    type Row = minicbor::bytes::ByteArray<16>;
+}
+
 /// Contact and `seq` of every message that is not final → its state.
 pub struct Live;
 impl Table for Live {

@@ -253,7 +253,9 @@ impl RouterActor {
                 self.flights.end(key);
             }
             if accepted.owes_receipt {
-                self.due.add(contact, |want| want.receipt = true);
+                self.due.add(contact, |want| {
+                    (want.receipt, want.heard_at) = (true, Some(relay));
+                });
             } else if accepted.answer {
                 self.answer(contact);
             }
@@ -374,14 +376,21 @@ impl RouterActor {
         let Some(link) = self.links.get(&work.relay) else { return };
         let (handle, window) = (link.handle.clone(), link.window);
         self.watch(work, window, now);
-        let parcels = parcels(work);
-        if parcels.is_empty() {
-            return;
+        let mut unsent = Want::default();
+        if let Some((relay, to, envelope)) = &work.bare {
+            let parcel = parcel(*to, envelope, WorkMark::default(), None);
+            let taken = self.links.get(relay).map(|link| link.handle.offer(vec![parcel]));
+            unsent.receipt = !matches!(taken, Some(Ok(())));
         }
-        if handle.offer(parcels).is_err() {
+        let sealed = work.sealed.iter();
+        let parcels: Vec<_> =
+            sealed.map(|out| parcel(work.handle, &out.envelope, out.mark, Some(out.key))).collect();
+        let full = !parcels.is_empty() && handle.offer(parcels).is_err();
+        if full || unsent.receipt {
             // Full, or just gone. What was not handed over is found again by the next look.
-            let want = Want { receipt: work.bare.is_some(), ..Want::default() };
-            self.postpone(work.contact, want, ROOM_PAUSE);
+            self.postpone(work.contact, unsent, ROOM_PAUSE);
+        }
+        if full {
             return;
         }
         let silence = now.checked_add(window.saturating_add(GRACE)).unwrap_or(now);
@@ -467,17 +476,8 @@ impl RouterActor {
     }
 }
 
-fn parcels(work: &Work) -> Vec<Parcel> {
-    let parcel = |envelope: &Vec<u8>, mark, key| Parcel {
-        handle: work.handle,
-        ttl: 0,
-        mark,
-        envelope: envelope.clone(),
-        key,
-    };
-    let bare = work.bare.iter().map(|envelope| parcel(envelope, WorkMark::default(), None));
-    let sealed = work.sealed.iter().map(|out| parcel(&out.envelope, out.mark, Some(out.key)));
-    bare.chain(sealed).collect()
+fn parcel(handle: Handle, envelope: &[u8], mark: WorkMark, key: Option<CipherKey>) -> Parcel {
+    Parcel { handle, ttl: 0, mark, envelope: envelope.to_vec(), key }
 }
 
 async fn at(alarm: Option<Instant>) {

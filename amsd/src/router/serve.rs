@@ -27,6 +27,8 @@ pub(super) struct Want {
     pub(super) greet: bool,
     /// Ask whether it is there.
     pub(super) probe: bool,
+    /// Where its last envelope came from: there it is for certain, whatever presence says.
+    pub(super) heard_at: Option<RelayId>,
 }
 
 impl Want {
@@ -37,6 +39,7 @@ impl Want {
             read: self.read || other.read,
             greet: self.greet || other.greet,
             probe: self.probe || other.probe,
+            heard_at: self.heard_at.or(other.heard_at),
         }
     }
 }
@@ -64,7 +67,8 @@ pub(super) struct Work {
     pub(super) handle: Handle,
     /// Envelopes that have no receipt, the older first.
     pub(super) sealed: Vec<Outgoing>,
-    pub(super) bare: Option<Vec<u8>>,
+    /// The receipt state alone, and over which path.
+    pub(super) bare: Option<(RelayId, Handle, Vec<u8>)>,
     /// A message was sealed in this look.
     pub(super) moved: bool,
     /// A message is queued that cannot be sealed now.
@@ -109,13 +113,17 @@ pub(super) fn look(
         told = probe.is_some();
         sealed.extend(probe);
     }
-    let bare =
-        if (receipt && !told) || (want.probe && sealed.is_empty()) || (want.greet && unanswered) {
-            let answer = unanswered || want.probe;
-            receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, answer)?
-        } else {
-            None
-        };
+    // A receipt goes back the way that the envelope came.
+    let back = want.heard_at.and_then(|at| row.path(at)).filter(|path| live.is_up(path.relay));
+    let (bare_over, bare_to) = back.map_or((relay, handle), |path| (path.relay, path.handle));
+    let is_due = receipt && (!told || bare_over != relay);
+    let bare = if is_due || (want.probe && sealed.is_empty()) || (want.greet && unanswered) {
+        let answer = unanswered || want.probe;
+        receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, answer)?
+    } else {
+        None
+    };
+    let bare = bare.map(|envelope| (bare_over, bare_to, envelope));
     let unsealed = seal::has_unsealed(txn, &desk)?;
     let blocked = row.stage == Stage::Active && unsealed && !matches!(desk.room(), Room::For(_));
     let waits = blocked || queue::has_waiting(txn, contact)?;

@@ -153,7 +153,7 @@ pub(super) async fn verify(
     app.store
         .write(move |txn| {
             let confirm = params.confirm.as_deref();
-            let (row, safety_number) = edit::verify(txn, &me, &params.name, confirm)?;
+            let (row, safety_number) = edit::verify(txn, &me, &params.name, confirm, now())?;
             Ok::<_, RpcError>(ContactVerified {
                 name: row.name,
                 safety_number,
