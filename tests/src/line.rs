@@ -13,17 +13,25 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// How a line is.
+/// What becomes of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Bytes pass.
+enum Way {
+    /// They pass.
     Open,
-    /// Every connection is closed, and every new one as soon as it is made.
+    /// Connections are closed as soon as they are made.
     Cut,
     /// Connections stay, and nothing passes: a peer that went away without a word.
     Stalled,
-    /// Whatever passes takes so long.
+    /// They pass, and take so long.
     Delayed(Duration),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    way: Way,
+    /// A connection ends when this is not what it was at its beginning: one that is cut and mended
+    /// in a moment was cut.
+    cuts: u64,
 }
 
 /// A line; it ends when this is dropped.
@@ -41,7 +49,7 @@ impl Line {
     pub async fn open(target: watch::Receiver<Option<SocketAddr>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let (state, watched) = watch::channel(State::Open);
+        let (state, watched) = watch::channel(State { way: Way::Open, cuts: 0 });
         tokio::spawn(serve(listener, target, watched));
         Self { at, state }
     }
@@ -54,22 +62,29 @@ impl Line {
 
     /// Closes everything on it, and lets nothing through until it is mended.
     pub fn cut(&self) {
-        self.state.send_replace(State::Cut);
+        self.state.send_modify(|state| {
+            state.way = Way::Cut;
+            state.cuts += 1;
+        });
     }
 
     /// Connections stay, and nothing passes.
     pub fn stall(&self) {
-        self.state.send_replace(State::Stalled);
+        self.go(Way::Stalled);
     }
 
     /// Whatever passes takes so long.
     pub fn delay(&self, by: Duration) {
-        self.state.send_replace(State::Delayed(by));
+        self.go(Way::Delayed(by));
     }
 
     /// All is well again.
     pub fn mend(&self) {
-        self.state.send_replace(State::Open);
+        self.go(Way::Open);
+    }
+
+    fn go(&self, way: Way) {
+        self.state.send_modify(|state| state.way = way);
     }
 }
 
@@ -95,18 +110,19 @@ async fn serve(
 }
 
 async fn connect(client: TcpStream, to: Option<SocketAddr>, state: watch::Receiver<State>) {
-    if *state.borrow() == State::Cut {
-        return;
-    }
-    let Some(to) = to else { return };
+    let State { way, cuts } = *state.borrow();
+    let (Some(to), false) = (to, way == Way::Cut) else { return };
     let Ok(server) = TcpStream::connect(to).await else { return };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let mut watched = state.clone();
     // When one direction ends, so does the other: whoever closes is gone.
     tokio::select! {
+        biased;
+        _ = watched.wait_for(|state| state.cuts != cuts) => {}
         () = carry(from_client, to_server, state.clone()) => {}
         () = carry(from_server, to_client, state) => {}
     }
@@ -114,13 +130,7 @@ async fn connect(client: TcpStream, to: Option<SocketAddr>, state: watch::Receiv
 
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
     let mut bytes = vec![0; CHUNK];
-    loop {
-        let got = tokio::select! {
-            biased;
-            () = cut(&mut state) => return,
-            got = from.read(&mut bytes) => got,
-        };
-        let Ok(got @ 1..) = got else { return };
+    while let Ok(got @ 1..) = from.read(&mut bytes).await {
         let came = Instant::now();
         if !passes(&mut state, came).await || to.write_all(&bytes[..got]).await.is_err() {
             return;
@@ -128,28 +138,22 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch
     }
 }
 
-/// Resolves when the line is cut or gone.
-async fn cut(state: &mut watch::Receiver<State>) {
-    let _ = state.wait_for(|state| *state == State::Cut).await;
-}
-
 /// Resolves when bytes that came at `came` may go on; false when they never will.
 async fn passes(state: &mut watch::Receiver<State>, came: Instant) -> bool {
     loop {
-        let now = *state.borrow_and_update();
-        match now {
-            State::Open => return true,
-            State::Cut => return false,
-            State::Stalled => {
-                if state.changed().await.is_err() {
-                    return false;
-                }
-            }
-            State::Delayed(by) => tokio::select! {
+        let way = state.borrow_and_update().way;
+        let changed = match way {
+            Way::Open => return true,
+            Way::Cut => return false,
+            Way::Stalled => state.changed().await,
+            Way::Delayed(by) => tokio::select! {
                 biased;
-                changed = state.changed() => if changed.is_err() { return false },
+                changed = state.changed() => changed,
                 () = sleep_until(came + by) => return true,
             },
+        };
+        if changed.is_err() {
+            return false;
         }
     }
 }
@@ -182,7 +186,9 @@ mod tests {
         stream.write_all(b"a").await.unwrap();
         stream.read_exact(&mut byte).await.unwrap();
         line.cut();
-        assert_eq!(stream.read(&mut byte).await.unwrap_or(0), 0);
+        line.mend();
+        assert_eq!(stream.read(&mut byte).await.unwrap_or(0), 0, "it was not cut");
+        line.cut();
         let mut stream = TcpStream::connect(line.at()).await.unwrap();
         assert_eq!(stream.read(&mut byte).await.unwrap_or(0), 0);
 

@@ -10,10 +10,12 @@ use ams_rpc::Method;
 use ams_rpc::client::{CallError, Client};
 use ams_rpc::methods::{inbox, message};
 use ams_rpc::types::{
-    InboxAckParams, InboxNextParams, MessageId, Period, SendParams, Stage, WaitParams,
+    InboxAckParams, InboxNextParams, Message, MessageId, MessageParams, Period, SendParams, Stage,
+    WaitParams,
 };
 
 use crate::PATIENCE;
+use crate::ledger::{Balance, assert_even, balance};
 
 /// Messages that may be accepted and not read yet, for each direction.
 const AHEAD: usize = 200;
@@ -95,7 +97,7 @@ impl<'a> Caller<'a> {
 #[derive(Debug, Default)]
 struct Books {
     accepted: Vec<(MessageId, String)>,
-    shown: Vec<String>,
+    shown: Vec<Message>,
     /// One more will be written.
     closed: bool,
 }
@@ -133,7 +135,12 @@ impl<'a> Talk<'a> {
             let last = books.closed;
             drop(books);
             let id = MessageId(ams_crypto::random::bytes());
-            let body = if last { LAST.to_owned() } else { format!("{number} for {}", self.name) };
+            // Some fill a record, and some need several.
+            let length = [0, 0, 0, 400, 0, 0, 3_000, 0, 0, 40_000][number as usize % 10];
+            let body = match last {
+                true => LAST.to_owned(),
+                false => format!("{number} for {}{}", self.name, ".".repeat(length)),
+            };
             let params = SendParams { id: Some(id), ..SendParams::new(self.name, body.clone()) };
             caller.call::<message::Send>(&params);
             self.books.lock().unwrap().accepted.push((id, body));
@@ -165,8 +172,8 @@ impl<'a> Talk<'a> {
             let ack = InboxAckParams { reader: reader.clone(), cursor };
             caller.call::<inbox::Ack>(&ack);
             let mut books = self.books.lock().unwrap();
-            books.shown.extend(batch.messages.into_iter().map(|message| message.body));
-            let done = books.shown.last().is_some_and(|body| body == LAST);
+            books.shown.extend(batch.messages);
+            let done = books.shown.last().is_some_and(|message| message.body == LAST);
             drop(books);
             self.changed.notify_all();
             if done {
@@ -201,10 +208,9 @@ impl<'a> Talk<'a> {
         self.changed.notify_all();
     }
 
-    /// What was accepted and what was shown, when both have ended. Waits until the sender knows
-    /// that the last one is delivered.
-    #[must_use]
-    pub fn ends(self) -> (Vec<String>, Vec<String>) {
+    /// When both have ended: waits until the sender knows of every message that it is delivered, and
+    /// compares what was accepted with what was shown. Gives how many they were.
+    pub fn ends(self) -> usize {
         let books = self.books.into_inner().unwrap();
         let mut caller = Caller::new(self.from);
         for (id, body) in &books.accepted {
@@ -217,6 +223,36 @@ impl<'a> Talk<'a> {
             let ended = caller.call::<message::Wait>(&params);
             assert!(ended.reached, "`{body}` is {} and not delivered", ended.state);
         }
-        (books.accepted.into_iter().map(|(_, body)| body).collect(), books.shown)
+        let accepted: Vec<String> = books.accepted.iter().map(|(_, body)| body.clone()).collect();
+        let shown: Vec<String> = books.shown.iter().map(|message| message.body.clone()).collect();
+        if balance(&accepted, &shown) != Balance::EVEN {
+            tell_where(&books, &mut caller);
+        }
+        assert_even(&format!("to {}", self.name), &accepted, &shown);
+        shown.len()
+    }
+}
+
+/// Prints the life of each message that was not shown after the one before it, and of that one.
+fn tell_where(books: &Books, caller: &mut Caller<'_>) {
+    let shown = |id: MessageId| books.shown.iter().position(|message| message.id == id);
+    for pair in books.accepted.windows(2) {
+        let places = (shown(pair[0].0), shown(pair[1].0));
+        if matches!(places, (Some(first), Some(second)) if first < second) {
+            continue;
+        }
+        for (id, body) in pair {
+            let start: String = body.chars().take(20).collect();
+            eprintln!("{start}: accepted as {id}, shown at {:?}", shown(*id));
+            if let Some(place) = shown(*id) {
+                eprintln!("  received {:?}", books.shown[place].time_received);
+            }
+            let params = MessageParams { id: *id, contact: None };
+            for step in
+                caller.call::<message::Show>(&params).messages.into_iter().flat_map(|m| m.steps)
+            {
+                eprintln!("  {} {} {}", step.time, step.what, step.reason.unwrap_or_default());
+            }
+        }
     }
 }

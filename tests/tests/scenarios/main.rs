@@ -10,6 +10,7 @@
 
 mod away;
 mod contacts;
+mod cuts;
 mod presence;
 mod profiles;
 mod readers;
