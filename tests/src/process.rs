@@ -1,13 +1,16 @@
 //! A relay or daemon as a process: started, killed, started again.
 //!
-//! Ready is what it tells the service manager, so nothing is polled.
+//! Ready is what it tells the service manager, so nothing is polled. Where a test fails, the log of
+//! each of its processes is copied into the folder that `AMS_KEEP_LOGS` names.
 
+use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::PATIENCE;
@@ -122,6 +125,13 @@ impl Drop for Process {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        // The log goes away with the test's folder.
+        let keep = env::var_os("AMS_KEEP_LOGS").map(PathBuf::from);
+        if let (true, Some(keep)) = (thread::panicking(), keep) {
+            let beside = self.log.parent().and_then(Path::file_name).unwrap_or_default();
+            let name = format!("{}-{}.log", std::process::id(), beside.to_string_lossy());
+            let _ = fs::copy(&self.log, keep.join(name));
         }
     }
 }

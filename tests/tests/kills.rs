@@ -30,10 +30,10 @@ fn a_kill_at_any_moment_loses_nothing_and_doubles_nothing() {
     let kills = seed::count("AMS_KILLS", 20);
     let mut seed = Seed::from_environment("AMS_KILLS_SEED");
     let folder = tempfile::tempdir().unwrap();
-    let mut relay = Operator::start(folder.path(), &[]);
+    let mut relay = Operator::start(folder.path(), &["-vv"]);
     let [mut alice, mut bob] = ["alice", "bob"].map(|name| {
         let user = User::new(&folder.path().join(name));
-        let daemon = user.starts_daemon();
+        let daemon = user.starts_daemon_with(&["-vv"]);
         user.joins(&relay.invites(name)).exits(0);
         (user, daemon)
     });
