@@ -107,7 +107,7 @@ impl Default for Limits {
             held_bytes: 256 << 20,
             sender_held_bytes: 8 << 20,
             sender_held_messages: 1_024,
-            contact_held_messages: 64,
+            contact_held_messages: 128,
             link_bytes: 8 << 20,
             presence_tick: Duration::from_secs(2),
         }

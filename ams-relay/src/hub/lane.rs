@@ -127,7 +127,7 @@ impl Lane {
     }
 
     /// Takes the envelopes over; `None` when the lane is closed. One that is on its way already is
-    /// dropped, so the first deadline holds.
+    /// dropped; the first deadline holds in any case.
     pub(super) fn push(&self, envelopes: &mut Vec<Held>, bounds: &Bounds) -> Option<Pushed> {
         let state = &mut *lock(&self.state);
         if state.is_closed {
@@ -136,11 +136,18 @@ impl Lane {
         let (mut bytes, mut messages) = (0_usize, 0_usize);
         let mut earliest = u32::MAX;
         for mut held in envelopes.drain(..) {
+            let is_full = state.is_parked && state.waiting.len() >= self.most_held;
             if !state.ids.insert(held.id) {
-                continue;
+                // Sent again, and refused the first time: taken after all if there is room now, or
+                // what is sent after it would pass it.
+                let refused = state.refused.iter().position(|(id, _)| *id == held.id);
+                let again = refused.filter(|_| !is_full).and_then(|at| state.refused.remove(at));
+                let Some((_, deadline)) = again else { continue };
+                self.sender.uncount(1, 0);
+                held.deadline = deadline;
             }
             earliest = earliest.min(held.deadline);
-            if state.is_parked && state.waiting.len() >= self.most_held {
+            if is_full {
                 self.sender.count(1, 0);
                 state.refused.push_back((held.id, held.deadline));
                 continue;

@@ -144,6 +144,35 @@ async fn a_member_that_nobody_uses_is_forgotten() {
     assert_eq!(super::lock(&hub.directory).len(), 0);
 }
 
+/// What had no room is not forgotten: sent again on the sender's next link, it keeps its place
+/// before what is sent after it.
+#[tokio::test(start_paused = true)]
+async fn what_had_no_room_is_taken_when_it_is_sent_again() {
+    let hub = hub();
+    let most = Limits::default().contact_held_messages;
+    let mut alice = Alice::new(&hub).await;
+    for number in 0..most + 2 {
+        alice.send(number);
+    }
+    // Again while there is no room: still refused.
+    alice.send(most);
+    let mut bob = hub.sit(&name("bob")).await;
+    let mut ready = Vec::new();
+    let there: Vec<_> = (0..most).map(id).collect();
+    assert_eq!(take(&mut bob, &mut ready, usize::MAX, true), there);
+    for number in 0..most + 3 {
+        alice.send(number);
+    }
+    let late: Vec<_> = (most..most + 3).map(id).collect();
+    assert_eq!(take(&mut bob, &mut ready, usize::MAX, true), late);
+    assert!(bob.stored(there.len() + late.len()));
+    assert_eq!(alice.member().counts(), (0, 0, 0));
+    assert_eq!((hub.held_bytes(), hub.held_messages()), (0, 0));
+    tokio::time::advance(Duration::from_secs(WINDOW + 1)).await;
+    hub.expire(Instant::now());
+    assert_eq!(alice.failed(), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn too_much_for_one_link_ends_it() {
     let hub = hub();
