@@ -66,7 +66,7 @@ fn the_command_line_reaches_no_link_store_or_ratchet() {
             "ml-kem",
             "ed25519-dalek",
             "x25519-dalek",
-            "chacha20poly1305",
+            "chacha20",
             "tokio-rustls",
             "ams-crypto",
             "ams-link",

@@ -4,13 +4,12 @@
 
 use ams_wire::id::EnvelopeId;
 use ams_wire::limits::{ENVELOPE_OVERHEAD, PROTOCOL_VERSION};
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 
 use crate::identity::IdentityPublic;
 use crate::labels;
 use crate::pair::EnvelopeKey;
 use crate::random;
+use crate::xchacha::{self, NONCE};
 
 /// The envelope is not under this key and for this pair, or was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +41,8 @@ fn seal_with(
     envelope.extend_from_slice(&nonce);
     envelope.extend_from_slice(padded);
     let body = envelope.get_mut(nonce.len()..).unwrap_or_default();
-    let cipher = XChaCha20Poly1305::new(key.bytes().into());
-    match cipher.encrypt_inout_detached(&nonce.into(), &associated(direction), body.into()) {
-        Ok(tag) => envelope.extend_from_slice(&tag),
-        // Only above 256 GiB.
-        Err(_) => std::process::abort(),
-    }
+    let tag = xchacha::seal(key.bytes(), &nonce, &associated(direction), body);
+    envelope.extend_from_slice(&tag);
     envelope
 }
 
@@ -60,18 +55,11 @@ pub fn open(
     direction: Direction<'_>,
     envelope: &[u8],
 ) -> Result<Vec<u8>, BadEnvelope> {
-    let (nonce, rest) = envelope.split_first_chunk::<24>().ok_or(BadEnvelope)?;
-    let (body, tag) = rest.split_last_chunk::<16>().ok_or(BadEnvelope)?;
-    let mut body = body.to_vec();
-    let cipher = XChaCha20Poly1305::new(key.bytes().into());
-    cipher
-        .decrypt_inout_detached(
-            &XNonce::from(*nonce),
-            &associated(direction),
-            body.as_mut_slice().into(),
-            &Tag::from(*tag),
-        )
-        .map_err(|_| BadEnvelope)?;
+    let (nonce, sealed) = envelope.split_first_chunk::<NONCE>().ok_or(BadEnvelope)?;
+    let mut body = sealed.to_vec();
+    let opened = xchacha::open(key.bytes(), nonce, &associated(direction), &mut body);
+    let length = opened.map_err(|_| BadEnvelope)?.len();
+    body.truncate(length);
     Ok(body)
 }
 

@@ -12,7 +12,7 @@
 //!    invite holds
 //! 5. [`introduction`] makes and answers requests for contact ([`blob`] seals what a relay must not
 //!    read); both sides get [`pair`] root keys and an [`olm`] session; [`safety`] compares identities
-//! 6. [`envelope`] seals each message once more around Olm
+//! 6. [`envelope`] seals each message once more around Olm (`xchacha` is the cipher of 1 and 6)
 
 pub mod blob;
 pub mod dh;
@@ -32,5 +32,6 @@ pub mod store;
 pub mod token;
 #[cfg(test)]
 mod vectors;
+mod xchacha;
 
 pub use zeroize::Zeroizing;

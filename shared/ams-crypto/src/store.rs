@@ -3,15 +3,13 @@
 
 use std::fmt;
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::labels;
-use crate::random;
+use crate::xchacha::{self, NONCE, TAG};
+use crate::{labels, random};
 
 /// Bytes that a sealed row is longer than its value: version 1, nonce 24, tag 16.
 pub const OVERHEAD: usize = 41;
@@ -25,7 +23,7 @@ pub struct BadRow;
 
 /// Seals and opens rows.
 pub struct StoreKey {
-    rows: XChaCha20Poly1305,
+    rows: Zeroizing<[u8; 32]>,
     names: Zeroizing<[u8; 32]>,
 }
 
@@ -34,7 +32,7 @@ impl StoreKey {
     pub fn new(data_key: &[u8; 32]) -> Self {
         let rows = subkey(data_key, labels::STORE);
         let names = subkey(data_key, labels::STORE_NAME);
-        Self { rows: XChaCha20Poly1305::new((&*rows).into()), names }
+        Self { rows, names }
     }
 
     /// What stands for `name` as a key of `table`: 16 bytes of HMAC-SHA256, so that a row can be
@@ -51,17 +49,14 @@ impl StoreKey {
 
     /// Seals `value` for row `key` of `table`.
     pub fn seal(&self, table: &str, key: &[u8], value: &[u8]) -> Vec<u8> {
-        let nonce: [u8; 24] = random::bytes();
+        let nonce: [u8; NONCE] = random::bytes();
         let mut row = Vec::with_capacity(value.len().saturating_add(OVERHEAD));
         row.push(VERSION);
         row.extend_from_slice(&nonce);
         row.extend_from_slice(value);
-        let body = row.get_mut(OVERHEAD.saturating_sub(16)..).unwrap_or_default();
-        match self.rows.encrypt_inout_detached(&nonce.into(), &place(table, key), body.into()) {
-            Ok(tag) => row.extend_from_slice(&tag),
-            // Only above 256 GiB.
-            Err(_) => std::process::abort(),
-        }
+        let body = row.get_mut(OVERHEAD.saturating_sub(TAG)..).unwrap_or_default();
+        let tag = xchacha::seal(&self.rows, &nonce, &place(table, key), body);
+        row.extend_from_slice(&tag);
         row
     }
 
@@ -71,20 +66,14 @@ impl StoreKey {
     /// [`BadRow`].
     pub fn open(&self, table: &str, key: &[u8], row: &[u8]) -> Result<Vec<u8>, BadRow> {
         let (&version, rest) = row.split_first().ok_or(BadRow)?;
-        let (nonce, rest) = rest.split_first_chunk::<24>().ok_or(BadRow)?;
-        let (body, tag) = rest.split_last_chunk::<16>().ok_or(BadRow)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or(BadRow)?;
         if version != VERSION {
             return Err(BadRow);
         }
-        let mut value = body.to_vec();
-        self.rows
-            .decrypt_inout_detached(
-                &XNonce::from(*nonce),
-                &place(table, key),
-                value.as_mut_slice().into(),
-                &Tag::from(*tag),
-            )
-            .map_err(|_| BadRow)?;
+        let mut value = sealed.to_vec();
+        let opened = xchacha::open(&self.rows, nonce, &place(table, key), &mut value);
+        let length = opened.map_err(|_| BadRow)?.len();
+        value.truncate(length);
         Ok(value)
     }
 }
