@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ams_link::Chance;
 use ams_wire::address::{HostPort, RELAY_PORT};
 use serde::Deserialize;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Tells the time for expiries.
     pub clock: Clock,
+    /// Where jitter comes from.
+    pub chance: Chance,
 }
 
 /// A host, and perhaps a port.
@@ -133,6 +136,7 @@ impl Config {
             limits: Limits::default(),
             metrics: None,
             clock: Clock::System,
+            chance: Chance::default(),
         }
     }
 

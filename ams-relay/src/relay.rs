@@ -112,8 +112,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
 }
 
-/// As [`start`], on accounts of any kind.
-pub(crate) async fn start_with(
+/// As [`start`], on accounts of any kind and with these keys, whatever the config says of storage.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then.
+pub async fn start_on(
+    config: Config,
+    accounts: Arc<dyn Accounts>,
+    keys: Keys,
+) -> Result<Running, StartError> {
+    start_with(config, accounts, keys, None).await
+}
+
+async fn start_with(
     config: Config,
     accounts: Arc<dyn Accounts>,
     keys: Keys,
@@ -158,8 +169,8 @@ pub(crate) async fn start_with(
         epoch: Instant::now(),
         limits: limits.clone(),
     };
-    let desk =
-        Desk::new(Arc::clone(&accounts), Arc::clone(&hub), opaque, config.clock, limits, tries);
+    let by = (config.clock, config.chance.clone());
+    let desk = Desk::new(Arc::clone(&accounts), Arc::clone(&hub), opaque, by, limits, tries);
     let door = Door::new(&config.limits);
     let rooms = Arc::new(Rooms { door, gate: Arc::new(gate), desk: Arc::new(desk) });
     let live = Live { hub, started: config.clock.now() };

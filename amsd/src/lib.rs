@@ -14,7 +14,7 @@
 //!
 //! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
 //! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`live`] (what is up),
-//! [`fact`] (what a commit tells), [`settings`], [`clock`].
+//! [`fact`] (what a commit tells), [`settings`], [`mod@outside`] (time, chance, network), [`clock`].
 
 pub mod check;
 pub mod cli;
@@ -29,6 +29,7 @@ pub mod live;
 pub mod logs;
 pub mod open;
 pub mod outbox;
+pub mod outside;
 pub mod process;
 pub mod profile;
 pub mod relay;

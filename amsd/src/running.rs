@@ -14,7 +14,7 @@ use std::time::Duration;
 use ams_rpc::service::TableMismatch;
 use ams_rpc::types::Time;
 use ams_rpc::unix::BindError;
-use ams_rpc::{Listener, Server};
+use ams_rpc::{Listener, Server, Service};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -25,7 +25,8 @@ use crate::fact::Fact;
 use crate::home::Home;
 use crate::live::Live;
 use crate::open::{OpenError, open_profile};
-use crate::profile;
+use crate::outside::Outside;
+use crate::profile::{self, Me};
 use crate::relay::{self, Accounts, Links, LinksHandle};
 use crate::router::{self, RouterHandle};
 use crate::rpc::{self, Core};
@@ -71,19 +72,48 @@ const LINK_EVENTS: usize = 1024;
 /// How long looks at the disk that nobody waits for any more may go on.
 const LAST_READS: Duration = Duration::from_secs(5);
 
-/// A daemon that runs.
-pub struct Running {
-    // Set once.
-    socket: PathBuf,
+/// What runs of a daemon beside its folder and its socket: the same in a simulation, which has
+/// neither.
+pub struct Engine {
     /// Cancelled by `daemon.stop`.
     asked: CancellationToken,
     settings: watch::Sender<Settings>,
     // Ended by stop, in this order.
-    server: (CancellationToken, JoinHandle<()>),
     links: LinksHandle,
     router: (CancellationToken, JoinHandle<()>),
     tidy: (CancellationToken, JoinHandle<()>),
     store: Store,
+}
+
+/// Brings what a store tells to the rooms that an [`Engine`] is made of, whenever that is made.
+#[derive(Default)]
+pub struct Wiring {
+    dispatch: Dispatch,
+    router: RouterHandle,
+    links: Arc<OnceLock<LinksHandle>>,
+}
+
+/// What an [`Engine`] is made of.
+pub struct Parts {
+    /// Its disk, opened with [`Wiring::told`].
+    pub store: Store,
+    /// The identity in it.
+    pub me: Me,
+    /// What the config says.
+    pub settings: Settings,
+    /// Time, chance and network.
+    pub outside: Outside,
+    /// The folder that the user knows the profile by.
+    pub home: PathBuf,
+}
+
+/// A daemon that runs.
+pub struct Running {
+    // Set once.
+    socket: PathBuf,
+    // Ended by stop, in this order.
+    server: (CancellationToken, JoinHandle<()>),
+    engine: Engine,
     home: Home,
 }
 
@@ -94,69 +124,107 @@ pub struct Running {
 pub async fn start(start: Start) -> Result<Running, StartError> {
     let home = start.home;
     let socket = home.places().socket.clone();
-    let dispatch = Dispatch::default();
-    let router = RouterHandle::default();
-    let links_of_told = Arc::new(OnceLock::new());
-    let told = route(dispatch.clone(), router.clone(), Arc::clone(&links_of_told));
-    let (store, me) = open_profile(&home, told).await?;
-    let settings = watch::Sender::new(chosen(&store, start.settings)?);
-    let live = Live::new({
-        let dispatch = dispatch.clone();
-        Arc::new(move |event| dispatch.tell(event))
-    });
-
-    let (link_events, events) = mpsc::channel(LINK_EVENTS);
-    let router_stop = CancellationToken::new();
-    let router_deps = router::Deps {
-        store: store.clone(),
-        me: me.clone(),
-        settings: settings.subscribe(),
-        live: live.clone(),
-        events,
-    };
-    let router_task = router.start(router_deps, router_stop.clone());
-    let links = Links::start(relay::Deps {
-        store: store.clone(),
-        me: me.clone(),
-        settings: settings.subscribe(),
-        live: live.clone(),
-        events: link_events,
-    });
-    // Set once, here.
-    let _ = links_of_told.set(links.clone());
-
-    let asked = CancellationToken::new();
-    let service = rpc::service(Core {
-        store: store.clone(),
-        me: me.clone(),
-        dispatch,
-        live,
-        accounts: Accounts::new(store.clone(), me, links.clone()),
-        settings: settings.clone(),
+    let wiring = Wiring::default();
+    let (store, me) = open_profile(&home, wiring.told()).await?;
+    let parts = Parts {
+        store,
+        me,
+        settings: start.settings,
+        outside: Outside::default(),
         home: home.shown().to_owned(),
-        started: Time::now(),
-        stop: asked.clone(),
-    })?;
+    };
+    let (engine, service) = Engine::start(parts, wiring)?;
     let listener = match start.socket {
         Some(socket) => Listener::adopt(socket).map_err(StartError::Adopt)?,
         None => Listener::bind(&socket)?,
     };
-    let tidy_stop = CancellationToken::new();
-    let tidy = tidy::run(store.clone(), settings.subscribe(), tidy_stop.clone());
     let server_stop = CancellationToken::new();
     let server = tokio::spawn(Server::new(listener, service).run(server_stop.clone()));
     tracing::info!("ready");
-    Ok(Running {
-        socket,
-        asked,
-        settings,
-        server: (server_stop, server),
-        links,
-        router: (router_stop, router_task),
-        tidy: (tidy_stop, tokio::spawn(tidy)),
-        store,
-        home,
-    })
+    Ok(Running { socket, server: (server_stop, server), engine, home })
+}
+
+impl Wiring {
+    /// For the store.
+    pub fn told(&self) -> Told {
+        route(self.dispatch.clone(), self.router.clone(), Arc::clone(&self.links))
+    }
+}
+
+impl Engine {
+    /// Starts it within the present runtime, and gives the methods that it answers.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(parts: Parts, wiring: Wiring) -> Result<(Self, Service), StartError> {
+        let Parts { store, me, settings, outside, home } = parts;
+        let Wiring { dispatch, router, links: links_of_told } = wiring;
+        let settings = watch::Sender::new(chosen(&store, settings)?);
+        let live = Live::new({
+            let dispatch = dispatch.clone();
+            Arc::new(move |event| dispatch.tell(event))
+        });
+
+        let (link_events, events) = mpsc::channel(LINK_EVENTS);
+        let router_stop = CancellationToken::new();
+        let router_deps = router::Deps {
+            store: store.clone(),
+            me: me.clone(),
+            clock: outside.clock.clone(),
+            settings: settings.subscribe(),
+            live: live.clone(),
+            events,
+        };
+        let router_task = router.start(router_deps, router_stop.clone());
+        let links = Links::start(relay::Deps {
+            store: store.clone(),
+            me: me.clone(),
+            outside: outside.clone(),
+            settings: settings.subscribe(),
+            live: live.clone(),
+            events: link_events,
+        });
+        // Set once, here.
+        let _ = links_of_told.set(links.clone());
+
+        let asked = CancellationToken::new();
+        let service = rpc::service(Core {
+            store: store.clone(),
+            me: me.clone(),
+            dispatch,
+            live,
+            accounts: Accounts::new(store.clone(), me, links.clone(), outside.clone()),
+            outside: outside.clone(),
+            settings: settings.clone(),
+            home,
+            started: Time::now(),
+            stop: asked.clone(),
+        })?;
+        let tidy_stop = CancellationToken::new();
+        let clock = outside.clock;
+        let tidy = tidy::run(store.clone(), clock, settings.subscribe(), tidy_stop.clone());
+        let engine = Self {
+            asked,
+            settings,
+            links,
+            router: (router_stop, router_task),
+            tidy: (tidy_stop, tokio::spawn(tidy)),
+            store,
+        };
+        Ok((engine, service))
+    }
+
+    /// Stops, in order: no more links, nothing more to be sent, and the disk last.
+    pub async fn stop(self) {
+        self.links.stop().await;
+        self.router.0.cancel();
+        log_end("the router", self.router.1.await);
+        self.tidy.0.cancel();
+        log_end("the removal of old messages", self.tidy.1.await);
+        if timeout(LAST_READS, self.store.close()).await.is_err() {
+            tracing::warn!("something still reads the store");
+        }
+    }
 }
 
 /// Brings what a commit tells to whom it concerns. Nobody waits here: all of these are pokes, and
@@ -201,7 +269,7 @@ impl Running {
 
     /// Resolves when a client asked it to stop.
     pub async fn asked_to_stop(&self) {
-        self.asked.cancelled().await;
+        self.engine.asked.cancelled().await;
     }
 
     /// Takes another config.
@@ -209,8 +277,8 @@ impl Running {
     /// # Errors
     /// [`StoreError`]; the old one stays.
     pub fn reconfigure(&self, config: Settings) -> Result<(), StoreError> {
-        let settings = chosen(&self.store, config)?;
-        self.settings.send_replace(settings);
+        let settings = chosen(&self.engine.store, config)?;
+        self.engine.settings.send_replace(settings);
         Ok(())
     }
 
@@ -219,14 +287,7 @@ impl Running {
     pub async fn stop(self) -> Home {
         self.server.0.cancel();
         log_end("the socket", self.server.1.await);
-        self.links.stop().await;
-        self.router.0.cancel();
-        log_end("the router", self.router.1.await);
-        self.tidy.0.cancel();
-        log_end("the removal of old messages", self.tidy.1.await);
-        if timeout(LAST_READS, self.store.close()).await.is_err() {
-            tracing::warn!("something still reads the store");
-        }
+        self.engine.stop().await;
         tracing::info!("stopped");
         self.home
     }

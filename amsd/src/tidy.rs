@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::inbox::row::{In, ReaderRow, Readers, Received};
 use crate::inbox::{history, reader};
 use crate::outbox::row::Out;
@@ -35,7 +35,12 @@ const READER_LIFE: i64 = 90 * DAY;
 const LEAST_OUT: i64 = DAY;
 
 /// Until `stop`.
-pub async fn run(store: Store, mut settings: watch::Receiver<Settings>, stop: CancellationToken) {
+pub async fn run(
+    store: Store,
+    clock: Clock,
+    mut settings: watch::Receiver<Settings>,
+    stop: CancellationToken,
+) {
     let mut pause = FIRST;
     loop {
         tokio::select! {
@@ -45,7 +50,7 @@ pub async fn run(store: Store, mut settings: watch::Receiver<Settings>, stop: Ca
             () = tokio::time::sleep(pause) => {}
         }
         let kept = settings.borrow_and_update().history;
-        if let Err(error) = round(&store, kept, clock::now()).await {
+        if let Err(error) = round(&store, kept, clock.now()).await {
             tracing::error!(%error, "old messages could not be removed");
         }
         pause = PAUSE;

@@ -19,9 +19,11 @@ use ams_relay::config::{Config, Limits, Storage};
 use ams_rpc::types::Fact as Event;
 use ams_wire::address::{InviteLink, Link};
 use ams_wire::username::Username;
+use amsd::clock::Clock;
 use amsd::contacts::{self, ContactId, ask, request};
 use amsd::fact::Fact;
 use amsd::live::Live;
+use amsd::outside::Outside;
 use amsd::profile::Me;
 use amsd::relay::{
     self, AccountError, Accounts, Deps, LinkEvent, Links, LinksHandle, Refusal, RelayId, RelayRow,
@@ -115,12 +117,13 @@ impl Daemon {
         let links = Links::start(Deps {
             store: store.clone(),
             me: me.clone(),
+            outside: Outside::default(),
             settings: watched,
             live: live.clone(),
             events: sender,
         });
         assert!(links_of_told.set(links.clone()).is_ok());
-        let accounts = Accounts::new(store.clone(), me.clone(), links.clone());
+        let accounts = Accounts::new(store.clone(), me.clone(), links.clone(), Outside::default());
         let _settings = settings;
         Self { store, me, live, accounts, links, events, told, folder, _settings }
     }
@@ -201,7 +204,7 @@ fn database(folder: &Path) -> PathBuf {
 async fn befriend(alice: &mut Daemon, at: RelayId, bob: &mut Daemon) -> ContactId {
     let (me, account) = (alice.me.clone(), alice.row(at).await);
     let asked = alice.store.write(move |txn| {
-        ask::add(txn, &me, (at, &account), &name("bob"), None, amsd::clock::now())
+        ask::add(txn, &me, (at, &account), &name("bob"), None, Clock::default().now())
     });
     let (bob_of_alice, _) = asked.await.unwrap();
     let request = bob.told(|event| match event {
@@ -213,7 +216,7 @@ async fn befriend(alice: &mut Daemon, at: RelayId, bob: &mut Daemon) -> ContactI
     let me = bob.me.clone();
     let accepted = bob
         .store
-        .write(move |txn| request::accept(txn, &me, &request.id, None, amsd::clock::now()));
+        .write(move |txn| request::accept(txn, &me, &request.id, None, Clock::default().now()));
     accepted.await.unwrap();
     alice.told(|event| matches!(event, Event::ContactApproved(_)).then_some(())).await;
     bob_of_alice

@@ -69,7 +69,7 @@ pub(crate) async fn attach<S: Stream>(
     }
     seat.member().raise_mark(device.enrolment, attach.mark);
     let now = Instant::now();
-    let keepalive = Keepalive::new(now);
+    let keepalive = Keepalive::new(now, desk.chance.clone());
     let mut conn = Box::new(Conn {
         desk: Arc::clone(desk),
         enrolment: device.enrolment,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ams_crypto::opaque::RelayAccounts;
+use ams_link::Chance;
 
 use crate::accounts::Accounts;
 use crate::clock::Clock;
@@ -17,6 +18,7 @@ pub(crate) struct Desk {
     pub(crate) hub: Arc<Hub>,
     pub(crate) opaque: Arc<RelayAccounts>,
     pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
     pub(crate) limits: Limits,
     pub(crate) frames: Rate,
     pub(crate) bytes: Rate,
@@ -34,7 +36,7 @@ impl Desk {
         accounts: Arc<dyn Accounts>,
         hub: Arc<Hub>,
         opaque: Arc<RelayAccounts>,
-        clock: Clock,
+        (clock, chance): (Clock, Chance),
         limits: Limits,
         tries: Arc<Table>,
     ) -> Self {
@@ -45,6 +47,7 @@ impl Desk {
             hub,
             opaque,
             clock,
+            chance,
             frames: Rate::new(limits.frames_per_second, SECOND, limits.frame_burst),
             bytes: Rate::new(limits.bytes_per_second, SECOND, limits.byte_burst),
             renewals: Rate::new(1, limits.renewal_interval, 1),

@@ -7,7 +7,6 @@ use ams_link::Stream;
 use ams_wire::from_relay::{FromRelay, Presence};
 use ams_wire::id::Handle;
 use ams_wire::limits::MAX_PRESENCE_ENTRIES;
-use rand::RngExt as _;
 use tokio::time::Instant;
 
 use super::Conn;
@@ -33,7 +32,7 @@ impl<S: Stream> Conn<S> {
         if self.presence.due.is_none() {
             let tick = self.desk.limits.presence_tick;
             let half = tick.checked_div(2).unwrap_or(tick);
-            let wait = rand::rng().random_range(half..=tick);
+            let wait = self.desk.chance.within(half..=tick);
             self.presence.due = Instant::now().checked_add(wait);
         }
     }

@@ -83,7 +83,7 @@ pub(super) struct Shown {
 impl Client {
     /// Up to the handshake.
     pub(super) async fn dial(relay: &Running, key: &DhSecret) -> Self {
-        Self::dial_over(relay, key, Box::new(relay.connect())).await
+        Self::dial_over(relay, key, BoxedStream::new(relay.connect())).await
     }
 
     /// Up to the handshake, over a stream that leads to the relay.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ams_crypto::dh::DhSecret;
 use ams_crypto::opaque::RelayAccounts;
 use ams_crypto::token::Token;
+use ams_link::stream::BoxedStream;
 use ams_wire::from_relay::FromRelay;
 use ams_wire::id::Key;
 use ams_wire::to_relay::{Approve, Ask, LoginFinish, LoginStart, Refuse, Send, ToRelay};
@@ -26,7 +27,7 @@ use crate::accounts::{Accounts, OpenInvite};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data::Keys;
-use crate::relay::start_with;
+use crate::relay::start_on;
 use crate::{Running, accounts};
 
 /// Who bob is.
@@ -151,7 +152,7 @@ impl<'a> Alice<'a> {
         seen: &Arc<Mutex<Transcript>>,
     ) -> Client {
         let tap = Tap { inner: relay.connect(), began, seen: Arc::clone(seen) };
-        let mut link = Client::dial_over(relay, key, Box::new(tap)).await;
+        let mut link = Client::dial_over(relay, key, BoxedStream::new(tap)).await;
         link.hello().await;
         link
     }
@@ -381,7 +382,7 @@ fn world(how: Bob, is_contact: bool, leak: Option<Leak>, tries: &[Try]) -> Trans
         config.limits.contact_held_messages = 8;
         config.limits.sender_held_messages = 40;
         config.limits.sender_held_bytes = 30 * 600;
-        let relay = start_with(config, Arc::clone(&accounts), keys, None).await.unwrap();
+        let relay = start_on(config, Arc::clone(&accounts), keys).await.unwrap();
         let bob = settle_in(&relay, &accounts, how, is_contact).await;
         let bob = bob.map(|bob| tokio::spawn(live(bob, how)));
         let key = DhSecret::generate();

@@ -15,6 +15,7 @@ use super::actor::{Actor, ActorHandle, Answer, Call};
 use super::event::LinkEvent;
 use super::row::{RelayId, RelayRow, Relays};
 use crate::live::Live;
+use crate::outside::Outside;
 use crate::profile::Me;
 use crate::settings::Settings;
 use crate::store::{Read, Store, StoreError};
@@ -33,6 +34,8 @@ pub struct Deps {
     pub store: Store,
     /// Who this profile is.
     pub me: Me,
+    /// Time, chance and network.
+    pub outside: Outside,
     /// As they stand.
     pub settings: watch::Receiver<Settings>,
     /// Where the state of every link is shown.

@@ -22,6 +22,7 @@ use super::{Accounts, Deps, LinkEvent, LinkHandle, Links, LinksHandle};
 use super::{RelayId, RelayRow, Relays};
 use crate::fact::Fact;
 use crate::live::Live;
+use crate::outside::Outside;
 use crate::profile::Me;
 use crate::settings::Settings;
 use crate::store::{Read, Store, StoreError, Txn};
@@ -168,6 +169,7 @@ impl Daemon {
         let links = Links::start(Deps {
             store: store.clone(),
             me: me.clone(),
+            outside: Outside::default(),
             settings: watched,
             live: live.clone(),
             events: sender,
@@ -177,7 +179,7 @@ impl Daemon {
     }
 
     pub(super) fn accounts(&self) -> Accounts {
-        Accounts::new(self.store.clone(), self.me.clone(), self.links.clone())
+        Accounts::new(self.store.clone(), self.me.clone(), self.links.clone(), Outside::default())
     }
 
     pub(super) async fn up(&mut self) -> LinkHandle {

@@ -13,7 +13,6 @@ use super::alarms::{Alarm, Alarms};
 use super::flights::Flights;
 use super::serve::{self, Look, Want, Work};
 use super::{Deps, Due};
-use crate::clock;
 use crate::contacts::{self, ContactId, ask};
 use crate::inbox::Accepted;
 use crate::outbox::{self, queue, state};
@@ -117,9 +116,10 @@ impl RouterActor {
 
     /// What an earlier run had sent has no link any more.
     async fn forget_what_was_sent(&self) {
-        let settled = self.deps.store.write(|txn| {
+        let now = self.deps.clock.now();
+        let settled = self.deps.store.write(move |txn| {
             let live = outbox::contacts_with_live(txn)?;
-            state::link_lost(txn, &live, "the daemon was restarted", clock::now())
+            state::link_lost(txn, &live, "the daemon was restarted", now)
         });
         log_failure(settled.await);
     }
@@ -172,9 +172,8 @@ impl RouterActor {
                 self.alarms.cancel(Alarm::Probe(*contact));
             }
         }
-        let moved = lost.clone();
-        let settled =
-            self.deps.store.write(move |txn| state::link_lost(txn, &lost, &reason, clock::now()));
+        let (moved, now) = (lost.clone(), self.deps.clock.now());
+        let settled = self.deps.store.write(move |txn| state::link_lost(txn, &lost, &reason, now));
         log_failure(settled.await);
         for contact in moved {
             // Another path may be up.
@@ -189,13 +188,13 @@ impl RouterActor {
         if handles.is_empty() {
             return;
         }
-        let news = handles.clone();
+        let (news, now) = (handles.clone(), self.deps.clock.now());
         let known = self.deps.store.write(move |txn| {
             let mut known = Vec::new();
             for handle in &news {
                 let Some((id, row)) = contacts::by_handle(txn, relay, *handle)? else { continue };
                 if online {
-                    queue::contact_is_there(txn, id, clock::now())?;
+                    queue::contact_is_there(txn, id, now)?;
                 }
                 known.push((id, row));
             }
@@ -224,10 +223,10 @@ impl RouterActor {
     async fn settle(&mut self, relay: RelayId, keys: Vec<CipherKey>, outcome: state::Outcome) {
         let policy = self.deps.settings.borrow().undeliverable;
         let via = self.via(relay);
-        let told = keys.clone();
+        let (told, now) = (keys.clone(), self.deps.clock.now());
         let settled = self.deps.store.write(move |txn| {
             for key in &keys {
-                state::settle(txn, *key, outcome, &via, policy, clock::now())?;
+                state::settle(txn, *key, outcome, &via, policy, now)?;
             }
             Ok::<_, StoreError>(())
         });
@@ -266,11 +265,11 @@ impl RouterActor {
         if renew.is_empty() {
             return;
         }
-        let me = self.deps.me.clone();
+        let (me, now) = (self.deps.me.clone(), self.deps.clock.now());
         let asked = self.deps.store.write(move |txn| {
             let Some(row) = txn.get::<Relays>(&relay)? else { return Ok(()) };
             for contact in &renew {
-                ask::renew(txn, &me, (relay, &row), *contact, clock::now())?;
+                ask::renew(txn, &me, (relay, &row), *contact, now)?;
             }
             Ok::<_, StoreError>(())
         });
@@ -337,10 +336,11 @@ impl RouterActor {
     async fn look(&self, looks: Vec<Look>) -> Result<Vec<Work>, StoreError> {
         let (me, live) = (self.deps.me.clone(), self.deps.live.clone());
         let tell_read = self.deps.settings.borrow().read_receipts;
+        let now = self.deps.clock.now();
         let work = self.deps.store.write(move |txn| {
             let mut work = Vec::new();
             for look in &looks {
-                work.extend(serve::look(txn, &me, &live, look, tell_read, clock::now())?);
+                work.extend(serve::look(txn, &me, &live, look, tell_read, now)?);
             }
             Ok(work)
         });
@@ -457,10 +457,9 @@ impl RouterActor {
             return;
         }
         let policy = self.deps.settings.borrow().undeliverable;
-        let given_up = self
-            .deps
-            .store
-            .write(move |txn| outbox::seal::give_up(txn, contact, policy, clock::now()));
+        let now = self.deps.clock.now();
+        let given_up =
+            self.deps.store.write(move |txn| outbox::seal::give_up(txn, contact, policy, now));
         log_failure(given_up.await);
         self.due.add(contact, |_| ());
     }

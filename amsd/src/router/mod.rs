@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::contacts::ContactId;
 use crate::live::Live;
 use crate::profile::Me;
@@ -65,6 +66,8 @@ pub struct Deps {
     pub store: Store,
     /// Who this profile is.
     pub me: Me,
+    /// The wall clock.
+    pub clock: Clock,
     /// What the user chose.
     pub settings: watch::Receiver<Settings>,
     /// What is up and who is online.

@@ -9,7 +9,6 @@ use ams_wire::username::Username;
 
 use super::relay::find_relay;
 use super::{App, error};
-use crate::clock::now;
 use crate::contacts::show::{self, brief};
 use crate::contacts::{ask, by_name, edit, request};
 
@@ -29,7 +28,7 @@ pub(super) async fn add(
     let user = Username::new(user).map_err(|error| {
         RpcError::bad_name(format!("{} is no user name: {error}", quoted(user)))
     })?;
-    let (relay, local, at) = (relay.to_owned(), params.local, now());
+    let (relay, local, at) = (relay.to_owned(), params.local, app.outside.clock.now());
     let me = app.me.clone();
     app.store
         .write(move |txn| {
@@ -49,7 +48,7 @@ pub(super) async fn accept(
     _: CallContext,
     params: ContactAcceptParams,
 ) -> Result<ContactBrief, RpcError> {
-    let (me, at) = (app.me.clone(), now());
+    let (me, at) = (app.me.clone(), app.outside.clock.now());
     app.store
         .write(move |txn| {
             let local = params.local.as_deref();
@@ -135,7 +134,7 @@ pub(super) async fn remove(
     _: CallContext,
     params: ContactParams,
 ) -> Result<Done, RpcError> {
-    let at = now();
+    let at = app.outside.clock.now();
     app.store
         .write(move |txn| {
             edit::remove(txn, &params.name, at)?;
@@ -149,11 +148,11 @@ pub(super) async fn verify(
     _: CallContext,
     params: ContactVerifyParams,
 ) -> Result<ContactVerified, RpcError> {
-    let me = app.me.clone();
+    let (me, at) = (app.me.clone(), app.outside.clock.now());
     app.store
         .write(move |txn| {
             let confirm = params.confirm.as_deref();
-            let (row, safety_number) = edit::verify(txn, &me, &params.name, confirm, now())?;
+            let (row, safety_number) = edit::verify(txn, &me, &params.name, confirm, at)?;
             Ok::<_, RpcError>(ContactVerified {
                 name: row.name,
                 safety_number,

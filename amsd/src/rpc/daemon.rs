@@ -11,6 +11,7 @@ use crate::store::{Read, StoreError};
 
 pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
     let visible = app.settings.borrow().visible;
+    let now = app.outside.clock.now();
     let shared = app.clone();
     app.store
         .read(move |db| {
@@ -28,7 +29,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 queue,
                 inbox: InboxCounts { kept: history::kept(db)? },
                 hooks: Vec::new(),
-                warnings: warnings(db, &queue)?,
+                warnings: warnings(db, &queue, now)?,
             })
         })
         .await
@@ -58,10 +59,10 @@ fn counts(db: &impl Read) -> Result<QueueCounts, StoreError> {
 const PAST: i64 = 1_793_491_200_000;
 
 /// What the user should know and may not look for.
-fn warnings(db: &impl Read, queue: &QueueCounts) -> Result<Vec<String>, StoreError> {
+fn warnings(db: &impl Read, queue: &QueueCounts, now: i64) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
-    if crate::clock::now() < PAST {
-        let now = ams_rpc::types::Time::now();
+    if now < PAST {
+        let now = ams_rpc::types::Time::from_millis(now);
         warnings.push(format!(
             "this machine's clock says {now}, which is past: set it, or requests and invites \
              expire at the wrong time"

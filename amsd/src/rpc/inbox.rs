@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::message::until;
 use super::{App, contact_called, error};
-use crate::clock::now;
 use crate::contacts::ContactId;
 use crate::inbox::reader::{self, Batch, Cursor};
 use crate::inbox::row::ReaderRow;
@@ -71,7 +70,7 @@ pub(super) async fn next(
 
 /// Makes the reader where it is new, and notes that it is in use.
 async fn make(app: &App, reader: &str, from_start: bool) -> Result<(), RpcError> {
-    let (name, at) = (reader.to_owned(), now());
+    let (name, at) = (reader.to_owned(), app.outside.clock.now());
     let known = app.store.read(move |db| reader::find(db, &name)).await?;
     if known.is_some_and(|row| at.saturating_sub(row.used_at) < USED_AGAIN) {
         return Ok(());
@@ -115,7 +114,7 @@ pub(super) async fn ack(
         RpcError::bad_value("this is not a cursor of inbox.next")
             .with_hint("give back the cursor that inbox.next answered")
     })?;
-    let (name, at) = (params.reader.clone(), now());
+    let (name, at) = (params.reader.clone(), app.outside.clock.now());
     app.store
         .write(move |txn| {
             if reader::find(txn, &name)?.is_none() {

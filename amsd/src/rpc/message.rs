@@ -9,7 +9,6 @@ use ams_wire::id::MessageId as WireId;
 use tokio::time::Instant;
 
 use super::{App, contact_called, error};
-use crate::clock::now;
 use crate::contacts::{ContactId, Contacts};
 use crate::inbox::history;
 use crate::outbox::row::{Out, OutIds, TextRow};
@@ -28,7 +27,7 @@ pub(super) async fn send(
             .with_hint("give wait as well: sent, delivered or read"));
     }
     let draft = draft(params)?;
-    let at = now();
+    let at = app.outside.clock.now();
     let pushed = app.store.write(move |txn| outbox::push(txn, &draft, at)).await?;
     match wait {
         Some(stage) => wait_for(&app, &caller, pushed.contact, pushed.id, stage, timeout).await,

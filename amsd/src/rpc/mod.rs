@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::contacts::{ContactId, by_name};
 use crate::dispatch::Dispatch;
 use crate::live::Live;
+use crate::outside::Outside;
 use crate::profile::Me;
 use crate::relay::Accounts;
 use crate::settings::Settings;
@@ -49,6 +50,8 @@ pub struct Core {
     pub live: Live,
     /// Accounts at relays.
     pub accounts: Accounts,
+    /// Time, chance and network.
+    pub outside: Outside,
     /// What the user chose, as it is now.
     pub settings: watch::Sender<Settings>,
     /// The folder that the user knows the profile by.

@@ -7,7 +7,6 @@ use ams_wire::id::MessageId;
 use super::message::no_such_message;
 use super::page::Page;
 use super::{App, contact_called};
-use crate::clock::now;
 use crate::contacts::ContactId;
 use crate::outbox::queue::{self, Decision};
 use crate::outbox::row::Out;
@@ -127,7 +126,7 @@ async fn decide(
     params: QueueParams,
     decision: Decision,
 ) -> Result<QueueOutcomes, RpcError> {
-    let (which, at) = (Which::of(params)?, now());
+    let (which, at) = (Which::of(params)?, app.outside.clock.now());
     app.store.write(move |txn| decide_all(txn, &which, decision, at)).await
 }
 

@@ -50,6 +50,7 @@ impl Bench {
         let links = Links::start(relay::Deps {
             store: store.clone(),
             me: me.clone(),
+            outside: Outside::default(),
             settings: settings.subscribe(),
             live: live.clone(),
             events,
@@ -59,7 +60,8 @@ impl Bench {
             me: me.clone(),
             dispatch,
             live,
-            accounts: Accounts::new(store.clone(), me, links),
+            accounts: Accounts::new(store.clone(), me, links, Outside::default()),
+            outside: Outside::default(),
             settings,
             home: folder.path().to_owned(),
             started: Time::now(),
@@ -148,7 +150,7 @@ impl Bench {
 }
 
 fn clock() -> i64 {
-    crate::clock::now()
+    crate::clock::Clock::default().now()
 }
 
 fn alice() -> ContactRow {

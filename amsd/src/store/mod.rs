@@ -1,12 +1,13 @@
 //! The one door to the disk.
 //!
-//! 1. [`Store::write`] hands a closure to the writer thread ([`writer`]);
+//! 1. [`Store::write`] hands a closure to the writer ([`writer`]), a thread of its own;
 //! 2. the writer runs all closures that wait in one transaction ([`txn`]), each over sealed rows
 //!    of typed tables ([`table`]);
 //! 3. it commits durably, answers the callers, and tells what the closures told ([`crate::fact`]).
 //!
 //! [`Store::read`] runs on a snapshot beside that; [`mod@inspect`] looks at the database of a daemon
-//! that does not run. No redb type leaves this folder.
+//! that does not run. In a simulation ([`Store::inline_on`]) the writer is a task and reads run where
+//! they are asked for, so that virtual time stands still meanwhile. No redb type leaves this folder.
 
 pub mod inspect;
 mod table;
@@ -19,7 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ams_crypto::store::StoreKey;
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadableDatabase, StorageBackend};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::fact::Fact;
@@ -111,8 +112,18 @@ pub type Told = Arc<dyn Fn(Vec<Fact>) + Send + Sync>;
 pub struct Store {
     jobs: mpsc::Sender<Box<dyn Job>>,
     shared: Arc<Shared>,
-    /// Its sender goes with the writer thread.
+    runs: Runs,
+    /// Its sender goes with the writer.
     ended: watch::Receiver<()>,
+}
+
+/// Where the work of a store is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    /// Off the async threads.
+    Aside,
+    /// On the runtime's own thread.
+    Inline,
 }
 
 /// Opens the file, at the start and again after the disk failed.
@@ -142,24 +153,48 @@ impl Store {
     pub fn open(path: &Path, key: StoreKey, told: Told) -> Result<Self, StoreError> {
         let path = path.to_owned();
         let opener = move || Ok(Database::builder().set_cache_size(CACHE).open(&path)?);
-        Self::start(Box::new(opener), key, told)
+        Self::start(Box::new(opener), key, told, Runs::Aside)
     }
 
-    fn start(opener: Opener, key: StoreKey, told: Told) -> Result<Self, StoreError> {
+    /// Opens, or makes, the store on a disk of a simulation, which gives the same one each time that
+    /// it is asked for: also after it failed. Call within a runtime.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inline_on<D: StorageBackend>(
+        disk: impl Fn() -> D + Send + Sync + 'static,
+        key: StoreKey,
+        told: Told,
+    ) -> Result<Self, StoreError> {
+        let opener =
+            move || Ok(Database::builder().set_cache_size(CACHE).create_with_backend(disk())?);
+        Self::start(Box::new(opener), key, told, Runs::Inline)
+    }
+
+    fn start(opener: Opener, key: StoreKey, told: Told, runs: Runs) -> Result<Self, StoreError> {
         let db = RwLock::new(Some(opener()?));
         let shared = Arc::new(Shared { db, opener, key });
         let (jobs, queue) = mpsc::channel(WAITING);
         let writer = Writer { shared: shared.clone(), queue, told };
         let (ending, ended) = watch::channel(());
-        let run = move || {
-            writer.run();
-            drop(ending);
-        };
-        std::thread::Builder::new()
-            .name("store".into())
-            .spawn(run)
-            .map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self { jobs, shared, ended })
+        match runs {
+            Runs::Aside => {
+                let run = move || {
+                    writer.run();
+                    drop(ending);
+                };
+                std::thread::Builder::new()
+                    .name("store".into())
+                    .spawn(run)
+                    .map_err(|error| StoreError::Io(error.to_string()))?;
+            }
+            // Whoever closes the store waits for it, by what it drops last.
+            Runs::Inline => drop(tokio::spawn(async move {
+                writer.run_inline().await;
+                drop(ending);
+            })),
+        }
+        Ok(Self { jobs, shared, runs, ended })
     }
 
     /// Waits until the file is closed, which it is when every other clone is dropped as well.
@@ -207,6 +242,9 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        if self.runs == Runs::Inline {
+            return self.shared.look(look);
+        }
         let shared = self.shared.clone();
         tokio::task::spawn_blocking(move || shared.look(look))
             .await

@@ -203,7 +203,7 @@ async fn a_full_disk_is_an_error_and_not_the_end() {
         let disk = Disk { memory, calls_left: Arc::new(AtomicUsize::new(usize::MAX)) };
         let opened = disk.clone();
         let opener = move || Ok(Database::builder().create_with_backend(opened.clone())?);
-        let store = Store::start(Box::new(opener), key(), silent()).unwrap();
+        let store = Store::start(Box::new(opener), key(), silent(), Runs::Aside).unwrap();
         put(&store, (1, 1), "before").await;
         disk.calls_left.store(fails_at, Ordering::Relaxed);
         let written = store.write(|txn| txn.put::<Numbers>(&(1, 2), &"during".to_owned())).await;

@@ -1,4 +1,4 @@
-//! The writer thread: one durable commit for everybody who waits.
+//! The writer: one durable commit for everybody who waits.
 
 use std::sync::{Arc, PoisonError};
 
@@ -73,6 +73,14 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut group = Vec::with_capacity(MAX_GROUP);
         while self.queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+            self.serve(std::mem::take(&mut group));
+        }
+    }
+
+    /// As [`Writer::run`], as a task.
+    pub(super) async fn run_inline(mut self) {
+        let mut group = Vec::with_capacity(MAX_GROUP);
+        while self.queue.recv_many(&mut group, MAX_GROUP).await > 0 {
             self.serve(std::mem::take(&mut group));
         }
     }

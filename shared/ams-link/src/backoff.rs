@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rand::RngExt as _;
+use crate::chance::Chance;
 
 /// Longest first wait.
 pub const FIRST: Duration = Duration::from_millis(500);
@@ -14,12 +14,13 @@ pub const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Backoff {
     next: Duration,
+    chance: Chance,
 }
 
 impl Backoff {
     /// Nothing failed yet.
-    pub fn new() -> Self {
-        Self { next: FIRST }
+    pub fn new(chance: Chance) -> Self {
+        Self { next: FIRST, chance }
     }
 
     /// How long to wait before the next try, between a half and the whole of this round's wait.
@@ -27,7 +28,7 @@ impl Backoff {
         let most = self.next;
         self.next = most.saturating_mul(2).min(LONGEST);
         let half = most.checked_div(2).unwrap_or(most);
-        half.saturating_add(rand::rng().random_range(Duration::ZERO..=half))
+        half.saturating_add(self.chance.within(Duration::ZERO..=half))
     }
 
     /// The other side proved to live: a record of this link opened. A mere connection proves
@@ -37,19 +38,13 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn waits_grow_to_the_longest_and_reset_by_life_alone() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(Chance::default());
         let mut most = FIRST;
         for _ in 0..20 {
             let wait = backoff.wait();
@@ -64,7 +59,7 @@ mod tests {
     #[test]
     fn waits_differ() {
         let waits: std::collections::BTreeSet<_> =
-            (0..20).map(|_| Backoff { next: LONGEST }.wait()).collect();
+            (0..20).map(|_| Backoff { next: LONGEST, chance: Chance::default() }.wait()).collect();
         assert!(waits.len() > 10);
     }
 }

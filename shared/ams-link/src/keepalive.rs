@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use rand::RngExt as _;
 use tokio::time::Instant;
+
+use crate::chance::Chance;
 
 /// Silence after which to ping.
 pub const SILENCE: Duration = Duration::from_secs(25);
@@ -33,18 +34,19 @@ pub struct Keepalive {
     heard: Instant,
     deadline: Instant,
     unanswered: u8,
+    chance: Chance,
 }
 
 impl Keepalive {
     /// For a link that came up at `now`.
-    pub fn new(now: Instant) -> Self {
-        Self::with_silence(now, SILENCE)
+    pub fn new(now: Instant, chance: Chance) -> Self {
+        Self::with_silence(now, SILENCE, chance)
     }
 
     /// With another silence than [`SILENCE`].
-    pub fn with_silence(now: Instant, silence: Duration) -> Self {
-        let round = jittered(silence);
-        Self { silence, round, heard: now, deadline: later(now, round), unanswered: 0 }
+    pub fn with_silence(now: Instant, silence: Duration, chance: Chance) -> Self {
+        let round = jittered(silence, &chance);
+        Self { silence, round, heard: now, deadline: later(now, round), unanswered: 0, chance }
     }
 
     /// Something came from the other side. Cheap: the deadline stays, and moves when it is reached.
@@ -70,16 +72,16 @@ impl Keepalive {
             return Due::Dead;
         }
         self.unanswered = self.unanswered.saturating_add(1);
-        self.round = jittered(self.silence);
+        self.round = jittered(self.silence, &self.chance);
         self.deadline = later(now, self.round);
         Due::Ping
     }
 }
 
-fn jittered(silence: Duration) -> Duration {
-    let least = 100_u32.saturating_sub(JITTER);
-    let percent = rand::rng().random_range(least..=100_u32.saturating_add(JITTER));
-    silence.saturating_mul(percent).checked_div(100).unwrap_or(silence)
+fn jittered(silence: Duration, chance: &Chance) -> Duration {
+    let percent = |of: u32| silence.saturating_mul(of).checked_div(100).unwrap_or(silence);
+    let (least, most) = (100_u32.saturating_sub(JITTER), 100_u32.saturating_add(JITTER));
+    chance.within(percent(least)..=percent(most))
 }
 
 fn later(from: Instant, wait: Duration) -> Instant {
@@ -97,7 +99,7 @@ mod tests {
     #[test]
     fn two_pings_then_dead() {
         let start = Instant::now();
-        let mut link = Keepalive::new(start);
+        let mut link = Keepalive::new(start, Chance::default());
         assert_eq!(link.due(start), Due::Nothing);
         let mut last = start;
         for _ in 0..PINGS {
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn whatever_is_heard_puts_it_off() {
         let start = Instant::now();
-        let mut link = Keepalive::new(start);
+        let mut link = Keepalive::new(start, Chance::default());
         let heard = start + Duration::from_secs(20);
         link.heard(heard);
         let first = link.deadline();
@@ -124,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_answer_clears_the_count() {
-        let mut link = Keepalive::new(Instant::now());
+        let mut link = Keepalive::new(Instant::now(), Chance::default());
         for _ in 0..10 {
             let now = link.deadline();
             assert_eq!(link.due(now), Due::Ping);

@@ -4,7 +4,7 @@
 //! 2. [`sender`] gathers frames and writes them as few, padded records
 //! 3. [`receiver`] reads records and hands out their frames
 //! 4. [`keepalive`] says when to ping and when the other side is gone
-//! 5. [`backoff`] says when to dial again
+//! 5. [`backoff`] says when to dial again; [`chance`] is the jitter of both
 //!
 //! An idle link owns no buffer: reading and gathering happen in buffers of the thread
 //! (`buffers`). What the frames say is `ams_wire`'s; a link ends well only by a `Bye` frame, so
@@ -12,12 +12,14 @@
 
 pub mod backoff;
 mod buffers;
+pub mod chance;
 pub mod handshake;
 pub mod keepalive;
 pub mod receiver;
 pub mod sender;
 pub mod stream;
 
+pub use chance::Chance;
 pub use handshake::Link;
 pub use receiver::Receiver;
 pub use sender::Sender;

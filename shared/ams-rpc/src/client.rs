@@ -197,10 +197,7 @@ impl Client {
     ) -> Result<Box<RawValue>, CallError> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        let call = Call { jsonrpc: "2.0", id, method, params };
-        let mut line =
-            serde_json::to_vec(&call).map_err(|error| CallError::Nonsense(error.to_string()))?;
-        line.push(b'\n');
+        let line = line_of(id, method, params)?;
         // An answer may be there although not all was taken: a server that refuses says why.
         let wrote = self.stream.get_mut().write_all(&line);
         loop {
@@ -211,15 +208,8 @@ impl Client {
                 }
                 Err(error) => return Err(error),
             };
-            let answer: AnyLine<'_> = read(&text)?;
-            if let Some(error) = answer.error.filter(|_| answer.id.is_none_or(|of| of == id)) {
-                let data = error.data.and_then(|data| serde_json::from_value(data).ok());
-                let failure = Failure { code: error.code, message: error.message, data };
-                return Err(CallError::Failed(failure));
-            }
-            if answer.id == Some(id) {
-                // An absent result is the JSON value `null`.
-                return Ok(answer.result.unwrap_or(RawValue::NULL).to_owned());
+            if let Some(result) = answer_to(id, &text)? {
+                return Ok(result);
             }
         }
     }
@@ -262,6 +252,32 @@ impl Client {
             Err(error) => Err(CallError::Broken(error)),
         }
     }
+}
+
+/// The line of a call.
+pub(crate) fn line_of(
+    id: u64,
+    method: &str,
+    params: &impl Serialize,
+) -> Result<Vec<u8>, CallError> {
+    let call = Call { jsonrpc: "2.0", id, method, params };
+    let mut line =
+        serde_json::to_vec(&call).map_err(|error| CallError::Nonsense(error.to_string()))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// What a line answers to the call `id`; `None`: it is about something else.
+pub(crate) fn answer_to(id: u64, text: &str) -> Result<Option<Box<RawValue>>, CallError> {
+    let answer: AnyLine<'_> = read(text)?;
+    if let Some(error) = answer.error.filter(|_| answer.id.is_none_or(|of| of == id)) {
+        let data = error.data.and_then(|data| serde_json::from_value(data).ok());
+        let failure = Failure { code: error.code, message: error.message, data };
+        return Err(CallError::Failed(failure));
+    }
+    // An absent result is the JSON value `null`.
+    let result = || answer.result.unwrap_or(RawValue::NULL).to_owned();
+    Ok((answer.id == Some(id)).then(result))
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, CallError> {

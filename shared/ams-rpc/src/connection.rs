@@ -45,7 +45,8 @@ pub struct CallContext(Arc<Caller>);
 struct Caller {
     id: usize,
     closed: CancellationToken,
-    hangup: Hangup,
+    /// `None`: a caller without a socket.
+    hangup: Option<Arc<Hangup>>,
 }
 
 impl CallContext {
@@ -65,7 +66,17 @@ impl CallContext {
     /// even where its own task has not noticed yet.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.closed.is_cancelled() || self.0.hangup.now()
+        self.0.closed.is_cancelled() || self.0.hangup.as_ref().is_some_and(|hangup| hangup.now())
+    }
+
+    /// A caller within this process.
+    pub(crate) fn without_socket(id: usize) -> Self {
+        Self(Arc::new(Caller { id, closed: CancellationToken::new(), hangup: None }))
+    }
+
+    /// It will call no more.
+    pub(crate) fn close(&self) {
+        self.0.closed.cancel();
     }
 }
 
@@ -76,6 +87,7 @@ pub(crate) struct ConnectionActor {
     // Set once.
     service: Service,
     context: CallContext,
+    hangup: Arc<Hangup>,
     stop: CancellationToken,
     sink: MethodSink,
     subscriptions: BoundedSubscriptions,
@@ -98,11 +110,12 @@ impl ConnectionActor {
         stop: CancellationToken,
     ) -> io::Result<Self> {
         let (sender, notifications) = mpsc::channel(MAX_NOTIFICATIONS);
-        let hangup = Hangup::of(&stream)?;
+        let hangup = Arc::new(Hangup::of(&stream)?);
         let closed = CancellationToken::new();
         Ok(Self {
             service,
-            context: CallContext(Arc::new(Caller { id, closed, hangup })),
+            context: CallContext(Arc::new(Caller { id, closed, hangup: Some(hangup.clone()) })),
+            hangup,
             stop,
             sink: MethodSink::new_with_limit(sender, u32::try_from(MAX_ANSWER).unwrap_or(u32::MAX)),
             subscriptions: BoundedSubscriptions::new(MAX_SUBSCRIPTIONS),
@@ -126,8 +139,8 @@ impl ConnectionActor {
         }
         // Handlers that outlive it must know, and what they hold of it must not keep the client
         // waiting for the end.
-        self.context.0.closed.cancel();
-        self.context.0.hangup.shut();
+        self.context.close();
+        self.hangup.shut();
     }
 
     async fn serve(&mut self) -> io::Result<Ending> {
@@ -147,7 +160,7 @@ impl ConnectionActor {
             let room = self.output.len() < HIGH_WATER;
             let may_read = !self.input.ended && self.running < MAX_CALLS && room;
             if !may_read && !gone && watch.is_none() {
-                watch = Some(self.context.0.hangup.watch()?);
+                watch = Some(self.hangup.watch()?);
             }
             let wake =
                 deadline.unwrap_or_else(|| idle_since.checked_add(IDLE).unwrap_or(idle_since));
@@ -264,7 +277,7 @@ impl ConnectionActor {
     /// Reads on for a moment after the last answer, so that a client which is still writing gets
     /// to see it instead of a broken pipe.
     async fn discard(&mut self) -> io::Result<()> {
-        self.context.0.hangup.shut_writing();
+        self.hangup.shut_writing();
         let mut scratch = Vec::with_capacity(PIECE);
         while (&self.stream).read_buf(&mut scratch).await? > 0 {
             scratch.clear();

@@ -9,10 +9,11 @@
 //! 1. [`places`]: where the socket is.
 //! 2. [`client`]: the calling end, blocking and small.
 //! 3. [`server`]: the endpoint: bind, accept, count, check who calls; [`unix`] is its system side.
-//! 4. `connection`, `buffers`: one client: lines in, answers and notifications out, everything bounded.
-//! 5. `request`: a line becomes requests, or an error that says what is wrong with it.
-//! 6. [`service`]: a request meets its handler.
-//! 7. [`methods`], [`admin`]: the tables; [`types`]: what they take and answer; [`error`]: what can
+//! 4. [`inside`]: a caller without a socket, in the server's own process.
+//! 5. `connection`, `buffers`: one client: lines in, answers and notifications out, everything bounded.
+//! 6. `request`: a line becomes requests, or an error that says what is wrong with it.
+//! 7. [`service`]: a request meets its handler.
+//! 8. [`methods`], [`admin`]: the tables; [`types`]: what they take and answer; [`error`]: what can
 //!    go wrong; [`openrpc`]: all of it as a document.
 
 #![warn(missing_docs)]
@@ -22,6 +23,7 @@ mod buffers;
 pub mod client;
 mod connection;
 pub mod error;
+pub mod inside;
 pub mod methods;
 pub mod openrpc;
 pub mod places;
@@ -34,6 +36,7 @@ pub mod unix;
 
 pub use connection::CallContext;
 pub use error::{ErrorKind, Exit, RpcError};
+pub use inside::Inside;
 pub use methods::{Entry, METHODS, Method, Subscription};
 pub use server::{Listener, Server};
 pub use service::{EventSink, Pending, Service, ServiceBuilder};

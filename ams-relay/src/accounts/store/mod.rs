@@ -1,7 +1,8 @@
 //! The store in redb: one file. redb's types are not seen outside this folder.
 //!
 //! Everything runs off the async threads. Writers that wait at the same time share one commit: a
-//! commit costs the disk two syncs, however much is in it.
+//! commit costs the disk two syncs, however much is in it. In a simulation it runs where it is
+//! called, each writer alone: virtual time stands still meanwhile.
 
 mod administration;
 mod contacts;
@@ -18,7 +19,10 @@ use ams_wire::from_relay::Request;
 use ams_wire::id::{Blob, Handle, Key, WorkMark};
 use ams_wire::username::Username;
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend,
+    WriteTransaction,
+};
 use tokio::sync::oneshot;
 
 use super::row::ContactRow;
@@ -37,6 +41,16 @@ const GROUP: usize = 256;
 pub struct Store {
     database: Arc<Database>,
     waiting: Arc<Mutex<Waiting>>,
+    runs: Runs,
+}
+
+/// Where the work of a store is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    /// Off the async threads.
+    Aside,
+    /// Where it is called.
+    Inline,
 }
 
 impl std::fmt::Debug for Store {
@@ -114,7 +128,7 @@ impl Store {
     /// [`AccountsError`].
     pub fn create(path: &Path) -> Result<Self, AccountsError> {
         let file = create_file(path)?;
-        Self::new(file_database(file))
+        Self::new(file_database(file), Runs::Aside)
     }
 
     /// Opens a file that was made before; an empty one is an error, not a new store.
@@ -122,7 +136,7 @@ impl Store {
     /// # Errors
     /// [`AccountsError`].
     pub fn open(path: &Path) -> Result<Self, AccountsError> {
-        Self::new(builder().open(path))
+        Self::new(builder().open(path), Runs::Aside)
     }
 
     /// A store in memory, for simulations.
@@ -130,17 +144,28 @@ impl Store {
     /// # Errors
     /// [`AccountsError`].
     pub fn in_memory() -> Result<Self, AccountsError> {
-        Self::new(builder().create_with_backend(InMemoryBackend::new()))
+        Self::new(builder().create_with_backend(InMemoryBackend::new()), Runs::Aside)
     }
 
-    fn new(database: Result<Database, redb::DatabaseError>) -> Result<Self, AccountsError> {
+    /// A store on a disk of a simulation, run where it is called.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn inline_on(disk: impl StorageBackend) -> Result<Self, AccountsError> {
+        Self::new(builder().create_with_backend(disk), Runs::Inline)
+    }
+
+    fn new(
+        database: Result<Database, redb::DatabaseError>,
+        runs: Runs,
+    ) -> Result<Self, AccountsError> {
         let database = Arc::new(database.map_err(StoreError::from)?);
         // A commit costs the disk two syncs, so only where it is needed.
         let is_complete = || tables::are_there(&database.begin_read().ok()?).ok();
         if is_complete().is_none() {
             in_transaction(&database, tables::create)?;
         }
-        Ok(Self { database, waiting: Arc::default() })
+        Ok(Self { database, waiting: Arc::default(), runs })
     }
 
     fn read<T: Send + 'static>(
@@ -148,6 +173,11 @@ impl Store {
         work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
     ) -> Pending<T> {
         let database = Arc::clone(&self.database);
+        if self.runs == Runs::Inline {
+            return Box::pin(async move {
+                Ok(work(&database.begin_read().map_err(StoreError::from)?)?)
+            });
+        }
         let done = tokio::task::spawn_blocking(move || work(&database.begin_read()?));
         Box::pin(async move {
             match done.await {
@@ -172,7 +202,10 @@ impl Store {
         };
         if starts {
             let store = self.clone();
-            tokio::task::spawn_blocking(move || store.serve_writers());
+            match self.runs {
+                Runs::Aside => drop(tokio::task::spawn_blocking(move || store.serve_writers())),
+                Runs::Inline => store.serve_writers(),
+            }
         }
         Box::pin(async move {
             let stopped = || AccountsError::Failed("the store has stopped".to_owned());

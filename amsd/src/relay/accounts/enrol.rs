@@ -7,6 +7,7 @@ use std::time::Duration;
 use ams_crypto::opaque::{ClientError, ClientLogin, ClientRegistration, Password};
 use ams_link::receiver::{Frame, ReceiveError};
 use ams_link::sender::SendError;
+use ams_link::stream::BoxedStream;
 use ams_link::{Link, Receiver, Sender};
 use ams_wire::WireError;
 use ams_wire::from_relay::{Bye, FromRelay};
@@ -14,9 +15,10 @@ use ams_wire::id::InviteToken;
 use ams_wire::limits::PROTOCOL_VERSION;
 use ams_wire::to_relay::{ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart, ToRelay};
 use ams_wire::username::Username;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
+use crate::outside::Network;
 use crate::relay::dial::{DialError, dial};
 use crate::relay::row::RelayRow;
 
@@ -78,12 +80,14 @@ impl From<ClientError> for EnrolError {
 
 /// Makes the account that the invite `token` names.
 pub(super) async fn join(
+    network: &dyn Network,
     row: &RelayRow,
     token: InviteToken,
     password: Password,
 ) -> Result<(), EnrolError> {
     let (registration, request) = ClientRegistration::start(password)?;
-    let mut talk = Talk::open(row, &ToRelay::JoinStart(JoinStart { token, request })).await?;
+    let mut talk =
+        Talk::open(network, row, &ToRelay::JoinStart(JoinStart { token, request })).await?;
     let response = talk.hear(|said| match said {
         FromRelay::JoinResponse(response) => Some(response),
         _ => None,
@@ -95,12 +99,13 @@ pub(super) async fn join(
 
 /// Enrols this device on the account `user`.
 pub(super) async fn login(
+    network: &dyn Network,
     row: &RelayRow,
     user: Username,
     password: Password,
 ) -> Result<(), EnrolError> {
     let (login, ke1) = ClientLogin::start(password)?;
-    let mut talk = Talk::open(row, &ToRelay::LoginStart(LoginStart { user, ke1 })).await?;
+    let mut talk = Talk::open(network, row, &ToRelay::LoginStart(LoginStart { user, ke1 })).await?;
     let response = talk.hear(|said| match said {
         FromRelay::LoginResponse(ke2) => Some(ke2),
         _ => None,
@@ -123,15 +128,19 @@ pub(super) async fn off_the_async_threads<T: Send + 'static>(
 
 /// A link on which nothing else happens.
 struct Talk {
-    tx: Sender<OwnedWriteHalf>,
-    rx: Receiver<OwnedReadHalf>,
+    tx: Sender<WriteHalf<BoxedStream>>,
+    rx: Receiver<ReadHalf<BoxedStream>>,
     heard: VecDeque<Frame>,
     handshake_hash: [u8; 32],
 }
 
 impl Talk {
-    async fn open(row: &RelayRow, first: &ToRelay<'_>) -> Result<Self, EnrolError> {
-        let Link { sender: tx, receiver: rx, handshake_hash, .. } = dial(row).await?;
+    async fn open(
+        network: &dyn Network,
+        row: &RelayRow,
+        first: &ToRelay<'_>,
+    ) -> Result<Self, EnrolError> {
+        let Link { sender: tx, receiver: rx, handshake_hash, .. } = dial(network, row).await?;
         let mut talk = Self { tx, rx, heard: VecDeque::new(), handshake_hash };
         talk.tx.push(&ToRelay::Hello(ClientHello { versions: vec![PROTOCOL_VERSION] }))?;
         talk.tx.push(first)?;

@@ -55,10 +55,10 @@ impl Accounts {
         let place = Place { at, key, user, nick };
         let prepared = self.0.store.write(move |txn| prepare(txn, &place)).await?;
         let _held = self.0.links.hold(prepared.id).await;
-        let joined = enrol::join(&prepared.row, token, password).await;
+        let joined = enrol::join(&*self.0.outside.network, &prepared.row, token, password).await;
         joined.map_err(|error| failed(error, &prepared.row, AccountError::InviteRefused))?;
-        let me = self.0.me.clone();
-        self.0.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, false)?)).await
+        let (me, now) = (self.0.me.clone(), self.0.outside.clock.now());
+        self.0.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, false, now)?)).await
     }
 
     /// Enrols this device on the account `user`, in the place of the one that it has, and connects
@@ -77,10 +77,10 @@ impl Accounts {
         let place = Place { at: link.at, key: link.relay, user: user.clone(), nick };
         let prepared = self.0.store.write(move |txn| prepare(txn, &place)).await?;
         let _held = self.0.links.hold(prepared.id).await;
-        let login = enrol::login(&prepared.row, user, password).await;
+        let login = enrol::login(&*self.0.outside.network, &prepared.row, user, password).await;
         login.map_err(|error| failed(error, &prepared.row, AccountError::WrongPassword))?;
-        let me = self.0.me.clone();
-        self.0.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, true)?)).await
+        let (me, now) = (self.0.me.clone(), self.0.outside.clock.now());
+        self.0.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, true, now)?)).await
     }
 }
 
@@ -141,6 +141,7 @@ fn enrolled(
     me: &Me,
     prepared: &Prepared,
     by_login: bool,
+    now: i64,
 ) -> Result<RelayId, StoreError> {
     let Prepared { id, row, nick } = prepared;
     let row = RelayRow {
@@ -158,7 +159,7 @@ fn enrolled(
     // Set back, it would fall behind those of envelopes that were sealed before and go out again,
     // and this profile would look like an old copy of itself.
     if by_login {
-        begin_anew(txn, me, (*id, &row))?;
+        begin_anew(txn, me, (*id, &row), now)?;
     }
     txn.tell(Fact::Relays);
     Ok(*id)

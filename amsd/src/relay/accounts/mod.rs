@@ -21,10 +21,10 @@ use tokio::sync::Mutex;
 use super::dial::DialError;
 use super::links::LinksHandle;
 use super::row::{self, Refusal, RelayId, RelayRow, Relays, by_nick};
-use crate::clock;
 use crate::contacts::ask::{Asked, renew};
 use crate::contacts::{self, ContactRow};
 use crate::fact::Fact;
+use crate::outside::Outside;
 use crate::profile::Me;
 use crate::session::row::retire;
 use crate::store::{Store, StoreError, Txn};
@@ -105,14 +105,15 @@ struct Inner {
     store: Store,
     me: Me,
     links: LinksHandle,
+    outside: Outside,
     /// One change at a time: each looks at all accounts first.
     turn: Mutex<()>,
 }
 
 impl Accounts {
     /// The accounts in `store`, whose links are `links`.
-    pub fn new(store: Store, me: Me, links: LinksHandle) -> Self {
-        Self(Arc::new(Inner { store, me, links, turn: Mutex::default() }))
+    pub fn new(store: Store, me: Me, links: LinksHandle, outside: Outside) -> Self {
+        Self(Arc::new(Inner { store, me, links, outside, turn: Mutex::default() }))
     }
 
     /// Goes online there, and stays so.
@@ -162,7 +163,7 @@ impl Accounts {
     /// [`AccountError`].
     pub async fn resume(&self, nick: &str) -> Result<RelayId, AccountError> {
         let _turn = self.0.turn.lock().await;
-        let me = self.0.me.clone();
+        let (me, now) = (self.0.me.clone(), self.0.outside.clock.now());
         let resumed = self.change(nick, move |txn, id, row| {
             if row.refused != Some(Refusal::Cloned) {
                 return Ok(id);
@@ -170,7 +171,7 @@ impl Accounts {
             row::pass_mark(txn, id, row.relay_counter)?;
             let row = RelayRow { refused: None, relay_counter: 0, wanted: true, ..row };
             txn.put::<Relays>(&id, &row)?;
-            begin_anew(txn, &me, (id, &row))?;
+            begin_anew(txn, &me, (id, &row), now)?;
             txn.tell(Fact::Relays);
             Ok(id)
         });
@@ -217,8 +218,12 @@ impl Accounts {
 
 /// Another copy of this profile, or another device of the account, may have gone on with the keys
 /// of every contact there: nothing is sealed under them any more, and all are asked for fresh ones.
-fn begin_anew(txn: &Txn<'_>, me: &Me, relay: (RelayId, &RelayRow)) -> Result<(), StoreError> {
-    let now = clock::now();
+fn begin_anew(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: (RelayId, &RelayRow),
+    now: i64,
+) -> Result<(), StoreError> {
     for (id, before) in contacts::all(txn)? {
         let Some(path) = before.path(relay.0) else { continue };
         // What was asked may have been answered to the other one.

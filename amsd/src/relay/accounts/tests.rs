@@ -8,6 +8,7 @@ use ams_wire::id::InviteToken;
 use ams_wire::to_relay::ToRelay;
 
 use super::*;
+use crate::clock::Clock;
 use crate::contacts::ask::Asked;
 use crate::relay::scripted::{Daemon, Relay, Wire, hello};
 use crate::relay::{chores, mark, raise_mark};
@@ -258,7 +259,8 @@ async fn an_account_that_is_left_leaves_nothing_behind() {
     alice
         .write(move |txn| {
             let bob = name("bob");
-            let added = contacts::ask::add(txn, &me, (id, &account), &bob, None, clock::now());
+            let added =
+                contacts::ask::add(txn, &me, (id, &account), &bob, None, Clock::default().now());
             added.map(|_| ()).map_err(|_| StoreError::Damaged("a test"))
         })
         .await;

@@ -10,12 +10,12 @@ use ams_wire::from_relay::{Request, Row};
 use ams_wire::id::{Handle, WorkMark};
 use bytes::Bytes;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::contacts::{approval, request, snapshot};
 use crate::inbox::{self, Accepted};
 use crate::profile::Me;
-use crate::relay::chores;
 use crate::relay::row::{self, RelayId, RelayRow, Relays};
+use crate::relay::{Deps, chores};
 use crate::settings::Requests;
 use crate::store::{Read, Store, StoreError, Table, Txn};
 
@@ -89,6 +89,7 @@ pub(super) struct Lane {
     // Set once.
     store: Store,
     me: Me,
+    clock: Clock,
     relay: RelayId,
     row: Arc<RelayRow>,
     // Owned by the link.
@@ -98,8 +99,10 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(store: Store, me: Me, relay: RelayId, row: Arc<RelayRow>) -> Self {
-        Self { store, me, relay, row, gathered: Vec::new(), bytes: 0, commit: None }
+    pub(super) fn new(deps: &Deps, relay: RelayId, row: Arc<RelayRow>) -> Self {
+        let (store, me) = (deps.store.clone(), deps.me.clone());
+        let clock = deps.outside.clock.clone();
+        Self { store, me, clock, relay, row, gathered: Vec::new(), bytes: 0, commit: None }
     }
 
     /// Lets an item wait for the next commit.
@@ -130,6 +133,7 @@ impl Lane {
         let desk = Desk {
             store: self.store.clone(),
             me: self.me.clone(),
+            clock: self.clock.clone(),
             relay: self.relay,
             row: self.row.clone(),
             rule,
@@ -156,6 +160,7 @@ impl Lane {
 struct Desk {
     store: Store,
     me: Me,
+    clock: Clock,
     relay: RelayId,
     row: Arc<RelayRow>,
     rule: Requests,
@@ -205,7 +210,7 @@ impl Desk {
     }
 
     fn take(&self, txn: &Txn<'_>, run: &[Item], done: &mut Committed) -> Result<(), StoreError> {
-        let now = clock::now();
+        let now = self.clock.now();
         let (me, relay) = (&self.me, self.relay);
         // As it stands now: a snapshot changes it for what comes behind.
         let row = || txn.get::<Relays>(&relay)?.ok_or(StoreError::Damaged(Relays::NAME));

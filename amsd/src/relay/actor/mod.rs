@@ -143,6 +143,7 @@ impl Actor {
         let pokes = Arc::new(Pokes::default());
         let handle = ActorHandle { pokes: pokes.clone(), calls: sender };
         let settings = deps.settings.clone();
+        let backoff = Backoff::new(deps.outside.chance.clone());
         let actor = Self {
             relay,
             row: Arc::new(row),
@@ -151,7 +152,7 @@ impl Actor {
             stop,
             calls,
             settings,
-            backoff: Backoff::new(),
+            backoff,
             pacing: Pacing::default(),
             reason: None,
         };
@@ -190,7 +191,7 @@ impl Actor {
         let link = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(End::Stopped),
-            link = dial(&row) => link.map_err(|error| End::Lost(error.to_string()))?,
+            link = dial(&*self.deps.outside.network, &row) => link.map_err(|error| End::Lost(error.to_string()))?,
         };
         Served::open(self, link).await
     }

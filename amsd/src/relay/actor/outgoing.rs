@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use ams_link::Sender;
 use ams_link::sender::Outgoing;
+use ams_link::stream::BoxedStream;
 use ams_wire::WireError;
 use ams_wire::to_relay::{Send, ToRelay};
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::WriteHalf;
 use tokio::time::Instant;
 
 use super::sent::Sent;
@@ -94,7 +95,7 @@ impl Served<'_> {
     }
 }
 
-pub(super) fn may_send(up: bool, tx: &Sender<OwnedWriteHalf>, sent: &Sent) -> bool {
+pub(super) fn may_send(up: bool, tx: &Sender<WriteHalf<BoxedStream>>, sent: &Sent) -> bool {
     up && !tx.is_full() && sent.has_room()
 }
 

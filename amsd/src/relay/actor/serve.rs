@@ -7,13 +7,13 @@ use std::time::Duration;
 use ams_link::keepalive::{Due, Keepalive};
 use ams_link::receiver::{Batch, ReceiveError};
 use ams_link::sender::SendError;
+use ams_link::stream::BoxedStream;
 use ams_link::{Link, Receiver, Sender};
 use ams_rpc::types::LinkState;
 use ams_wire::id::Handle;
 use ams_wire::limits::PROTOCOL_VERSION;
 use ams_wire::to_relay::{Attach, ClientHello, Stored, ToRelay};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -60,8 +60,8 @@ pub(super) struct Served<'a> {
     pub(super) handshake_hash: [u8; 32],
     attach_by: Instant,
     // Owned by run.
-    pub(super) tx: Sender<OwnedWriteHalf>,
-    rx: Receiver<OwnedReadHalf>,
+    pub(super) tx: Sender<WriteHalf<BoxedStream>>,
+    rx: Receiver<ReadHalf<BoxedStream>>,
     timer: Pin<Box<Sleep>>,
     keepalive: Keepalive,
     pub(super) phase: Phase,
@@ -83,15 +83,15 @@ pub(super) struct Served<'a> {
 
 impl<'a> Served<'a> {
     /// Says who we are and asks to be online, in one record.
-    pub(super) async fn open(actor: &'a mut Actor, link: Link<TcpStream>) -> Result<Self, End> {
+    pub(super) async fn open(actor: &'a mut Actor, link: Link<BoxedStream>) -> Result<Self, End> {
         let Link { sender: tx, receiver: rx, handshake_hash, .. } = link;
         let relay = actor.relay;
         let mark = actor.deps.store.read(move |db| row::mark(db, relay)).await?;
         let visible = actor.settings.borrow_and_update().visible;
         let now = Instant::now();
         let attach_by = now.checked_add(ATTACH).unwrap_or(now);
-        let lane =
-            Lane::new(actor.deps.store.clone(), actor.deps.me.clone(), relay, actor.row.clone());
+        let lane = Lane::new(&actor.deps, relay, actor.row.clone());
+        let keepalive = Keepalive::new(now, actor.deps.outside.chance.clone());
         let (handle, parcels) = LinkHandle::new();
         let mut served = Self {
             actor,
@@ -101,7 +101,7 @@ impl<'a> Served<'a> {
             tx,
             rx,
             timer: Box::pin(sleep_until(attach_by)),
-            keepalive: Keepalive::new(now),
+            keepalive,
             phase: Phase::Hello,
             window: Duration::ZERO,
             lane,
