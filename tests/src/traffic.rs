@@ -102,11 +102,17 @@ struct Books {
     closed: bool,
 }
 
-/// Everything from one person to another.
+/// One end of a talk: a daemon, and what the other end calls its person.
+pub type End<'a> = (&'a Door, &'a str);
+
+/// Everything from one person to another. The recipient reads it with a reader of its own, so that
+/// several talks to one person go on at a time.
 #[derive(Debug)]
 pub struct Talk<'a> {
     from: &'a Door,
     to: &'a Door,
+    /// What the recipient calls the sender, and the name of the reader.
+    own: &'a str,
     /// What the sender calls the recipient.
     name: &'a str,
     books: Mutex<Books>,
@@ -116,8 +122,8 @@ pub struct Talk<'a> {
 impl<'a> Talk<'a> {
     /// Nothing is written yet.
     #[must_use]
-    pub fn new(from: &'a Door, to: &'a Door, name: &'a str) -> Self {
-        Self { from, to, name, books: Mutex::default(), changed: Condvar::new() }
+    pub fn new((from, own): End<'a>, (to, name): End<'a>) -> Self {
+        Self { from, to, own, name, books: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Writes until the talk is closed, and then one last message.
@@ -154,19 +160,19 @@ impl<'a> Talk<'a> {
     /// Reads until the last message, or nothing comes any more.
     pub fn read(&self) {
         let mut caller = Caller::new(self.to);
-        let reader = "default".to_owned();
+        let reader = self.own.to_owned();
         loop {
             let next = InboxNextParams {
                 reader: reader.clone(),
                 max: Some(50),
                 wait: Some(Period(PATIENCE)),
-                from: None,
-                from_start: None,
+                from: Some(self.own.to_owned()),
+                from_start: Some(true),
                 peek: None,
             };
             let batch = caller.call::<inbox::Next>(&next);
             let Some(cursor) = batch.cursor else {
-                eprintln!("nothing comes for {} any more", self.name);
+                eprintln!("nothing comes from {} to {} any more", self.own, self.name);
                 return;
             };
             let ack = InboxAckParams { reader: reader.clone(), cursor };
@@ -228,7 +234,7 @@ impl<'a> Talk<'a> {
         if balance(&accepted, &shown) != Balance::EVEN {
             tell_where(&books, &mut caller);
         }
-        assert_even(&format!("to {}", self.name), &accepted, &shown);
+        assert_even(&format!("from {} to {}", self.own, self.name), &accepted, &shown);
         shown.len()
     }
 }

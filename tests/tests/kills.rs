@@ -1,5 +1,5 @@
-//! Processes are killed at random moments while alice and bob write to each other: nothing is lost,
-//! nothing is shown twice, and the order is kept.
+//! Processes are killed at random moments while alice, bob and carol write to each other: nothing is
+//! lost, nothing is shown twice, and the order of each talk is kept.
 //!
 //! `AMS_KILLS=5000` makes it longer; `AMS_KILLS_SEED=N` repeats who is killed when, as far as the
 //! machine repeats itself.
@@ -25,52 +25,60 @@ use ams_tests::traffic::{Door, Talk};
 /// So soon half of the killed are there again.
 const REOPENED: Duration = Duration::from_secs(1);
 
+const NAMES: [&str; 3] = ["alice", "bob", "carol"];
+
 #[test]
 fn a_kill_at_any_moment_loses_nothing_and_doubles_nothing() {
     let kills = seed::count("AMS_KILLS", 20);
     let mut seed = Seed::from_environment("AMS_KILLS_SEED");
     let folder = tempfile::tempdir().unwrap();
     let mut relay = Operator::start(folder.path(), &["-vv"]);
-    let [mut alice, mut bob] = ["alice", "bob"].map(|name| {
+    let mut people = NAMES.map(|name| {
         let user = User::new(&folder.path().join(name));
         let daemon = user.starts_daemon_with(&["-vv"]);
         user.joins(&relay.invites(name)).exits(0);
         (user, daemon)
     });
-    alice.0.meets("alice", &bob.0, "bob");
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        people[one].0.meets(NAMES[one], &people[other].0, NAMES[other]);
+    }
 
-    let doors = [Door::new(alice.0.home()), Door::new(bob.0.home())];
-    let to_bob = Talk::new(&doors[0], &doors[1], "bob");
-    let to_alice = Talk::new(&doors[1], &doors[0], "alice");
+    let doors = people.each_ref().map(|(user, _)| Door::new(user.home()));
+    let end = |at: usize| (&doors[at], NAMES[at]);
+    let pairs = (0..3).flat_map(|from| (0..3).map(move |to| (from, to)));
+    let talks: Vec<_> = pairs
+        .filter(|(from, to)| from != to)
+        .map(|(from, to)| Talk::new(end(from), end(to)))
+        .collect();
     let mut reopened = Vec::new();
     thread::scope(|scope| {
-        for talk in [&to_bob, &to_alice] {
+        for talk in &talks {
             scope.spawn(|| talk.write());
             scope.spawn(|| talk.read());
         }
         for _ in 0..kills {
-            let talk = if seed.below(2) == 0 { &to_bob } else { &to_alice };
-            talk.goes_on(1 + usize::try_from(seed.below(60)).unwrap());
+            let talk = &talks[draw(&mut seed, talks.len())];
+            talk.goes_on(1 + draw(&mut seed, 60));
             // Between two steps, too.
             spin(Duration::from_micros(seed.below(3_000)));
-            let mut doomed = vec![
-                (&mut alice.1, Some(&doors[0])),
-                (&mut bob.1, Some(&doors[1])),
-                (&mut relay.process, None),
-            ];
+            let daemons = people.iter_mut().map(|(_, daemon)| daemon).zip(doors.iter().map(Some));
+            let mut doomed: Vec<_> = daemons.chain([(&mut relay.process, None)]).collect();
             // One of them, or two at once.
-            while doomed.len() > 1 + usize::try_from(seed.below(2)).unwrap() {
-                doomed.swap_remove(usize::try_from(seed.below(3)).unwrap() % doomed.len());
+            let many = 1 + draw(&mut seed, 2);
+            while doomed.len() > many {
+                doomed.swap_remove(draw(&mut seed, doomed.len()));
             }
             reopened.extend(kill(doomed));
         }
-        to_bob.close();
-        to_alice.close();
+        talks.iter().for_each(Talk::close);
     });
-    let counts = (to_bob.ends(), to_alice.ends());
-    eprintln!("{} messages to bob, {} to alice", counts.0, counts.1);
-    for (user, from) in [(&alice.0, "bob"), (&bob.0, "alice")] {
-        assert_eq!(user.amsctl(&["recv", "--json"]).ok(), "", "{from} sent something more");
+    let messages: usize = talks.into_iter().map(Talk::ends).sum();
+    eprintln!("{messages} messages in six directions");
+    for (user, _) in &people {
+        for from in NAMES.iter().filter(|name| !user.home().ends_with(name)) {
+            let more = user.amsctl(&["recv", "--reader", from, "--from", from, "--json"]).ok();
+            assert_eq!(more, "", "{from} sent something more");
+        }
         let queue = user.amsctl(&["queue", "list", "--json"]).ok();
         assert!(queue.contains(r#""messages":[]"#), "{queue}");
     }
@@ -79,6 +87,11 @@ fn a_kill_at_any_moment_loses_nothing_and_doubles_nothing() {
         eprintln!("{kills} kills; half were there again in {middle:?}, all in {worst:?}");
         assert!(*middle < REOPENED, "{middle:?}");
     }
+}
+
+/// A number below `bound`.
+fn draw(seed: &mut Seed, bound: usize) -> usize {
+    usize::try_from(seed.below(u64::try_from(bound).unwrap())).unwrap()
 }
 
 /// Kills them all, and then starts them all.

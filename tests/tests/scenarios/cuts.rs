@@ -21,8 +21,8 @@ async fn cuts_at_any_moment_lose_nothing_and_keep_the_order() {
     let homes = [&alice, &bob].map(|person| Places::in_home(person.home()).home.unwrap());
     blocking(move || {
         let doors = homes.map(|home| Door::new(&home));
-        let talks =
-            [Talk::new(&doors[0], &doors[1], "bob"), Talk::new(&doors[1], &doors[0], "alice")];
+        let ends = [(&doors[0], "alice"), (&doors[1], "bob")];
+        let talks = [Talk::new(ends[0], ends[1]), Talk::new(ends[1], ends[0])];
         thread::scope(|scope| {
             for talk in &talks {
                 scope.spawn(|| talk.write());
