@@ -58,7 +58,8 @@ pub fn receive(
         Ok(completed) => {
             profile::put_olm(txn, &account)?;
             txn.delete::<Asked>(&(relay.0, shown.handle))?;
-            complete(txn, relay.0, shown.handle, (id, contact), &completed, now)
+            let place = (relay.0, shown.handle);
+            complete(txn, place, (id, contact), &completed, asked.generation, now)
         }
     }
 }
@@ -81,10 +82,10 @@ fn adopt(
 
 fn complete(
     txn: &Txn<'_>,
-    relay: RelayId,
-    handle: Handle,
+    (relay, handle): (RelayId, Handle),
     (id, before): (ContactId, ContactRow),
     completed: &Completed,
+    generation: u64,
     now: i64,
 ) -> Result<(), StoreError> {
     let identity = Key(*completed.identity.as_bytes());
@@ -101,11 +102,16 @@ fn complete(
     }
     let after = ContactRow { identity: Some(identity), stage: Stage::Active, ..before.clone() };
     row::put(txn, id, Some(&before), &after)?;
+    let generation = match generation {
+        // Asked by a version that did not note it.
+        0 => next_generation(txn, id)?,
+        noted => noted,
+    };
     let root = RootRow::new(
         &completed.roots,
         Side::Requester,
         completed.fields.intro,
-        next_generation(txn, id)?,
+        generation,
         &completed.session,
         now,
     );

@@ -9,9 +9,9 @@ use minicbor::{Decode, Encode};
 
 use super::request;
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
-use super::{BadName, by_address, by_name, check_name, free_name};
+use super::{BadName, by_address, by_name, check_name, free_name, next_generation};
 use crate::profile::{self, Me};
-use crate::relay::{RelayId, RelayRow, chores};
+use crate::relay::{RelayId, RelayRow, Relays, chores};
 use crate::store::{Read, StoreError, Table, Txn};
 
 /// How long a request stands.
@@ -32,6 +32,10 @@ pub struct AskedRow {
     /// Milliseconds since 1970.
     #[n(2)]
     pub at: i64,
+    /// [`RootRow::generation`](crate::session::row::RootRow) of what the answer brings, as of the
+    /// asking: an introduction that crosses ours, and is answered before, does not make it younger.
+    #[cbor(n(3), default)]
+    pub generation: u64,
 }
 
 impl AskedRow {
@@ -123,6 +127,7 @@ pub(super) fn new_row(
         next_seq: 1,
         unread_from: 0,
         renewed_at: 0,
+        unheard: false,
     }
 }
 
@@ -140,8 +145,13 @@ pub(super) fn ask(
     let key = (relay.0, path.handle);
     let standing =
         txn.get::<Asked>(&key)?.filter(|row| (0..LIFE).contains(&now.saturating_sub(row.at)));
+    let generation = next_generation(txn, id)?;
     let intro = match standing {
-        Some(row) => row.secrets()?.intro().to_vec(),
+        Some(row) => {
+            // Whatever was opened since it was first asked, the answer is to come after it.
+            txn.put::<Asked>(&key, &AskedRow { generation, ..row.clone() })?;
+            row.secrets()?.intro().to_vec()
+        }
         None => {
             let mut account = profile::olm(txn)?;
             let expires = now.saturating_add(LIFE).checked_div(1000).unwrap_or_default();
@@ -153,7 +163,8 @@ pub(super) fn ask(
             let expires = u64::try_from(expires).unwrap_or(u64::MAX);
             let made = introduction::request(me.key(), &mut account, meeting, expires, None);
             profile::put_olm(txn, &account)?;
-            let row = AskedRow { contact: id, secrets: made.secrets.to_bytes().to_vec(), at: now };
+            let secrets = made.secrets.to_bytes().to_vec();
+            let row = AskedRow { contact: id, secrets, at: now, generation };
             txn.put::<Asked>(&key, &row)?;
             made.intro
         }
@@ -181,6 +192,25 @@ pub fn renew(
     let row = ContactRow { renewed_at: now, ..before.clone() };
     row::put(txn, id, Some(&before), &row)?;
     ask(txn, me, relay, id, &row, now)
+}
+
+/// A contact that was blocked is heard again. What the relay refused to pass on meanwhile is asked
+/// again, and so is whoever asked us: we did not listen, and the relay shows it once.
+pub(super) fn make_up(
+    txn: &Txn<'_>,
+    me: &Me,
+    id: ContactId,
+    contact: &ContactRow,
+    now: i64,
+) -> Result<(), StoreError> {
+    for path in &contact.paths {
+        let asked = txn.get::<Asked>(&(path.relay, path.handle))?.is_some();
+        let Some(relay) = txn.get::<Relays>(&path.relay)? else { continue };
+        if asked || contact.unheard {
+            ask(txn, me, (path.relay, &relay), id, contact, now)?;
+        }
+    }
+    Ok(())
 }
 
 /// Drops what was asked of a contact.

@@ -55,18 +55,23 @@ pub fn rename(txn: &Txn<'_>, name: &str, new: &str) -> Result<(ContactId, Contac
 /// Stops, or lets pass again, everything from and to a contact. It is not told.
 pub fn set_blocked(
     txn: &Txn<'_>,
+    me: &Me,
     name: &str,
     blocked: bool,
+    now: i64,
 ) -> Result<(ContactId, ContactRow), EditError> {
     let (id, before) = named(txn, name)?;
-    let after = ContactRow { blocked, ..before.clone() };
+    let after = ContactRow { blocked, unheard: blocked && before.unheard, ..before.clone() };
     row::put(txn, id, Some(&before), &after)?;
     for path in &after.paths {
         let frame =
             if blocked { ToRelay::Block(path.handle) } else { ToRelay::Unblock(path.handle) };
         chores::push(txn, path.relay, &frame)?;
     }
-    txn.tell(Fact::Due(id));
+    if !blocked {
+        ask::make_up(txn, me, id, &before, now)?;
+        txn.tell(Fact::Greet(id));
+    }
     Ok((id, after))
 }
 

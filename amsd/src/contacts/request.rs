@@ -142,7 +142,10 @@ pub fn receive(
     };
     if let Some((contact, known)) = by_address(txn, relay.0, &request.from)? {
         return match known.identity {
-            _ if known.blocked => Ok(()),
+            _ if known.blocked => {
+                let unheard = ContactRow { unheard: true, ..known.clone() };
+                row::put(txn, contact, Some(&known), &unheard)
+            }
             Some(key) if key != row.identity => key_changed(txn, contact, &known, row.identity),
             // Ours crosses theirs, or they renew: both have said yes already.
             _ => {

@@ -124,6 +124,9 @@ pub struct ContactRow {
     /// When a renewal was last asked for, milliseconds since 1970.
     #[n(9)]
     pub renewed_at: i64,
+    /// It asked for fresh keys while it was blocked, and was not heard.
+    #[cbor(n(10), default)]
+    pub unheard: bool,
 }
 
 impl ContactRow {

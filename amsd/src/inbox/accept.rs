@@ -28,6 +28,8 @@ use crate::timeline::{self, Direction};
 pub struct Accepted {
     /// Whose it was; `None`: nobody's, or unreadable.
     pub from: Option<ContactId>,
+    /// It came as this contact's, and none of the keys that the two have opens it.
+    pub unreadable: Option<ContactId>,
     /// A receipt is owed now.
     pub owes_receipt: bool,
     /// The contact asked for one.
@@ -74,7 +76,8 @@ pub fn accept<'a>(
             None => None,
         };
         let Some((id, opened)) = opened else {
-            all.push(Accepted::default());
+            let unreadable = opening.as_ref().map(|(_, opening)| opening.contact());
+            all.push(Accepted { unreadable, ..Accepted::default() });
             continue;
         };
         if opened.cloned {
@@ -118,6 +121,7 @@ fn take(
     }
     Ok(Accepted {
         from: Some(id),
+        unreadable: None,
         owes_receipt: opened.taken || opened.duplicate,
         answer: opened.answer,
         renew: opened.renew || opened.cloned,

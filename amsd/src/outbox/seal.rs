@@ -130,14 +130,19 @@ pub fn give_up(
     now: i64,
 ) -> Result<(), StoreError> {
     let desk = Desk::open(txn, contact)?;
-    if matches!(desk.room(), Room::For(_)) {
-        return Ok(());
-    }
+    let why = match desk.room() {
+        Room::For(_) => return Ok(()),
+        Room::NoRoot => NO_KEYS,
+        Room::Full => NO_ROOM,
+    };
     for seq in next_queued(txn, &desk, usize::MAX)? {
-        state::never_sealed(txn, contact, seq, policy, now)?;
+        state::never_sealed(txn, contact, seq, policy, why, now)?;
     }
     Ok(())
 }
+
+const NO_KEYS: &str = "the contact has not answered yet with the fresh keys that it was asked for";
+const NO_ROOM: &str = "too many messages before it are without a receipt";
 
 fn plaintext(
     db: &impl Read,

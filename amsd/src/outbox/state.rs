@@ -58,17 +58,10 @@ pub fn never_sealed(
     contact: ContactId,
     seq: u64,
     policy: Undeliverable,
+    why: &str,
     now: i64,
 ) -> Result<(), StoreError> {
-    gave_up(
-        txn,
-        contact,
-        seq,
-        policy,
-        None,
-        "too many messages before it are without a receipt",
-        now,
-    )
+    gave_up(txn, contact, seq, policy, None, why, now)
 }
 
 fn gave_up(

@@ -88,9 +88,10 @@ pub(super) async fn unblock(
 }
 
 async fn set_blocked(app: App, name: String, blocked: bool) -> Result<ContactBrief, RpcError> {
+    let (me, at) = (app.me.clone(), app.outside.clock.now());
     app.store
         .write(move |txn| {
-            let (id, row) = edit::set_blocked(txn, &name, blocked)?;
+            let (id, row) = edit::set_blocked(txn, &me, &name, blocked, at)?;
             Ok::<_, RpcError>(brief(id, &row))
         })
         .await

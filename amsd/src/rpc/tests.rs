@@ -171,6 +171,7 @@ fn alice() -> ContactRow {
         next_seq: 1,
         unread_from: 0,
         renewed_at: 0,
+        unheard: false,
     }
 }
 

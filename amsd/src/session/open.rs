@@ -122,8 +122,22 @@ impl Opening {
         }
         if opened.first_under_root {
             self.drop_roots_before(txn, generation, &mut opened)?;
+            self.leave_other_roots(txn, &mut opened)?;
         }
         Ok(opened)
+    }
+
+    /// Of roots that crossed one is gone on with. What was sealed under another is sealed anew: the
+    /// contact need not have that one, and what is sent as the same bytes would never open.
+    fn leave_other_roots(&self, txn: &Txn<'_>, opened: &mut Opened) -> Result<(), StoreError> {
+        let Some((sealing, _)) = row::sealing_root(&self.roots) else { return Ok(()) };
+        for (key, cipher) in txn.list::<Ciphers>(&self.id)? {
+            if key.1 != *sealing {
+                txn.delete::<Ciphers>(&key)?;
+                opened.unsealed.extend(cipher.seq);
+            }
+        }
+        Ok(())
     }
 
     /// A root whose first envelope opened ends those before it. What was sealed under them and has

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use ams_rpc::methods::{contact, relay};
+use ams_rpc::methods::{contact, queue, relay};
 use ams_rpc::types::{
-    ContactParams, ContactState, LinkState, NoParams, RelayLoginParams, RelayParams, Secret,
-    SendParams,
+    ContactParams, ContactState, LinkState, NoParams, QueueParams, RelayLoginParams, RelayParams,
+    Secret, SendParams, Stage,
 };
 use ams_tests::Net;
 use ams_tests::connection::failure;
-use ams_tests::person::PASSWORD;
+use ams_tests::person::{PASSWORD, Person};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
@@ -70,16 +71,7 @@ async fn another_key_under_a_known_name_is_not_trusted() {
     let (alice, bob) = net.friends("alice", "bob").await;
     alice.delivers("bob", "it is me").await;
     let impostor = net.stranger("impostor", |_| ()).await;
-    let address = net.home().address(&*impostor.line(net.home()).await).await;
-    let login = RelayLoginParams {
-        link: address,
-        user: "alice".to_owned(),
-        password: Secret::new(PASSWORD.to_owned()),
-        nick: Some("home".to_owned()),
-        replace: Some(true),
-    };
-    impostor.call::<relay::Login>(login).await;
-    impostor.link_is(net.home(), LinkState::Up).await;
+    take_over(&net, &impostor, "alice").await;
     impostor.add("bob").await;
     let changed = bob
         .contact_shows("alice", "another key", |contact| contact.state == ContactState::KeyChanged);
@@ -92,4 +84,60 @@ async fn another_key_under_a_known_name_is_not_trusted() {
     assert_eq!(bob.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
     let shown = impostor.call::<contact::Show>(ContactParams { name: "bob".to_owned() }).await;
     assert_eq!(shown.state, ContactState::Pending);
+}
+
+/// Enrols the daemon of `person` on the account `user`.
+async fn take_over(net: &Net, person: &Person, user: &str) {
+    let login = RelayLoginParams {
+        link: net.home().address(&*person.line(net.home()).await).await,
+        user: user.to_owned(),
+        password: Secret::new(PASSWORD.to_owned()),
+        nick: Some("home".to_owned()),
+        replace: Some(true),
+    };
+    person.call::<relay::Login>(login).await;
+    person.link_is(net.home(), LinkState::Up).await;
+}
+
+/// Bob's account is taken by another device and taken back, while a relay limits renewals as it
+/// does by default; and alice removes him and asks him anew. Nobody has to restart anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_was_taken_over_and_taken_back_goes_on() {
+    let net = Net::with(|config| {
+        config.limits.renewal_interval = Duration::from_secs(15 * 60);
+        config.retry_window = Duration::from_secs(1);
+    });
+    let net = net.await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    let work = net.relay("work").await;
+    alice.join(&work).await;
+    bob.join(&work).await;
+    alice.add_address("bob@work", None).await.unwrap();
+    bob.accept("alice").await;
+    bob.delivers("alice", "1").await;
+    let thief = net.stranger("thief", |_| ()).await;
+    take_over(&net, &thief, "bob").await;
+    bob.link_is(net.home(), LinkState::Refused).await;
+    alice.contact_is("bob", ContactState::KeyChanged).await;
+    let mut sent = vec![bob.send("alice", "2").await];
+    let named = |name: &str| ContactParams { name: name.to_owned() };
+    bob.call::<contact::Block>(named("alice")).await;
+    take_over(&net, &bob, "bob").await;
+    alice.call::<contact::Remove>(named("bob")).await;
+    alice.add("bob").await;
+    bob.call::<contact::Unblock>(named("alice")).await;
+    alice.contact_is("bob", ContactState::Active).await;
+    sent.push(bob.send("alice", "3").await);
+    alice.delivers("bob", "hello").await;
+    bob.reads(&["hello"]).await;
+    bob.delivers("alice", "4").await;
+    let all = QueueParams { all: Some(true), ..QueueParams::default() };
+    bob.call::<queue::Retry>(all).await;
+    for id in sent {
+        bob.reaches(id, Stage::Delivered).await;
+    }
+    let mut texts: Vec<String> = alice.receives(4).await.into_iter().map(|m| m.body).collect();
+    texts.sort();
+    assert_eq!(texts, ["1", "2", "3", "4"]);
+    assert_eq!(alice.unread().await, 0);
 }

@@ -1,10 +1,12 @@
 //! When to tell the relay what the account still has to say. The chores of one row go one at a
-//! time, in order; those of different rows do not wait for each other.
+//! time, in order; those of different rows do not wait for each other, and nothing waits for a
+//! request that the relay limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ams_wire::id::Handle;
+use ams_wire::to_relay::ToRelay;
 use tokio::time::Instant;
 
 use crate::relay::chores;
@@ -18,6 +20,9 @@ const LONGEST: Duration = Duration::from_secs(10 * 60);
 struct Waiting {
     frame: Vec<u8>,
     row: Option<Handle>,
+    /// It asks for something. The relay may want that much later; an approval, a block or a
+    /// removal of the same row says the same before it as behind it.
+    asks: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +45,10 @@ impl Pacing {
     /// What waits on disk now.
     pub(super) fn set(&mut self, waiting: Vec<(u64, Vec<u8>)>) {
         let waiting = waiting.into_iter().map(|(number, frame)| {
-            let row = chores::decode(&frame).and_then(|frame| chores::row_of(&frame));
-            (number, Waiting { frame, row })
+            let said = chores::decode(&frame);
+            let row = said.as_ref().and_then(chores::row_of);
+            let asks = matches!(said, Some(ToRelay::Ask(_)));
+            (number, Waiting { frame, row, asks })
         });
         self.waiting = waiting.collect();
         self.resting.retain(|number, _| self.waiting.contains_key(number));
@@ -53,6 +60,9 @@ impl Pacing {
         let (&number, waiting) = self.waiting.iter().find(|(number, waiting)| {
             let rests = self.resting.get(number).is_some_and(|rest| rest.until > now);
             let may_go = !rests && !self.told.contains(number);
+            if rests && waiting.asks {
+                return false;
+            }
             // Also one that cannot go now holds up those of its row that come after it.
             let first_of_row = waiting.row.is_none_or(|row| busy.insert(row));
             may_go && first_of_row
@@ -92,7 +102,9 @@ impl Pacing {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "times of a test")]
 mod tests {
-    use ams_wire::to_relay::ToRelay;
+    use ams_wire::id::Blob;
+    use ams_wire::to_relay::Ask;
+    use ams_wire::username::Username;
 
     use super::*;
 
@@ -108,6 +120,11 @@ mod tests {
 
     fn unblock(row: u8) -> Vec<u8> {
         encoded(&ToRelay::Unblock(Handle([row; 16])))
+    }
+
+    fn ask(row: u8) -> Vec<u8> {
+        let (to, intro) = (Username::new("bob").unwrap(), Blob::new(vec![1; 64]).unwrap());
+        encoded(&ToRelay::Ask(Ask { handle: Handle([row; 16]), to, intro }))
     }
 
     fn all(pacing: &mut Pacing, now: Instant) -> Vec<u64> {
@@ -145,6 +162,20 @@ mod tests {
         assert_eq!(all(&mut pacing, now), [1]);
         pacing.done(1);
         assert_eq!(all(&mut pacing, now), [2]);
+    }
+
+    #[test]
+    fn a_request_that_the_relay_limits_holds_up_nothing() {
+        let now = Instant::now();
+        let mut pacing = Pacing::default();
+        pacing.set(vec![(1, ask(1)), (2, block(1)), (3, unblock(1))]);
+        assert_eq!(all(&mut pacing, now), [1], "its answer is waited for");
+        pacing.limited(1, now);
+        assert_eq!(all(&mut pacing, now), [2]);
+        pacing.done(2);
+        assert_eq!(all(&mut pacing, now), [3]);
+        pacing.done(3);
+        assert_eq!(all(&mut pacing, now + FIRST), [1]);
     }
 
     #[test]

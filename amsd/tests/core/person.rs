@@ -1,0 +1,285 @@
+//! A profile, and what comes to it and leaves it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use ams_crypto::dh::DhSecret;
+use ams_crypto::store::StoreKey;
+use ams_wire::from_relay::{Request, Row, RowState};
+use ams_wire::id::{Handle, Key};
+use ams_wire::to_relay::{Approve, Ask, ToRelay};
+use ams_wire::username::Username;
+use amsd::contacts::{self, ContactId, ask, request};
+use amsd::fact::Fact;
+use amsd::inbox::{self, Accepted, reader};
+use amsd::outbox::row::{OutState, TextRow};
+use amsd::outbox::seal::{self, Outgoing};
+use amsd::outbox::{self, Draft, state};
+use amsd::profile::Me;
+use amsd::relay::{RelayId, RelayRow, Relays, chores};
+use amsd::session::seal::Desk;
+use amsd::session::{self, receipt};
+use amsd::settings::{Requests, Undeliverable};
+use amsd::store::{Read, Store, StoreError};
+
+pub(crate) const RELAY: RelayId = RelayId(1);
+pub(crate) const NOW: i64 = 1_800_000_000_000;
+
+pub(crate) struct Person {
+    pub(crate) name: &'static str,
+    pub(crate) store: Store,
+    pub(crate) me: Me,
+    pub(crate) told: Arc<Mutex<Vec<Fact>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Person {
+    pub(crate) async fn new(name: &'static str, relay: Key) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let store = Store::create(
+            &folder.path().join("ams.redb"),
+            StoreKey::new(&[1; 32]),
+            Arc::new(move |facts| heard.lock().unwrap().extend(facts)),
+        )
+        .unwrap();
+        let me = store
+            .write(move |txn| {
+                let row = RelayRow {
+                    nick: "home".to_owned(),
+                    at: "127.0.0.1:7311".to_owned(),
+                    key: relay,
+                    device_secret: [3; 32],
+                    user: Username::new(name).unwrap(),
+                    enrolled: true,
+                    wanted: true,
+                    refused: None,
+                    relay_counter: 0,
+                    deleting: false,
+                    adopting: false,
+                };
+                txn.put::<Relays>(&RELAY, &row)?;
+                Me::create(txn)
+            })
+            .await
+            .unwrap();
+        Self { name, store, me, told, _folder: folder }
+    }
+
+    pub(crate) fn relay(&self) -> RelayRow {
+        self.store.read_now(|db| db.get::<Relays>(&RELAY)).unwrap().unwrap()
+    }
+
+    pub(crate) async fn add(&self, user: &str) {
+        let (me, relay, user) = (self.me.clone(), self.relay(), Username::new(user).unwrap());
+        self.store
+            .write(move |txn| ask::add(txn, &me, (RELAY, &relay), &user, None, NOW))
+            .await
+            .unwrap();
+    }
+
+    /// Asks a contact for fresh keys; what is told to the relay for it.
+    pub(crate) async fn renew(&self, name: &str) -> Ask {
+        let (me, relay, id) = (self.me.clone(), self.relay(), self.contact(name).0);
+        self.store.write(move |txn| ask::renew(txn, &me, (RELAY, &relay), id, NOW)).await.unwrap();
+        let [ToRelay::Ask(renewal)] = &self.chores().await[..] else { panic!("a renewal") };
+        renewal.clone()
+    }
+
+    /// What answers the introduction that `from` asks with, by itself.
+    pub(crate) async fn answers(&self, from: &Self, asked: &Ask) -> Approve {
+        self.request(from, asked).await;
+        let [ToRelay::Approve(approve)] = &self.chores().await[..] else { panic!("by itself") };
+        approve.clone()
+    }
+
+    pub(crate) async fn accept(&self, name: &'static str) {
+        let me = self.me.clone();
+        self.store.write(move |txn| request::accept(txn, &me, name, None, NOW)).await.unwrap();
+    }
+
+    /// What waits to be told to the relay; told now.
+    pub(crate) async fn chores(&self) -> Vec<ToRelay<'static>> {
+        let waiting = self.store.read_now(|db| chores::waiting(db, RELAY)).unwrap();
+        let mut frames = Vec::new();
+        for (number, frame) in waiting {
+            let (number_type, body) = ams_wire::frame::frames(&frame).next().unwrap().unwrap();
+            let body: &'static [u8] = Box::leak(body.to_vec().into_boxed_slice());
+            frames.push(ToRelay::decode(number_type, body).unwrap().unwrap());
+            self.store.write(move |txn| chores::done(txn, RELAY, number)).await.unwrap();
+        }
+        frames
+    }
+
+    pub(crate) async fn request(&self, from: &Person, ask: &Ask) {
+        let (me, relay) = (self.me.clone(), self.relay());
+        let request =
+            Request { from: from.relay().user, their_handle: ask.handle, intro: ask.intro.clone() };
+        self.store
+            .write(move |txn| {
+                request::receive(txn, &me, (RELAY, &relay), &request, Requests::Ask, NOW)
+            })
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn approval(&self, from: &Person, approve: &Approve) {
+        let (me, relay) = (self.me.clone(), self.relay());
+        let row = Row {
+            handle: approve.their_handle,
+            peer: from.relay().user,
+            state: RowState::Accepted,
+            approval: Some(approve.approval.clone()),
+        };
+        self.store
+            .write(move |txn| contacts::approval::receive(txn, &me, (RELAY, &relay), &row, NOW))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) fn contact(&self, name: &str) -> (ContactId, contacts::ContactRow) {
+        self.store.read_now(|db| contacts::by_name(db, name)).unwrap().unwrap()
+    }
+
+    pub(crate) fn handle(&self, name: &str) -> Handle {
+        self.contact(name).1.path(RELAY).unwrap().handle
+    }
+
+    pub(crate) async fn push(&self, to: &'static str, text: &str) -> outbox::Pushed {
+        let draft = Draft { to: to.to_owned(), id: None, text: text_row(text) };
+        self.store.write(move |txn| outbox::push(txn, &draft, NOW)).await.unwrap()
+    }
+
+    pub(crate) async fn seal(&self, to: &str) -> Vec<Outgoing> {
+        let (me, (id, row)) = (self.me.clone(), self.contact(to));
+        self.store
+            .write(move |txn| {
+                let mut desk = Desk::open(txn, id)?;
+                seal::seal_due(txn, &me, &mut desk, &row, RELAY, true)
+            })
+            .await
+            .unwrap()
+    }
+
+    /// What became of the message in a ciphertext that had left.
+    pub(crate) async fn settle(
+        &self,
+        out: &Outgoing,
+        outcome: state::Outcome,
+        policy: Undeliverable,
+    ) {
+        let key = out.key;
+        self.store
+            .write(move |txn| state::settle(txn, key, outcome, "relay:home", policy, NOW))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn open(&self, from: &str, envelope: &[u8]) -> Accepted {
+        let (me, handle, envelope) = (self.me.clone(), self.handle(from), envelope.to_vec());
+        self.store
+            .write(move |txn| {
+                let came = inbox::Came { me: &me, relay: RELAY, nick: "home", now: NOW };
+                inbox::accept(txn, came, [(handle, envelope.as_slice())].into_iter())
+            })
+            .await
+            .unwrap()
+            .remove(0)
+    }
+
+    pub(crate) fn bare(&self, to: &str, answer: bool) -> Option<Vec<u8>> {
+        let (id, row) = self.contact(to);
+        self.store
+            .read_now(|db| {
+                let roots = session::row::roots(db, id)?;
+                receipt::bare(db, &self.me, &roots, &row, id, true, answer)
+            })
+            .unwrap()
+    }
+
+    pub(crate) fn inbox(&self) -> Vec<String> {
+        self.store
+            .read_now(|db| {
+                let reader = inbox::row::ReaderRow {
+                    name: String::new(),
+                    all: 0,
+                    of: Vec::new(),
+                    used_at: 0,
+                };
+                let batch = reader::take(db, &reader, None, 1000)?;
+                Ok::<_, StoreError>(batch.messages.into_iter().map(|m| m.body).collect())
+            })
+            .unwrap()
+    }
+
+    pub(crate) async fn read_all(&self) {
+        self.store
+            .write(|txn| {
+                let reader = reader::open(txn, reader::DEFAULT, false, NOW)?;
+                let batch = reader::take(txn, &reader, None, 1000)?;
+                reader::acknowledge(txn, reader::DEFAULT, batch.cursor, NOW)
+            })
+            .await
+            .unwrap();
+    }
+
+    pub(crate) fn states(&self, to: &str) -> Vec<OutState> {
+        let id = self.contact(to).0;
+        self.store
+            .read_now(|db| {
+                let rows = db.list::<outbox::row::Out>(&id)?;
+                Ok::<_, StoreError>(rows.into_iter().map(|(_, row)| row.state).collect())
+            })
+            .unwrap()
+    }
+}
+
+/// Everything of a contact's that a new link gets first.
+pub(crate) fn unreceipted(db: &impl Read, contact: ContactId) -> Result<Vec<Outgoing>, StoreError> {
+    seal::unreceipted(db, &Desk::open(db, contact)?, RELAY, &BTreeSet::new())
+}
+
+pub(crate) async fn strangers() -> (Person, Person) {
+    let relay = Key(*DhSecret::generate().public().as_bytes());
+    (Person::new("alice", relay).await, Person::new("bob", relay).await)
+}
+
+pub(crate) fn text_row(text: &str) -> TextRow {
+    TextRow { text: text.to_owned(), reply_to: None, title: None, priority: None, tags: Vec::new() }
+}
+
+/// Alice asks, bob accepts, and the first envelopes went both ways.
+pub(crate) async fn friends() -> (Person, Person) {
+    let (alice, bob) = strangers().await;
+    become_friends(&alice, &bob).await;
+    (alice, bob)
+}
+
+pub(crate) async fn become_friends(alice: &Person, bob: &Person) {
+    alice.add("bob").await;
+    let [ToRelay::Ask(ask)] = &alice.chores().await[..] else { panic!("one request") };
+    bob.request(alice, ask).await;
+    bob.accept("alice").await;
+    let [ToRelay::Approve(approve)] = &bob.chores().await[..] else { panic!("one approval") };
+    alice.approval(bob, approve).await;
+    assert!(matches!(&alice.chores().await[..], [ToRelay::Fetched(_)]));
+    greet(alice, bob).await;
+}
+
+/// The requester's first envelope, and the answer to it.
+pub(crate) async fn greet(asked: &Person, approved: &Person) {
+    let hello = asked.bare(approved.name, true).unwrap();
+    assert!(approved.open(asked.name, &hello).await.answer);
+    let answer = approved.bare(asked.name, false).unwrap();
+    asked.open(approved.name, &answer).await;
+}
+
+/// Everything that `from` has to say is sealed and opened, and the receipt goes back.
+pub(crate) async fn flow(from: &Person, to: &Person) {
+    for out in from.seal(to.name).await {
+        to.open(from.name, &out.envelope).await;
+    }
+    let receipt = to.bare(from.name, false).unwrap();
+    from.open(to.name, &receipt).await;
+}
