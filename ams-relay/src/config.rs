@@ -1,6 +1,7 @@
 //! `relay.toml`: what a person wrote ([`Raw`]) becomes what the relay runs by ([`Config`]). Every
 //! key is optional, and a key that does not exist is refused with its line.
 
+mod block;
 mod limits;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use ams_wire::address::{HostPort, RELAY_PORT};
 use serde::Deserialize;
 
 use crate::clock::Clock;
+pub use block::{Block, NoBlock};
 pub use limits::Limits;
 
 /// Longest retry window.
@@ -248,6 +250,7 @@ mod tests {
         let config = parse(
             "listen = \"127.0.0.1\"\npublic_address = \"relay.example.org\"\nretry_window = \"0s\"\n\
              registration = \"closed\"\nmetrics = \"127.0.0.1:9310\"\n[limits]\nasks_per_day = 3\nexempt = [\"10.0.0.1\"]\n\
+             banned = [\"192.0.2.0/24\"]\n\
              presence_tick = \"10ms\"\n",
         )
         .unwrap();
@@ -256,6 +259,8 @@ mod tests {
         assert_eq!(config.registration, Registration::Closed);
         assert_eq!(config.limits.asks_per_day, 3);
         assert_eq!(config.limits.asks_pending, 50);
+        assert_eq!(config.limits.exempt, ["10.0.0.1".parse().unwrap()]);
+        assert_eq!(config.limits.banned, ["192.0.2.0/24".parse().unwrap()]);
         assert_eq!(config.limits.presence_tick, Duration::from_millis(10));
         let address = config.address("127.0.0.1:9".parse().unwrap()).unwrap();
         assert_eq!(address.to_string(), "relay.example.org:9");

@@ -10,7 +10,7 @@
 //! 5. [`accounts`]: what is on disk; one narrow trait
 //!
 //! Beside that way: [`relay`] starts and stops it all, [`config`], [`data`] (the folder), [`admin`]
-//! (what the administrator does), [`cli`], [`limits`], [`clock`], `hash`, `metrics`.
+//! (what the administrator does), [`cli`], [`limits`], `memory`, [`clock`], `hash`, `metrics`.
 
 pub mod accounts;
 pub mod admin;
@@ -24,6 +24,7 @@ mod hash;
 mod hub;
 pub mod limits;
 mod link;
+mod memory;
 mod metrics;
 pub mod relay;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Keys that a table remembers.
+/// Keys that a table remembers; the half of them that was seen last, at least.
 const MAX_KEYS: usize = 65_536;
 
 /// How much is let pass.
@@ -37,12 +37,16 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Whether there is a token.
+    pub fn has_one(self, rate: Rate, now: Instant) -> bool {
+        self.after(rate, now, 1).saturating_duration_since(now) <= rate.of(rate.burst)
+    }
+
     /// Takes one token if there is one.
     pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
-        let after = self.after(rate, now, 1);
-        let fits = after.saturating_duration_since(now) <= rate.of(rate.burst);
+        let fits = self.has_one(rate, now);
         if fits {
-            self.full_at = Some(after);
+            self.full_at = Some(self.after(rate, now, 1));
         }
         fits
     }
@@ -61,18 +65,52 @@ impl Bucket {
         from.checked_add(rate.of(tokens)).unwrap_or(from)
     }
 
-    fn is_full(self, now: Instant) -> bool {
-        self.full_at.is_none_or(|full_at| full_at <= now)
+    /// Tokens that are out, rounded up.
+    fn out(self, rate: Rate, now: Instant) -> u32 {
+        let left = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let each = rate.each.as_nanos().max(1);
+        u32::try_from(left.as_nanos().div_ceil(each)).unwrap_or(u32::MAX)
     }
 }
 
-/// Buckets by key. Keys are kept as hashes under a key of this process, so that memory tells
-/// nobody's name and nobody can choose what collides.
+/// What was seen lately, by the hash of its key. It forgets by time alone, whatever it knows of a
+/// key: what is forgotten must not tell anything. Two generations make that cheap: what was not
+/// asked for since the younger one was full is gone with the older one.
+#[derive(Debug)]
+pub struct Recent<V> {
+    young: HashMap<u64, V>,
+    old: HashMap<u64, V>,
+}
+
+impl<V> Default for Recent<V> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
+impl<V: Default> Recent<V> {
+    /// What is known of `key`; nothing yet, if it was not seen lately.
+    pub fn of(&mut self, key: u64) -> &mut V {
+        if self.young.len() >= MAX_KEYS / 2 && !self.young.contains_key(&key) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        let old = &mut self.old;
+        self.young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default())
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.young.len().saturating_add(self.old.len())
+    }
+}
+
+/// Buckets by key. Keys are kept as hashes under a key of this process (SipHash), so that memory
+/// tells nobody's name and nobody can choose what collides.
 #[derive(Debug)]
 pub struct Table {
     rate: Rate,
     hasher: RandomState,
-    buckets: Mutex<HashMap<u64, Bucket>>,
+    buckets: Mutex<Recent<Bucket>>,
 }
 
 impl Table {
@@ -83,19 +121,16 @@ impl Table {
 
     /// Takes one token of `key` if there is one.
     pub fn take(&self, key: &impl Hash, now: Instant) -> bool {
+        self.take_counted(key, now).is_some()
+    }
+
+    /// As [`Table::take`]; says how many tokens of `key` were out before.
+    pub fn take_counted(&self, key: &impl Hash, now: Instant) -> Option<u32> {
         let key = self.hasher.hash_one(key);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MAX_KEYS && !buckets.contains_key(&key) {
-            buckets.retain(|_, bucket| !bucket.is_full(now));
-            // By time alone, whoever's it is: what is forgotten must not tell anything.
-            if buckets.len() >= MAX_KEYS
-                && let Some(oldest) =
-                    buckets.iter().min_by_key(|(_, bucket)| bucket.full_at).map(|(key, _)| *key)
-            {
-                buckets.remove(&oldest);
-            }
-        }
-        buckets.entry(key).or_default().take(self.rate, now)
+        let bucket = buckets.of(key);
+        let before = bucket.out(self.rate, now);
+        bucket.take(self.rate, now).then_some(before)
     }
 }
 
@@ -135,10 +170,23 @@ mod tests {
         assert!(table.take(&"alice", now));
         assert!(!table.take(&"alice", now));
         assert!(table.take(&"bob", now));
-        for key in 0..MAX_KEYS + 10 {
-            let moment = now + Duration::from_micros(u64::try_from(key).unwrap());
-            assert!(table.take(&key, moment));
+        for key in 0..2 * MAX_KEYS {
+            assert!(table.take(&key, now));
+            // Whoever comes again and again is not forgotten, however many others come.
+            assert!(key % 1_000 > 0 || !table.take(&"alice", now));
         }
         assert!(table.buckets.lock().unwrap().len() <= MAX_KEYS);
+        assert!(table.take(&"bob", now));
+    }
+
+    #[test]
+    fn a_table_says_how_often_it_was_asked_lately() {
+        let table = Table::new(Rate::new(2, Duration::from_secs(20), 3));
+        let now = Instant::now();
+        let before: Vec<_> = (0..4).map(|_| table.take_counted(&"alice", now)).collect();
+        assert_eq!(before, [Some(0), Some(1), Some(2), None]);
+        let later = now + Duration::from_secs(15);
+        assert_eq!(table.take_counted(&"alice", later), Some(2));
+        assert_eq!(table.take_counted(&"alice", later + Duration::from_secs(60)), Some(0));
     }
 }

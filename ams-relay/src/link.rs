@@ -78,8 +78,10 @@ pub(crate) fn spawn<S: Stream>(
         links.spawn(async move {
             // What a stranger needs is gone when the link is up. A stop needs no goodbye here: the
             // hub says it to everybody who is known.
-            let admitted = Box::pin(stop.run_until_cancelled(admit(rooms, stream, ticket))).await;
-            if let Some(Some(conn)) = admitted {
+            let leave = ticket.leave();
+            let admit = leave.run_until_cancelled(admit(rooms, stream, ticket));
+            let admitted = Box::pin(stop.run_until_cancelled(admit)).await;
+            if let Some(Some(Some(conn))) = admitted {
                 let end = conn.run().await;
                 tracing::debug!(%end, "a link ended");
             }

@@ -25,10 +25,11 @@ use crate::conn::Desk;
 use crate::data::{self, Data, DataError, Keys};
 use crate::gate::Gate;
 use crate::gate::door::Door;
+use crate::gate::turns::Turns;
 use crate::hub::{Bounds, Hub};
 use crate::limits::Table;
 use crate::link::{self, Rooms};
-use crate::metrics;
+use crate::{memory, metrics};
 
 /// Bytes that a stream in memory holds each way.
 const DUPLEX: usize = 256 * 1024;
@@ -153,10 +154,12 @@ async fn start_with(
     };
 
     let limits = config.limits.clone();
+    // A relay in memory shares its process with whoever simulates.
+    let cap = data.is_some().then_some(limits.memory_bytes);
     let opaque = Arc::new(keys.opaque);
     let (hub, porter) = Hub::new(Bounds::new(config.retry_window, &limits));
-    let tries = Arc::new(Table::new(Gate::name_rate(&limits)));
     let link = data::link(&keys.link, &at);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let gate = Gate {
         accounts: Arc::clone(&accounts),
         opaque: Arc::clone(&opaque),
@@ -165,12 +168,16 @@ async fn start_with(
         registration: config.registration,
         window: u32::try_from(config.retry_window.as_secs()).unwrap_or(u32::MAX),
         source_tries: Table::new(Gate::source_rate(&limits)),
-        tries: Arc::clone(&tries),
+        tries: Table::new(Gate::name_rate(&limits)),
+        turns: Turns::new(
+            processors,
+            usize::try_from(limits.handshakes_waiting).unwrap_or(usize::MAX),
+        ),
         epoch: Instant::now(),
         limits: limits.clone(),
     };
     let by = (config.clock, config.chance.clone());
-    let desk = Desk::new(Arc::clone(&accounts), Arc::clone(&hub), opaque, by, limits, tries);
+    let desk = Desk::new(Arc::clone(&accounts), Arc::clone(&hub), opaque, by, limits);
     let door = Door::new(&config.limits);
     let rooms = Arc::new(Rooms { door, gate: Arc::new(gate), desk: Arc::new(desk) });
     let live = Live { hub, started: config.clock.now() };
@@ -185,6 +192,9 @@ async fn start_with(
         links: TaskTracker::new(),
     };
     running.run(porter.run(running.stop.clone()));
+    if let Some(cap) = cap {
+        running.watch_memory(cap, memory::resident);
+    }
     if let Some(listener) = listener {
         let rooms = Arc::clone(&running.rooms);
         running.run(link::accept(listener, rooms, running.links.clone(), running.stop.clone()));
@@ -227,6 +237,16 @@ async fn sweep(administration: Arc<Administration>, stop: CancellationToken) {
 impl Running {
     fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
+    }
+
+    /// Watches what `used` says of the memory of this process.
+    pub(crate) fn watch_memory(
+        &self,
+        cap: u64,
+        used: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) {
+        let (door, hub) = (Arc::clone(&self.rooms.door), Arc::clone(&self.rooms.desk.hub));
+        self.run(memory::watch(cap, used, door, hub, self.stop.clone()));
     }
 
     /// How clients reach it.

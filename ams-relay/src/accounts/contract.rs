@@ -50,7 +50,8 @@ async fn invite(accounts: &dyn Accounts, who: &str, of: TokenHash, reset: bool) 
 /// An account whose token, key and record are `number`.
 async fn user(accounts: &dyn Accounts, who: &str, number: u8) {
     invite(accounts, who, token(number), false).await;
-    let joined = accounts.join(token(number), key(number), record(number), NOW).await.unwrap();
+    let joined =
+        accounts.join(token(number), key(number), record(number), NOW, MOST).await.unwrap();
     assert_eq!(joined, Some(Enrolled { name: name(who), displaced: false }));
 }
 
@@ -83,16 +84,16 @@ async fn invites(accounts: Arc<dyn Accounts>) {
     // A second one for the same name takes the place of the first.
     invite(a, "alice", token(2), false).await;
     assert_eq!(a.invite(token(1), key(1), NOW).await.unwrap(), None);
-    assert_eq!(a.join(token(1), key(1), record(1), NOW).await.unwrap(), None);
+    assert_eq!(a.join(token(1), key(1), record(1), NOW, MOST).await.unwrap(), None);
     let open = vec![OpenInvite { name: name("alice"), expires: NOW + 7 * DAY }];
     assert_eq!(a.invites(NOW).await.unwrap(), open);
-    assert!(a.join(token(2), key(1), record(1), NOW).await.unwrap().is_some());
+    assert!(a.join(token(2), key(1), record(1), NOW, MOST).await.unwrap().is_some());
     assert!(a.invites(NOW).await.unwrap().is_empty());
     // Spent: for that device alone, and with the record that it brings last.
     assert_eq!(a.invite(token(2), key(2), NOW).await.unwrap(), None);
-    assert_eq!(a.join(token(2), key(2), record(2), NOW).await.unwrap(), None);
+    assert_eq!(a.join(token(2), key(2), record(2), NOW, MOST).await.unwrap(), None);
     assert_eq!(a.invite(token(2), key(1), NOW).await.unwrap(), invited(true));
-    assert!(a.join(token(2), key(1), record(3), NOW).await.unwrap().is_some());
+    assert!(a.join(token(2), key(1), record(3), NOW, MOST).await.unwrap().is_some());
     assert_eq!(a.record(&name("alice")).await.unwrap(), Some(record(3)));
     let again = OpenInvite { name: name("alice"), expires: NOW + 1 };
     assert_eq!(
@@ -106,14 +107,17 @@ async fn invites(accounts: Arc<dyn Accounts>) {
     );
     assert_eq!(a.create_invite(bob.clone(), token(4), false, 1).await, Err(Unwilling::TooMany(1)));
     a.create_invite(bob, token(4), false, MOST).await.unwrap();
+    // Full meanwhile, when the invite is used; for whoever has an account that is no matter.
+    assert_eq!(a.join(token(4), key(4), record(4), NOW, 1).await.unwrap(), None);
+    assert!(a.join(token(2), key(1), record(3), NOW, 1).await.unwrap().is_some());
     a.revoke_invite(&name("bob"), NOW).await.unwrap();
     assert_eq!(a.revoke_invite(&name("bob"), NOW).await, Err(Unwilling::NoInvite(name("bob"))));
     // A reset lets another device in, which displaces the old one.
     invite(a, "alice", token(5), true).await;
-    let joined = a.join(token(5), key(5), record(5), NOW).await.unwrap();
+    let joined = a.join(token(5), key(5), record(5), NOW, MOST).await.unwrap();
     assert_eq!(joined, Some(Enrolled { name: name("alice"), displaced: true }));
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_none());
-    assert_eq!(a.join(token(2), key(1), record(1), NOW).await.unwrap(), None);
+    assert_eq!(a.join(token(2), key(1), record(1), NOW, MOST).await.unwrap(), None);
 }
 
 async fn devices_and_marks(accounts: Arc<dyn Accounts>) {
@@ -146,7 +150,7 @@ async fn devices_and_marks(accounts: Arc<dyn Accounts>) {
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_none());
     assert_eq!(a.record(&name("bob")).await.unwrap(), None);
     assert_eq!(a.enrol(&name("bob"), key(3)).await.unwrap(), None);
-    assert_eq!(a.join(token(2), key(2), record(2), NOW).await.unwrap(), None);
+    assert_eq!(a.join(token(2), key(2), record(2), NOW, MOST).await.unwrap(), None);
     a.set_disabled(&name("bob"), false).await.unwrap();
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_some());
     assert_eq!(a.set_disabled(&name("nobody"), true).await, Err(Unwilling::NoUser(name("nobody"))));
@@ -302,8 +306,8 @@ async fn deleting(accounts: Arc<dyn Accounts>) {
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_none());
     assert_eq!(a.record(&name("alice")).await.unwrap(), None);
     assert!(a.requests(&name("bob"), NOW, 9).await.unwrap().is_empty());
-    assert_eq!(a.join(token(1), key(1), record(1), NOW).await.unwrap(), None);
-    assert_eq!(a.join(token(8), key(8), record(8), NOW).await.unwrap(), None);
+    assert_eq!(a.join(token(1), key(1), record(1), NOW, MOST).await.unwrap(), None);
+    assert_eq!(a.join(token(8), key(8), record(8), NOW, MOST).await.unwrap(), None);
     // The name is never given again; what others asked it stays theirs.
     let anew = OpenInvite { name: name("alice"), expires: NOW + 1 };
     for reset in [false, true] {

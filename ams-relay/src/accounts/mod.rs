@@ -158,14 +158,16 @@ pub trait Accounts: Send + Sync + 'static {
     /// The invite of a token, if it may be used by the device `key`: open, or spent by that very
     /// device.
     fn invite(&self, token: TokenHash, key: Key, now: u64) -> Pending<Option<Invited>>;
-    /// Spends the invite and makes the account, or gives the one that exists the new record; `key`
-    /// becomes its device. `None` where [`Accounts::invite`] would say so.
+    /// Spends the invite and makes the account, unless there are `most` already, or gives the one
+    /// that exists the new record; `key` becomes its device. `None` where [`Accounts::invite`] would
+    /// say so.
     fn join(
         &self,
         token: TokenHash,
         key: Key,
         record: Record,
         now: u64,
+        most: u64,
     ) -> Pending<Option<Enrolled>>;
     /// The record of a name; none for an unknown or locked one. Reads the same for all names.
     fn record(&self, name: &Username) -> Pending<Option<Record>>;

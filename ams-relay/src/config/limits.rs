@@ -1,9 +1,11 @@
 //! `[limits]` of the config, and durations as people write them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use super::Block;
 
 /// Bounds on what clients may use. Each is a key of `[limits]` in the config.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,10 +19,18 @@ pub struct Limits {
     pub source_accepts_per_second: u32,
     /// As many may come at once.
     pub source_accept_burst: u32,
+    /// Connections that are accepted per second from one IPv6 /48.
+    pub network_accepts_per_second: u32,
+    /// As many may come at once.
+    pub network_accept_burst: u32,
     /// Connections that have not shown an account yet.
     pub strangers: u32,
-    /// Of these from one source.
+    /// Of these from one source: an IPv4 address or IPv6 /64.
     pub source_strangers: u32,
+    /// Of these from one IPv6 /48.
+    pub network_strangers: u32,
+    /// Handshakes that wait for their turn to be computed; one more, and the oldest goes.
+    pub handshakes_waiting: u32,
     /// Time for the handshake.
     #[serde(with = "duration")]
     pub handshake_time: Duration,
@@ -31,12 +41,39 @@ pub struct Limits {
     pub source_logins_per_minute: u32,
     /// Logins per hour for one name, existing or not.
     pub name_logins_per_hour: u32,
-    /// Addresses that the limits per source do not concern.
-    pub exempt: Vec<IpAddr>,
+    /// How long the answer to the fourth login for a name within that time waits; to each one after
+    /// it twice as long, up to a quarter of `login_time`.
+    #[serde(with = "duration")]
+    pub name_login_delay: Duration,
+    /// A source is kept out for so long for bytes that are no handshake or no frame.
+    #[serde(with = "duration")]
+    pub penalty_protocol: Duration,
+    /// The same for a refused login, registration or device.
+    #[serde(with = "duration")]
+    pub penalty_refused: Duration,
+    /// The same for letting the time run out.
+    #[serde(with = "duration")]
+    pub penalty_late: Duration,
+    /// Penalties add up, and count from this sum on.
+    #[serde(with = "duration")]
+    pub penalty_least: Duration,
+    /// Their greatest sum.
+    #[serde(with = "duration")]
+    pub penalty_most: Duration,
+    /// Addresses that the limits per source and network do not concern.
+    pub exempt: Vec<Block>,
+    /// Addresses that are not let in: the connection is closed without a byte.
+    pub banned: Vec<Block>,
+    /// Memory of the process; from four fifths of it on nobody new is let in and nothing is held.
+    pub memory_bytes: u64,
     /// Frames that are taken per second from one link.
     pub frames_per_second: u32,
     /// As many may come at once.
     pub frame_burst: u32,
+    /// Control frames (contacts, presence, password) that are taken per second from one link.
+    pub control_frames_per_second: u32,
+    /// As many may come at once.
+    pub control_frame_burst: u32,
     /// Bytes that are taken per second from one link.
     pub bytes_per_second: u32,
     /// As many may come at once.
@@ -82,18 +119,32 @@ impl Default for Limits {
             accept_burst: 200,
             source_accepts_per_second: 5,
             source_accept_burst: 20,
+            network_accepts_per_second: 10,
+            network_accept_burst: 50,
             strangers: 256,
             source_strangers: 8,
+            network_strangers: 50,
+            handshakes_waiting: 64,
             handshake_time: Duration::from_secs(5),
             login_time: Duration::from_secs(20),
             source_logins_per_minute: 5,
             name_logins_per_hour: 10,
+            name_login_delay: Duration::from_millis(500),
+            penalty_protocol: Duration::from_secs(5),
+            penalty_refused: Duration::from_secs(10),
+            penalty_late: Duration::from_secs(20),
+            penalty_least: Duration::from_secs(15),
+            penalty_most: Duration::from_secs(600),
             exempt: vec![
-                IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-                IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+                Block::from(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                Block::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             ],
+            banned: Vec::new(),
+            memory_bytes: 768 << 20,
             frames_per_second: 5_000,
             frame_burst: 20_000,
+            control_frames_per_second: 100,
+            control_frame_burst: 400,
             bytes_per_second: 8 << 20,
             byte_burst: 32 << 20,
             write_stall: Duration::from_secs(5),

@@ -20,7 +20,6 @@ use super::{Conn, Desk, End, GONE};
 use crate::accounts::row::{ContactRow, Standing};
 use crate::accounts::{AccountsError, Approval};
 use crate::hub::Poke;
-use crate::limits::{Bucket, Rate};
 
 /// Something of the store's that is waited for.
 pub(super) type Task = Pin<Box<dyn Future<Output = Result<Effect, AccountsError>> + Send>>;
@@ -79,11 +78,11 @@ impl<S: Stream> Conn<S> {
                 Ok(Effect::Own { handle, row, answer: Outcome::Ok, poke: None })
             }),
             ToRelay::SetPresence(visible) => {
-                self.set_visible(visible);
+                self.set_visible(visible, now);
                 self.answer(Outcome::Ok);
             }
             ToRelay::PasswordStart(start) => {
-                if desk.tries.take(&name, now) {
+                if desk.password_changes.take(&name, now) {
                     let hash = self.handshake_hash;
                     self.start(async move {
                         let record = desk.accounts.record(&name).await?;
@@ -127,7 +126,7 @@ impl<S: Stream> Conn<S> {
     }
 
     /// Whether the client may ask now. From its own rows and its own tries alone.
-    fn may_ask(&mut self, ask: &Ask, now: Instant) -> Result<(), Outcome> {
+    fn may_ask(&self, ask: &Ask, now: Instant) -> Result<(), Outcome> {
         let name = self.seat.member().name();
         let desk = &self.desk;
         if let Some(row) = self.rows.get(&ask.handle) {
@@ -137,14 +136,14 @@ impl<S: Stream> Conn<S> {
                 return Ok(());
             }
         }
-        if let Some(row) = self.rows.get_mut(&ask.handle)
+        if let Some(row) = self.rows.get(&ask.handle)
             && row.standing == Standing::Accepted
         {
-            return if row.peer != ask.to || row.is_blocked {
-                Err(Outcome::Refused)
-            } else {
-                renew(&mut row.renewals, desk.renewals, now)
-            };
+            if row.peer != ask.to || row.is_blocked {
+                return Err(Outcome::Refused);
+            }
+            let may = desk.renewals.take(&(name, ask.handle), now);
+            return if may { Ok(()) } else { Err(Outcome::Limited) };
         }
         is_room_to_ask(&self.rows, ask, desk)?;
         let may = desk.asks_in_a_row.take(name, now) && desk.asks_a_day.take(name, now);
@@ -217,20 +216,6 @@ impl<S: Stream> Conn<S> {
         self.requests_told = told;
     }
 
-    fn set_visible(&mut self, visible: bool) {
-        if visible == self.is_visible {
-            return;
-        }
-        self.is_visible = visible;
-        for (own, peer, to) in self.rows.open() {
-            if visible {
-                self.seat.light(*own, peer, to);
-            } else {
-                self.seat.darken(*own, peer, to);
-            }
-        }
-    }
-
     fn close_password(&mut self, finish: &PasswordFinish) -> Option<[u8; 192]> {
         let login = self.login.take()?;
         login.finish(&finish.ke3).ok()?;
@@ -254,10 +239,6 @@ fn is_room_to_ask(rows: &Rows, ask: &Ask, desk: &Desk) -> Result<(), Outcome> {
         }
     };
     if is_full { Err(Outcome::Limited) } else { Ok(()) }
-}
-
-fn renew(bucket: &mut Bucket, rate: Rate, now: Instant) -> Result<(), Outcome> {
-    if bucket.take(rate, now) { Ok(()) } else { Err(Outcome::Limited) }
 }
 
 /// Writes the introduction under the name that it is for. Whether there is such an account is not

@@ -22,13 +22,16 @@ pub(crate) struct Desk {
     pub(crate) limits: Limits,
     pub(crate) frames: Rate,
     pub(crate) bytes: Rate,
-    pub(crate) renewals: Rate,
+    pub(crate) control_frames: Rate,
     /// Contact requests a day, by account.
     pub(crate) asks_a_day: Table,
     /// Contact requests in a row, by account.
     pub(crate) asks_in_a_row: Table,
-    /// Password tries, by name.
-    pub(crate) tries: Arc<Table>,
+    /// Renewals, by account and handle: a link that begins anew does not begin them anew.
+    pub(crate) renewals: Table,
+    /// Changes of password, by account. Not the gate's table: strangers who guess at a name lock
+    /// nothing but enrolment.
+    pub(crate) password_changes: Table,
 }
 
 impl Desk {
@@ -38,9 +41,9 @@ impl Desk {
         opaque: Arc<RelayAccounts>,
         (clock, chance): (Clock, Chance),
         limits: Limits,
-        tries: Arc<Table>,
     ) -> Self {
         const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(3600);
         const DAY: Duration = Duration::from_secs(24 * 3600);
         Self {
             accounts,
@@ -50,10 +53,19 @@ impl Desk {
             chance,
             frames: Rate::new(limits.frames_per_second, SECOND, limits.frame_burst),
             bytes: Rate::new(limits.bytes_per_second, SECOND, limits.byte_burst),
-            renewals: Rate::new(1, limits.renewal_interval, 1),
+            control_frames: Rate::new(
+                limits.control_frames_per_second,
+                SECOND,
+                limits.control_frame_burst,
+            ),
+            renewals: Table::new(Rate::new(1, limits.renewal_interval, 1)),
+            password_changes: Table::new(Rate::new(
+                limits.name_logins_per_hour,
+                HOUR,
+                limits.name_logins_per_hour,
+            )),
             asks_a_day: Table::new(Rate::new(limits.asks_per_day, DAY, limits.asks_per_day)),
             asks_in_a_row: Table::new(Rate::new(1, limits.ask_interval, 1)),
-            tries,
             limits,
         }
     }

@@ -53,8 +53,6 @@ const ACCEPTED_DELAY: Duration = Duration::from_millis(20);
 const FULL: usize = 64 * 1024;
 /// For a client that reads, to read what it is told last.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// What a control frame counts for among frames: each costs a commit.
-const CONTROL_WEIGHT: u32 = 50;
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +86,8 @@ pub(crate) struct Conn<S: Stream> {
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
     frames: Bucket,
+    /// Control frames, each of which costs a commit.
+    control_frames: Bucket,
     bytes: Bucket,
     /// Nothing is read before.
     pause: Option<Instant>,
@@ -98,7 +98,9 @@ pub(crate) struct Conn<S: Stream> {
     // Owned by run: the account.
     seat: Seat,
     rows: Rows,
+    /// As its contacts are told now, and as it wants to be.
     is_visible: bool,
+    wants_visible: bool,
     mark: WorkMark,
     /// The mark that is on disk.
     written_mark: Option<WorkMark>,
@@ -262,7 +264,7 @@ impl<S: Stream> Conn<S> {
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let now = Instant::now();
         self.keepalive.heard(now);
-        let (mut frames, mut bytes) = (0_u32, 0_u32);
+        let (mut frames, mut control_frames, mut bytes) = (0_u32, 0_u32, 0_u32);
         let before = self.mark;
         let mut result = Ok(());
         while self.task.is_none()
@@ -275,7 +277,7 @@ impl<S: Stream> Conn<S> {
                 break;
             }
             if self.task.is_some() {
-                frames = frames.saturating_add(CONTROL_WEIGHT);
+                control_frames = 1;
                 self.batch = Some(batch);
                 break;
             }
@@ -285,8 +287,11 @@ impl<S: Stream> Conn<S> {
             self.seat.member().raise_mark(self.enrolment, self.mark);
         }
         let desk = &self.desk;
-        let owed =
-            [self.frames.owe(desk.frames, now, frames), self.bytes.owe(desk.bytes, now, bytes)];
+        let owed = [
+            self.frames.owe(desk.frames, now, frames),
+            self.control_frames.owe(desk.control_frames, now, control_frames),
+            self.bytes.owe(desk.bytes, now, bytes),
+        ];
         self.pause = owed.into_iter().flatten().max();
         // A client that never stops must not keep the clock from being looked at.
         if result.is_ok() && self.next_time() <= now {

@@ -17,11 +17,14 @@ pub(super) struct Told {
     online: HashSet<Handle>,
     changed: HashSet<Handle>,
     due: Option<Instant>,
+    /// When this client's own lights were last lit or put out, and when they will be.
+    relit: Option<Instant>,
+    relight: Option<Instant>,
 }
 
 impl Told {
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+        [self.due, self.relight].into_iter().flatten().min()
     }
 }
 
@@ -37,8 +40,41 @@ impl<S: Stream> Conn<S> {
         }
     }
 
-    /// Tells what changed, if it is time.
+    /// The client wants to be seen or not. Every contact has to be told, and woken, so it happens
+    /// once a tick at most, whatever it says meanwhile.
+    pub(super) fn set_visible(&mut self, visible: bool, now: Instant) {
+        self.wants_visible = visible;
+        if self.presence.relight.is_none() {
+            let tick = self.desk.limits.presence_tick;
+            let next = self.presence.relit.and_then(|at| at.checked_add(tick));
+            self.presence.relight = Some(next.unwrap_or(now));
+            self.relight(now);
+        }
+    }
+
+    /// Lights this client's lights or puts them out, if it is time.
+    fn relight(&mut self, now: Instant) {
+        if self.presence.relight.is_none_or(|due| due > now) {
+            return;
+        }
+        self.presence.relight = None;
+        if self.wants_visible == self.is_visible {
+            return;
+        }
+        self.presence.relit = Some(now);
+        self.is_visible = self.wants_visible;
+        for (own, peer, to) in self.rows.open() {
+            if self.is_visible {
+                self.seat.light(*own, peer, to);
+            } else {
+                self.seat.darken(*own, peer, to);
+            }
+        }
+    }
+
+    /// Tells what changed, and shows this client to others or not, if it is time.
     pub(super) fn tell_presence(&mut self, now: Instant) {
+        self.relight(now);
         if self.presence.due.is_none_or(|due| due > now) {
             return;
         }

@@ -10,7 +10,6 @@ use ams_wire::username::Username;
 use crate::accounts::row::{ContactRow, Standing};
 use crate::hash::RandomMap;
 use crate::hub::lane::Lane;
-use crate::limits::Bucket;
 
 /// One row.
 #[derive(Debug)]
@@ -24,8 +23,6 @@ pub(super) struct OwnRow {
     pub(super) open_to: Option<Handle>,
     /// The lane that this handle's envelopes take, once there was one.
     pub(super) lane: Option<Arc<Lane>>,
-    /// Renewals.
-    pub(super) renewals: Bucket,
 }
 
 /// All rows.
@@ -76,8 +73,7 @@ impl Rows {
         let pair = |row: &OwnRow| row.open_to.map(|to| (row.peer.clone(), to));
         let before = old.as_ref().and_then(pair);
         let Some(row) = row else { return Change { before, after: None } };
-        let (lane, renewals) =
-            old.map_or((None, Bucket::default()), |old| (old.lane, old.renewals));
+        let lane = old.and_then(|old| old.lane);
         let new = OwnRow {
             peer: row.peer.clone(),
             standing: row.standing,
@@ -85,7 +81,6 @@ impl Rows {
             intro: row.intro.as_ref().map(|intro| introduction::id(intro.as_bytes())),
             open_to: row.open_to(),
             lane: None,
-            renewals,
         };
         let after = pair(&new);
         let lane = if before == after { lane } else { None };

@@ -72,7 +72,8 @@ impl<S: Stream> Guest<S> {
             Ok(Step::Enrolled(name)) => Ok(Passed::Enrolled { name, guest: self }),
             Ok(Step::Admitted(attach, found)) => {
                 let (device, snapshot) = *found;
-                let Self { handshake_hash, key, tx, rx, waiting, .. } = *self;
+                let Self { handshake_hash, key, tx, mut rx, waiting, .. } = *self;
+                rx.bound(None);
                 Ok(Passed::Admitted(Box::new(Admitted {
                     tx,
                     rx,
@@ -181,7 +182,10 @@ impl<S: Stream> Guest<S> {
     ) -> Result<Step, Closed> {
         let gate = Arc::clone(&self.gate);
         let joined = match opaque::check_record(&upload) {
-            Ok(()) => gate.accounts.join(token, self.key, upload, gate.clock.now()).await?,
+            Ok(()) => {
+                let (now, most) = (gate.clock.now(), gate.limits.accounts);
+                gate.accounts.join(token, self.key, upload, now, most).await?
+            }
             Err(_) => None,
         };
         self.enrolled(joined).await
@@ -192,9 +196,9 @@ impl<S: Stream> Guest<S> {
         let now = Instant::now();
         // Both are counted for every name alike.
         let may_try = self.may_try();
-        if !gate.tries.take(&start.user, now) || !may_try {
-            return Err(self.refuse().await);
-        }
+        let before = gate.tries.take_counted(&start.user, now).filter(|_| may_try);
+        let Some(before) = before else { return Err(self.refuse().await) };
+        tokio::time::sleep(gate.patience(before)).await;
         let record = gate.accounts.record(&start.user).await?;
         let hash = &self.handshake_hash;
         let opened = gate.opaque.login(&start.user, record.as_ref(), &start.ke1, hash);

@@ -2,7 +2,7 @@
 //! and the account store, and hands out who was let in.
 //!
 //! 1. [`door`] decides whether a connection is taken at all.
-//! 2. [`Gate::shake`] runs the handshake, within its time.
+//! 2. [`Gate::shake`] runs the handshake, within its time; [`turns`] lets few be computed at once.
 //! 3. [`Guest::next`] answers registrations and logins, within theirs, until the link's key is a
 //!    device that attaches.
 //!
@@ -10,6 +10,7 @@
 
 pub(crate) mod door;
 mod guest;
+pub(crate) mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +19,12 @@ use ams_crypto::dh::DhSecret;
 use ams_crypto::opaque::RelayAccounts;
 use ams_link::handshake::{self, HandshakeError};
 use ams_link::receiver::Batch;
-use ams_link::{Receiver, Sender, Stream};
+use ams_link::{Link, Receiver, Sender, Stream};
 use ams_wire::id::Key;
+use ams_wire::limits::RECORD_TAG;
 use ams_wire::to_relay::Attach;
 use ams_wire::username::Username;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::accounts::{Accounts, AccountsError, Device, Snapshot};
 use crate::clock::Clock;
@@ -30,7 +32,12 @@ use crate::config::{Limits, Registration};
 use crate::limits::{Rate, Table};
 use door::{Offence, Ticket};
 pub(crate) use guest::Guest;
+use turns::Turns;
 
+/// Records of somebody who is not known: what a login needs is far smaller.
+const MAX_RECORD: usize = 4096 + RECORD_TAG;
+/// Logins for one name that are answered without delay. Its owner mistypes, a guesser goes on.
+const FREE_TRIES: u32 = 3;
 /// Refusals and password answers leave on ticks, so that how long they took is nobody's.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -47,7 +54,8 @@ pub(crate) struct Gate {
     /// Registrations and logins, by source.
     pub(crate) source_tries: Table,
     /// Password tries, by name: for every name, whether it exists or not.
-    pub(crate) tries: Arc<Table>,
+    pub(crate) tries: Table,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) epoch: Instant,
 }
 
@@ -86,6 +94,9 @@ pub(crate) enum Closed {
     /// It took too long.
     #[error("the time was over")]
     Late,
+    /// Too many others came after it.
+    #[error("too many handshakes")]
+    Crowded,
     /// It went by itself.
     #[error("the client left")]
     Left,
@@ -109,18 +120,32 @@ impl Gate {
     ) -> Result<Box<Guest<S>>, Closed> {
         let since = Instant::now();
         let limit = self.limits.handshake_time;
-        let link = match handshake::accept(stream, &self.key, limit).await {
+        let shaken = timeout(limit, self.handshake(stream, limit)).await;
+        let mut link = match shaken.unwrap_or(Err(HandshakeError::TimedOut.into())) {
             Ok(link) => link,
-            Err(error) => {
-                ticket.charge(match error {
-                    HandshakeError::TimedOut => Offence::Late,
-                    _ => Offence::Protocol,
-                });
-                return Err(error.into());
+            Err(closed) => {
+                match &closed {
+                    Closed::Handshake(HandshakeError::TimedOut) => ticket.charge(Offence::Late),
+                    Closed::Handshake(_) => ticket.charge(Offence::Protocol),
+                    _ => {}
+                }
+                return Err(closed);
             }
         };
+        link.receiver.bound(Some(MAX_RECORD));
         let until = since.checked_add(self.limits.login_time).unwrap_or(since);
         Ok(Box::new(Guest::new(Arc::clone(self), link, ticket, until)))
+    }
+
+    async fn handshake<S: Stream>(&self, stream: S, limit: Duration) -> Result<Link<S>, Closed> {
+        let greeting = handshake::greet(stream, limit).await?;
+        let answer = {
+            let _turn = self.turns.next().await.ok_or(Closed::Crowded)?;
+            greeting.answer(&self.key)?
+        };
+        let answered = answer.exchange().await?;
+        let _turn = self.turns.next().await.ok_or(Closed::Crowded)?;
+        Ok(answered.finish()?)
     }
 
     /// The rate at which one source may register or log in.
@@ -133,6 +158,19 @@ impl Gate {
     pub(crate) fn name_rate(limits: &Limits) -> Rate {
         let count = limits.name_logins_per_hour;
         Rate::new(count, Duration::from_secs(3600), count)
+    }
+
+    /// How long a login waits for its answer after `before` others for its name: whatever came of
+    /// them, or the delay would tell whether somebody knows the password. Far less than a guest has.
+    fn patience(&self, before: u32) -> Duration {
+        let longest = self.limits.login_time.checked_div(4).unwrap_or_default();
+        match before.checked_sub(FREE_TRIES) {
+            None => Duration::ZERO,
+            Some(more) => {
+                let times = 1_u32.checked_shl(more).unwrap_or(u32::MAX);
+                self.limits.name_login_delay.saturating_mul(times).min(longest)
+            }
+        }
     }
 
     /// Waits for the next tick.

@@ -99,6 +99,8 @@ pub(crate) struct Hub {
     row_changes: AtomicU64,
     /// Whoever sits down has to leave.
     is_draining: AtomicBool,
+    /// Memory is short: nothing is held.
+    is_short: AtomicBool,
 }
 
 /// A lock whose holder cannot leave anything half done.
@@ -121,6 +123,7 @@ impl Hub {
             seated: AtomicUsize::new(0),
             row_changes: AtomicU64::new(0),
             is_draining: AtomicBool::new(false),
+            is_short: AtomicBool::new(false),
         });
         let porter = Porter { hub: Arc::clone(&hub), waiting };
         (hub, porter)
@@ -145,7 +148,8 @@ impl Hub {
     /// most.
     pub(crate) fn window(&self, sender: &Member) -> Duration {
         let nearly_full = self.bounds.total_bytes.saturating_sub(self.bounds.total_bytes / 10);
-        if self.held_bytes() >= nearly_full || sender.is_over(&self.bounds) {
+        let is_short = self.is_short.load(Ordering::Relaxed);
+        if is_short || self.held_bytes() >= nearly_full || sender.is_over(&self.bounds) {
             return Duration::ZERO;
         }
         self.bounds.window
@@ -219,6 +223,11 @@ impl Hub {
         for member in members {
             member.end(Ending::Bye(Bye::Draining));
         }
+    }
+
+    /// Memory is short, or not any more.
+    pub(crate) fn run_short(&self, is_short: bool) {
+        self.is_short.store(is_short, Ordering::Relaxed);
     }
 
     /// Nothing that a deleted account sent is delivered any more.

@@ -14,7 +14,7 @@ use crate::Running;
 use crate::config::Config;
 
 /// Reads until the relay closes; gives how long that took.
-async fn closed(mut stream: DuplexStream) -> Duration {
+pub(super) async fn closed(mut stream: DuplexStream) -> Duration {
     let since = Instant::now();
     let mut bytes = [0; 1024];
     while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
@@ -109,6 +109,40 @@ async fn what_is_not_for_a_guest_ends_the_link() {
     guest.hello().await;
     guest.say(&ToRelay::Remove(handle(1))).await;
     assert_eq!(guest.heard().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_sends_no_long_records_and_a_client_may() {
+    let relay = crate::start(config()).await.unwrap();
+    let mut guest = Client::dial(&relay, &DhSecret::generate()).await;
+    guest.hello().await;
+    guest.tx.push(&Anything(0xEE, vec![0; 5_000])).unwrap();
+    let _ = guest.tx.flush().await;
+    assert_eq!(guest.heard().await, None);
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    alice.tx.push(&Anything(0xEE, vec![0; 5_000])).unwrap();
+    alice.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn control_frames_have_a_bound_of_their_own() {
+    let mut config: Config = config();
+    config.limits.control_frames_per_second = 1;
+    config.limits.control_frame_burst = 3;
+    let relay = crate::start(config).await.unwrap();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    let since = Instant::now();
+    for number in 0..100 {
+        alice.send(handle(9), number).await;
+    }
+    alice.settled().await;
+    assert_eq!(since.elapsed().as_secs(), 0);
+    for _ in 0..8 {
+        alice.say(&ToRelay::Remove(handle(1))).await;
+        alice.answer().await;
+    }
+    alice.settled().await;
+    assert!((4..=6).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

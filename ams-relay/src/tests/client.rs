@@ -293,7 +293,7 @@ impl Running {
         let invite = OpenInvite { name: name(who), expires: u64::MAX };
         accounts.create_invite(invite, token, false, 100).await.unwrap();
         let device = Key(*key.public().as_bytes());
-        accounts.join(token, device, [7; 192], 0).await.unwrap().unwrap();
+        accounts.join(token, device, [7; 192], 0, u64::MAX).await.unwrap().unwrap();
         let client = Client::again(self, &key).await.0;
         (key, client)
     }

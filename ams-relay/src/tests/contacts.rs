@@ -6,6 +6,7 @@ use ams_wire::to_relay::ToRelay;
 use super::client::{Client, alice_and_bob, blob, config, handle, name};
 
 const OK: FromRelay<'static> = FromRelay::Done(Outcome::Ok);
+const TICK: std::time::Duration = std::time::Duration::from_secs(2);
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_somebody_who_is_not_there_yet() {
@@ -117,7 +118,7 @@ async fn presence_is_shown_to_contacts_who_may_see_it() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_is_shown_and_answered_on_the_row() {
     let relay = crate::start(config()).await.unwrap();
-    let ((mut alice, _), (mut bob, _)) = alice_and_bob(&relay).await;
+    let ((mut alice, alice_key), (mut bob, _)) = alice_and_bob(&relay).await;
     assert_eq!(alice.ask(handle(1), "bob", "again").await, OK);
     let FromRelay::Request(request) = bob.answer().await else { panic!("no request") };
     assert_eq!(request.intro, blob("again"));
@@ -128,6 +129,34 @@ async fn a_renewal_is_shown_and_answered_on_the_row() {
     let FromRelay::Row(row) = alice.answer().await else { panic!("no row") };
     assert_eq!(row.approval, Some(blob("again yes")));
     assert_eq!(alice.ask(handle(1), "bob", "too soon").await, FromRelay::Done(Outcome::Limited));
+    // Also on a new link.
+    let (mut alice, _) = Client::again(&relay, &alice_key).await;
+    assert_eq!(alice.ask(handle(1), "bob", "too soon").await, FromRelay::Done(Outcome::Limited));
+    drop(alice);
+    tokio::time::sleep(std::time::Duration::from_secs(15 * 60)).await;
+    let (mut alice, _) = Client::again(&relay, &alice_key).await;
+    assert_eq!(alice.ask(handle(1), "bob", "now").await, OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_changes_their_mind_is_shown_once_a_tick() {
+    let mut config = config();
+    config.limits.presence_tick = TICK;
+    let relay = crate::start(config).await.unwrap();
+    let ((mut alice, _), (mut bob, _)) = alice_and_bob(&relay).await;
+    let since = tokio::time::Instant::now();
+    for number in 0..101 {
+        bob.say(&ToRelay::SetPresence(number % 2 > 0)).await;
+        assert_eq!(bob.answer().await, OK);
+    }
+    assert_eq!(alice.presence().await.offline, [handle(1)]);
+    assert!(since.elapsed() <= 2 * TICK, "{:?}", since.elapsed());
+    // What counts is what he said last, and nothing in between is told.
+    bob.say(&ToRelay::SetPresence(true)).await;
+    assert_eq!(bob.answer().await, OK);
+    assert_eq!(alice.presence().await.online, [handle(1)]);
+    let quiet = tokio::time::timeout(4 * TICK, alice.presence()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
 }
 
 #[tokio::test(start_paused = true)]

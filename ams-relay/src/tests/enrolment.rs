@@ -5,6 +5,7 @@ use ams_crypto::opaque::{ClientLogin, ClientRegistration, Password};
 use ams_wire::from_relay::{Bye, FromRelay, Outcome};
 use ams_wire::id::{InviteToken, WorkMark};
 use ams_wire::to_relay::{PasswordFinish, PasswordStart, ToRelay};
+use tokio::time::Instant;
 
 use super::client::{Client, PASSWORD, alice_and_bob, config, handle};
 
@@ -48,6 +49,62 @@ async fn a_wrong_password_and_an_unknown_name_look_alike() {
         assert_eq!(eve.answer().await, FromRelay::Refused);
         assert_eq!(eve.heard().await, None);
     }
+}
+
+/// Guessing at a name gets slower and is then refused, in the same way whether it exists or not. It
+/// concerns enrolment alone: the device that is there comes and goes, and changes the password.
+#[tokio::test(start_paused = true)]
+async fn guessing_at_a_name_gets_slower_and_locks_no_device() {
+    let relay = crate::start(config()).await.unwrap();
+    let (alice, key) = Client::person(&relay, "alice").await;
+    drop(alice);
+    let mut seen = Vec::new();
+    for who in ["alice", "nobody"] {
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let mut eve = guest(&relay, &DhSecret::generate()).await;
+            let since = Instant::now();
+            let refused = eve.login(who, "wrong password").await;
+            waits.push((refused.is_some(), since.elapsed().as_millis().div_euclid(100)));
+        }
+        seen.push(waits);
+    }
+    assert_eq!(seen[0], seen[1]);
+    let delays = [0, 0, 0, 5, 10, 20, 40, 50, 50, 50].map(|tenths| (false, tenths));
+    assert_eq!(seen[0][..10], delays);
+    assert_eq!(seen[0][10..], [(true, 0), (true, 0)]);
+
+    let mut alice = Client::again(&relay, &key).await.0;
+    let new = change_password(&mut alice, PASSWORD, "a new password").await;
+    assert_eq!(new, FromRelay::Done(Outcome::Ok));
+    // An hour later a new device may come.
+    tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+    let mut device = guest(&relay, &DhSecret::generate()).await;
+    assert_eq!(device.login("alice", "a new password").await, Some(FromRelay::Enrolled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_became_full_refuses_whoever_comes_last() {
+    let mut config = config();
+    config.limits.accounts = 1;
+    let relay = crate::start(config).await.unwrap();
+    let invites = [relay.invite("alice").await.unwrap(), relay.invite("bob").await.unwrap()];
+    let mut alice = guest(&relay, &DhSecret::generate()).await;
+    assert_eq!(alice.join(&invites[0], PASSWORD).await, FromRelay::Enrolled);
+    let mut bob = guest(&relay, &DhSecret::generate()).await;
+    assert_eq!(bob.join(&invites[1], PASSWORD).await, FromRelay::Refused);
+}
+
+async fn change_password(client: &mut Client, old: &str, new: &str) -> FromRelay<'static> {
+    let password = |text: &str| Password::new(text.to_owned()).unwrap();
+    let (login, ke1) = ClientLogin::start(password(old)).unwrap();
+    let (registration, request) = ClientRegistration::start(password(new)).unwrap();
+    client.say(&ToRelay::PasswordStart(PasswordStart { ke1, request })).await;
+    let FromRelay::PasswordResponse(answer) = client.answer().await else { panic!("no response") };
+    let ke3 = login.finish(&answer.ke2, client.handshake_hash()).unwrap_or([0; 64]);
+    let upload = registration.finish(&answer.response).unwrap();
+    client.say(&ToRelay::PasswordFinish(PasswordFinish { ke3, upload })).await;
+    client.answer().await
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,21 +166,11 @@ async fn an_old_copy_is_noticed() {
 async fn a_password_is_changed_with_the_old_one() {
     let relay = crate::start(config()).await.unwrap();
     let (mut alice, _) = Client::person(&relay, "alice").await;
-    let password = |text: &str| Password::new(text.to_owned()).unwrap();
     for (old, new, outcome) in [
         ("wrong password", "never taken", Outcome::Refused),
         (PASSWORD, "a new password", Outcome::Ok),
     ] {
-        let (login, ke1) = ClientLogin::start(password(old)).unwrap();
-        let (registration, request) = ClientRegistration::start(password(new)).unwrap();
-        alice.say(&ToRelay::PasswordStart(PasswordStart { ke1, request })).await;
-        let FromRelay::PasswordResponse(answer) = alice.answer().await else {
-            panic!("no response");
-        };
-        let ke3 = login.finish(&answer.ke2, alice.handshake_hash()).unwrap_or([0; 64]);
-        let upload = registration.finish(&answer.response).unwrap();
-        alice.say(&ToRelay::PasswordFinish(PasswordFinish { ke3, upload })).await;
-        assert_eq!(alice.answer().await, FromRelay::Done(outcome));
+        assert_eq!(change_password(&mut alice, old, new).await, FromRelay::Done(outcome));
     }
     let mut new = guest(&relay, &DhSecret::generate()).await;
     assert_eq!(new.login("alice", "a new password").await, Some(FromRelay::Enrolled));

@@ -65,8 +65,9 @@ impl Accounts for Leaking {
         key: Key,
         record: Record,
         now: u64,
+        most: u64,
     ) -> Pending<Option<Enrolled>> {
-        self.store.join(token, key, record, now)
+        self.store.join(token, key, record, now, most)
     }
 
     fn record(&self, name: &Username) -> Pending<Option<Record>> {

@@ -7,6 +7,7 @@ mod contacts;
 mod enrolment;
 mod leaking;
 mod relaying;
+mod shortage;
 mod storage;
 mod transcript;
 mod two_worlds;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use ams_crypto::dh::DhSecret;
 use ams_wire::from_relay::{Bye, FromRelay};
-use ams_wire::to_relay::ToRelay;
+use ams_wire::limits::PROTOCOL_VERSION;
+use ams_wire::to_relay::{ClientHello, ToRelay};
 use tokio::time::Instant;
 
 use super::client::{Client, alice_and_bob, config, envelope_id, handle};
@@ -142,18 +144,20 @@ async fn a_full_hold_fails_the_same_for_everybody() {
     drop(bob);
     alice.presence().await;
     let sent = Instant::now();
-    for number in 0..100 {
+    // More than one contact is kept: what has no room fails with the rest of them.
+    let many = config().limits.contact_held_messages + 20;
+    for number in 0..many {
         alice.send(handle(1), number).await;
     }
     let mut failed = Vec::new();
-    while failed.len() < 100 {
+    while failed.len() < many.try_into().unwrap() {
         if let FromRelay::Failed(id) = alice.answer().await {
             assert!(sent.elapsed() >= Duration::from_secs(60));
             failed.push(id);
         }
     }
     failed.sort();
-    assert_eq!(failed, (0..100).map(envelope_id).collect::<Vec<_>>());
+    assert_eq!(failed, (0..many).map(envelope_id).collect::<Vec<_>>());
     // More than one sender may leave: from then on, but for what came in one piece with the last
     // that had room, there is no window.
     let sent = Instant::now();
@@ -167,6 +171,69 @@ async fn a_full_hold_fails_the_same_for_everybody() {
         }
     }
     assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
+}
+
+/// What is nearly full is full for everybody, also for somebody who sent nothing before; and what
+/// can be delivered is.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_is_nearly_full_holds_nothing_more_for_anybody() {
+    let mut config = config();
+    config.limits.held_bytes = 100 * 601;
+    config.limits.contact_held_messages = 1_000;
+    let relay = crate::start(config).await.unwrap();
+    let ((mut alice, _), (mut bob, _)) = alice_and_bob(&relay).await;
+    let (mut carol, _) = Client::person(&relay, "carol").await;
+    carol.send(handle(5), 1_000).await;
+    carol.settled().await;
+    let sent = Instant::now();
+    for number in 0..95 {
+        alice.send(handle(9), number).await;
+    }
+    alice.settled().await;
+    assert_eq!(relay.status().await.unwrap().held_messages, 96);
+    // Within her own bounds, to a contact who is there, to nobody: no window for either.
+    carol.send(handle(5), 1_001).await;
+    assert_eq!(carol.answer().await, FromRelay::Failed(envelope_id(1_001)));
+    assert!(sent.elapsed() <= Duration::from_secs(2), "{:?}", sent.elapsed());
+    alice.send(handle(1), 2_000).await;
+    assert_eq!(bob.delivered().await, (handle(2), 2_000));
+    // What was held before keeps its time.
+    assert_eq!(carol.answer().await, FromRelay::Failed(envelope_id(1_000)));
+    assert!((59..=61).contains(&sent.elapsed().as_secs()), "{:?}", sent.elapsed());
+}
+
+/// Whenever within a second it was accepted, an envelope ends when a second does.
+#[tokio::test(start_paused = true)]
+async fn trying_ends_at_a_whole_second_for_everything_alike() {
+    let relay = crate::start(config()).await.unwrap();
+    let began = Instant::now();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    for number in 0..4 {
+        tokio::time::sleep(Duration::from_millis(230)).await;
+        alice.send_for(handle(number), number.into(), 3).await;
+    }
+    let mut ends = Vec::new();
+    for _ in 0..4 {
+        assert!(matches!(alice.answer().await, FromRelay::Failed(_)));
+        ends.push(began.elapsed());
+    }
+    // The porter's clock has whole milliseconds.
+    assert!(ends.iter().all(|end| end.subsec_millis() <= 2), "{ends:?}");
+    assert!(ends.iter().all(|end| (3..=5).contains(&end.as_secs())), "{ends:?}");
+}
+
+/// The first frame says the window, so that a sender knows how long to wait.
+#[tokio::test(start_paused = true)]
+async fn the_first_frame_says_the_window() {
+    for window in [0, 1, 3_600] {
+        let config = Config { retry_window: Duration::from_secs(window), ..config() };
+        let relay = crate::start(config).await.unwrap();
+        let mut guest = Client::dial(&relay, &DhSecret::generate()).await;
+        let versions = vec![PROTOCOL_VERSION];
+        guest.say(&ToRelay::Hello(ClientHello { versions })).await;
+        let Some(FromRelay::Hello(hello)) = guest.heard().await else { panic!("no hello") };
+        assert_eq!(u64::from(hello.window), window);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -274,7 +274,7 @@ async fn enrol(accounts: &Arc<dyn Accounts>, who: &str, key: &DhSecret, now: u64
     let key = Key(*key.public().as_bytes());
     // A record that decodes, as a real one does.
     let record: accounts::Record = **RECORD;
-    accounts.join(token, key, record, now).await.unwrap().unwrap();
+    accounts.join(token, key, record, now, u64::MAX).await.unwrap().unwrap();
 }
 
 static RECORD: std::sync::LazyLock<Box<accounts::Record>> = std::sync::LazyLock::new(|| {

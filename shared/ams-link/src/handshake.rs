@@ -1,9 +1,9 @@
 //! From a fresh stream to a [`Link`].
 //!
 //! Dialling: [`connect`]. Accepting: [`greet`] reads the pattern byte and the first message, of a
-//! size that the pattern fixes, without any cryptography; [`Greeting::accept`] does the rest. The
-//! steps are apart so that the caller can admit a stranger to the costly second one, and so that
-//! the patterns between daemons come in beside this one.
+//! size that the pattern fixes, without any cryptography. [`Greeting::answer`], [`Answer::exchange`]
+//! and [`Answered::finish`] do the rest; they are apart so that the caller can let strangers take
+//! turns at computing and need not wait for any of them within its turn.
 
 use std::io;
 use std::time::Duration;
@@ -83,7 +83,7 @@ pub async fn connect<S: Stream>(
     .await
 }
 
-/// Accepts, first step and all others; see [`greet`] and [`Greeting::accept`].
+/// Accepts, all steps; see [`greet`].
 ///
 /// # Errors
 /// [`HandshakeError`].
@@ -92,7 +92,8 @@ pub async fn accept<S: Stream>(
     local: &DhSecret,
     limit: Duration,
 ) -> Result<Link<S>, HandshakeError> {
-    within(limit, async { greet(stream, limit).await?.accept(local, limit).await }).await
+    within(limit, async { greet(stream, limit).await?.answer(local)?.exchange().await?.finish() })
+        .await
 }
 
 /// A stranger's first message.
@@ -124,25 +125,56 @@ pub async fn greet<S: Stream>(
 }
 
 impl<S: Stream> Greeting<S> {
-    /// Accepts, second step: four key agreements and two messages, within `limit`. The client's key
+    /// Accepts, second step: computes the answer, two key agreements. Sends nothing.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Rejected`]; the stream is closed then without a byte.
+    pub fn answer(self, local: &DhSecret) -> Result<Answer<S>, HandshakeError> {
+        let (handshake, second) = XkResponder::start(local, &self.message)?;
+        Ok(Answer { stream: self.stream, handshake, second })
+    }
+}
+
+/// The answer to a stranger's first message.
+#[derive(Debug)]
+pub struct Answer<S> {
+    stream: S,
+    handshake: XkResponder,
+    second: [u8; XK.1],
+}
+
+impl<S: Stream> Answer<S> {
+    /// Accepts, third step: sends the answer and reads what the stranger says to it. Computes
+    /// nothing. The caller bounds the time.
+    ///
+    /// # Errors
+    /// [`HandshakeError`].
+    pub async fn exchange(self) -> Result<Answered<S>, HandshakeError> {
+        let Self { mut stream, handshake, second } = self;
+        stream.write_all(&second).await.map_err(failed)?;
+        stream.flush().await.map_err(failed)?;
+        let third = read(&mut stream).await?;
+        Ok(Answered { stream, handshake, third })
+    }
+}
+
+/// A stranger's last message.
+#[derive(Debug)]
+pub struct Answered<S> {
+    stream: S,
+    handshake: XkResponder,
+    third: [u8; XK.2],
+}
+
+impl<S: Stream> Answered<S> {
+    /// Accepts, last step: computes whether the stranger holds its key, one key agreement. The key
     /// is [`Link::remote`].
     ///
     /// # Errors
-    /// [`HandshakeError`]; the stream is closed then without a byte more.
-    pub async fn accept(
-        self,
-        local: &DhSecret,
-        limit: Duration,
-    ) -> Result<Link<S>, HandshakeError> {
-        let Self { mut stream, message } = self;
-        within(limit, async {
-            let (handshake, second) = XkResponder::start(local, &message)?;
-            stream.write_all(&second).await.map_err(failed)?;
-            stream.flush().await.map_err(failed)?;
-            let transport = handshake.finish(&read(&mut stream).await?)?;
-            Ok(Link::new(stream, transport))
-        })
-        .await
+    /// [`HandshakeError::Rejected`].
+    pub fn finish(self) -> Result<Link<S>, HandshakeError> {
+        let transport = self.handshake.finish(&self.third)?;
+        Ok(Link::new(self.stream, transport))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -27,6 +28,8 @@ pub struct Receiver<R> {
     opener: Opener,
     /// The beginning of a record whose end did not come yet.
     partial: Vec<u8>,
+    /// Longest record, and bytes read at once, while the other side is not known.
+    bound: Option<NonZeroU16>,
 }
 
 /// Why nothing more comes.
@@ -38,7 +41,8 @@ pub enum ReceiveError {
     /// A record does not open: somebody changed bytes. The link is dead.
     #[error("a record does not open")]
     Rejected,
-    /// A frame reaches over the end of its record. The link is dead.
+    /// A frame reaches over the end of its record, or a stranger's record is too long. The link is
+    /// dead.
     #[error("a malformed record")]
     Malformed,
     /// The stream failed.
@@ -62,7 +66,13 @@ pub struct Batch(Bytes);
 
 impl<R: AsyncRead + Unpin> Receiver<R> {
     pub(crate) fn new(io: R, opener: Opener) -> Self {
-        Self { io, opener, partial: Vec::new() }
+        Self { io, opener, partial: Vec::new(), bound: None }
+    }
+
+    /// From now on a record of more than `most` bytes ends the link, and no more is read at once: as
+    /// long as the other side is a stranger, it must not decide how much is kept for it.
+    pub fn bound(&mut self, most: Option<usize>) {
+        self.bound = most.and_then(|most| u16::try_from(most).ok()).and_then(NonZeroU16::new);
     }
 
     /// Waits until at least one record is complete. Nothing is lost if the future is dropped.
@@ -80,7 +90,8 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
     pub fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch, ReceiveError>> {
         buffers::with_scratch(|scratch| {
             loop {
-                let mut buffer = ReadBuf::new(scratch);
+                let most = self.most().saturating_add(LENGTH);
+                let mut buffer = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
                 ready!(Pin::new(&mut self.io).poll_read(context, &mut buffer)).map_err(failed)?;
                 if buffer.filled().is_empty() {
                     return Poll::Ready(Err(ReceiveError::Cut));
@@ -97,7 +108,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         let mut frames = BytesMut::new();
         let mut complete = false;
         if !self.partial.is_empty() {
-            input = self.fill_partial(input);
+            input = self.fill_partial(input)?;
             let Some((record, [])) = split_record(&self.partial) else {
                 return Ok(None);
             };
@@ -113,24 +124,37 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             complete = true;
         }
         if !input.is_empty() {
-            self.partial.reserve_exact(record_len(input).unwrap_or(LENGTH));
+            self.partial.reserve_exact(self.whole(input)?);
             self.partial.extend_from_slice(input);
         }
         Ok(complete.then(|| Batch(frames.freeze())))
     }
 
     /// Moves what the incomplete record lacks from the front of `input`; gives the rest.
-    fn fill_partial<'a>(&mut self, mut input: &'a [u8]) -> &'a [u8] {
+    fn fill_partial<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], ReceiveError> {
         while let Some(&byte) = input.first().filter(|_| self.partial.len() < LENGTH) {
             self.partial.push(byte);
             input = input.get(1..).unwrap_or_default();
         }
-        let whole = record_len(&self.partial).unwrap_or(LENGTH);
+        let whole = self.whole(&self.partial)?;
         let lacking = whole.saturating_sub(self.partial.len());
         let (taken, rest) = input.split_at_checked(lacking).unwrap_or((input, &[]));
         self.partial.reserve_exact(lacking);
         self.partial.extend_from_slice(taken);
-        rest
+        Ok(rest)
+    }
+
+    fn most(&self) -> usize {
+        self.bound.map_or(usize::from(u16::MAX), |most| usize::from(most.get()))
+    }
+
+    /// Bytes of an incomplete record with its length, as far as that is known.
+    fn whole(&self, begun: &[u8]) -> Result<usize, ReceiveError> {
+        let whole = record_len(begun).unwrap_or(LENGTH);
+        if whole > self.most().saturating_add(LENGTH) {
+            return Err(ReceiveError::Malformed);
+        }
+        Ok(whole)
     }
 }
 
@@ -294,6 +318,31 @@ mod tests {
         assert!(matches!(receive(&mut receiver), Err(ReceiveError::Cut)));
         assert_eq!(receiver.partial.len(), 600);
         assert_eq!(receiver.partial.capacity(), whole.len());
+    }
+
+    #[test]
+    fn a_stranger_does_not_decide_how_much_is_kept() {
+        let (mut sealer, opener) = keys();
+        let largest = record(&mut sealer, &[0; 4096]);
+        let over = record(&mut sealer, &[0; 4097]);
+        let (length, begun) = (over[..2].to_vec(), over[2..9].to_vec());
+        let mut bounded =
+            receiver(opener, [largest[..9].to_vec(), largest[9..].to_vec(), length, begun]);
+        bounded.bound(Some(4096 + RECORD_TAG));
+        assert_eq!(receive(&mut bounded).unwrap(), []);
+        assert!(matches!(receive(&mut bounded), Err(ReceiveError::Malformed)));
+        assert!(bounded.partial.capacity() <= 64);
+        // What comes in one piece is taken in small ones.
+        let (mut sealer, opener) = keys();
+        let many = (0..40).flat_map(|_| record(&mut sealer, &frame(1, &[]).repeat(170))).collect();
+        let mut bounded = receiver(opener, [many]);
+        bounded.bound(Some(4096 + RECORD_TAG));
+        let mut frames = 0;
+        while let Ok(batch) = receive(&mut bounded) {
+            assert!(batch.len() <= 8 * 170);
+            frames += batch.len();
+        }
+        assert_eq!(frames, 40 * 170);
     }
 
     #[test]

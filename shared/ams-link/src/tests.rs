@@ -143,7 +143,7 @@ async fn a_client_that_leaves_after_the_first_message() {
         _ = connect(here, &client, &key, LIMIT) => panic!("nobody answered"),
         greeting = greet(there, LIMIT) => greeting.unwrap(),
     };
-    let accepted = greeting.accept(&relay, LIMIT).await;
+    let accepted = greeting.answer(&relay).unwrap().exchange().await;
     assert!(matches!(accepted, Err(HandshakeError::Closed)));
 }
 

@@ -3,7 +3,7 @@
 use ams_crypto::token::TokenHash;
 use ams_wire::id::{Key, WorkMark};
 use ams_wire::username::Username;
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::tables::{self, DEVICES, INVITES, RETIRED, ROWS, USERS};
 use super::{StoreError, contacts};
@@ -31,6 +31,7 @@ pub(super) fn join(
     key: Key,
     record: &Record,
     now: u64,
+    most: u64,
 ) -> Result<Option<Enrolled>, StoreError> {
     let invite = tables::invite(&txn.open_table(INVITES)?, &token.0)?;
     let Some(mut invite) = invite.filter(|invite| invite.is_good_for(&key, now)) else {
@@ -38,10 +39,13 @@ pub(super) fn join(
     };
     let name = invite.name.clone();
     // A device that was replaced since must not come back by repeating its joining.
-    let found = tables::user(&txn.open_table(USERS)?, name.as_str())?;
+    let users = txn.open_table(USERS)?;
+    let found = tables::user(&users, name.as_str())?;
+    let is_full = found.is_none() && users.len()? >= most;
+    drop(users);
     let retired = txn.open_table(RETIRED)?.get(name.as_str())?.is_some();
     let is_device = |user: &UserRow| user.device.as_ref().is_some_and(|device| device.key == key);
-    if retired || (invite.spent_by.is_some() && !found.as_ref().is_some_and(is_device)) {
+    if retired || is_full || (invite.spent_by.is_some() && !found.as_ref().is_some_and(is_device)) {
         return Ok(None);
     }
     let user = match found {

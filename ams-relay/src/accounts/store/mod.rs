@@ -310,8 +310,9 @@ impl Accounts for Store {
         key: Key,
         record: Record,
         now: u64,
+        most: u64,
     ) -> Pending<Option<Enrolled>> {
-        self.write(move |txn| enrolment::join(txn, &token, key, &record, now))
+        self.write(move |txn| enrolment::join(txn, &token, key, &record, now, most))
     }
 
     fn record(&self, name: &Username) -> Pending<Option<Record>> {
