@@ -66,6 +66,10 @@ pub fn message_steps(shown: &MessageSteps) -> String {
     row("title", of.title.clone());
     row("priority", of.priority.map(|priority| priority.to_string()));
     row("tags", Some(of.tags.join(", ")).filter(|tags| !tags.is_empty()));
+    row("if undelivered", shown.if_undelivered.map(|policy| policy.to_string()));
+    row("expires", shown.expires.map(|time| time.to_string()));
+    row("key", shown.key.clone());
+    row("only via", shown.only_via.as_ref().map(ToString::to_string));
     let mut out = table(&rows);
     let _ = writeln!(out, "body  {}", block(&of.body));
     let steps: Vec<[String; 4]> = shown

@@ -1,16 +1,43 @@
 //! What the user chose, as the core needs it.
 
-/// What becomes of a message whose delivery failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+use ams_rpc::types::IfUndelivered;
+use minicbor::{Decode, Encode};
+
+/// What becomes of a message whose delivery failed. One can have its own, which lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, Encode, Decode)]
 #[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
 pub enum Undeliverable {
     /// It waits for the user's decision.
     #[default]
+    #[n(0)]
     Ask,
     /// It is kept, and goes out when the contact comes online.
+    #[n(1)]
     Keep,
     /// It is dropped.
+    #[n(2)]
     Discard,
+}
+
+impl From<IfUndelivered> for Undeliverable {
+    fn from(wanted: IfUndelivered) -> Self {
+        match wanted {
+            IfUndelivered::Ask => Self::Ask,
+            IfUndelivered::Keep => Self::Keep,
+            IfUndelivered::Discard => Self::Discard,
+        }
+    }
+}
+
+impl From<Undeliverable> for IfUndelivered {
+    fn from(policy: Undeliverable) -> Self {
+        match policy {
+            Undeliverable::Ask => Self::Ask,
+            Undeliverable::Keep => Self::Keep,
+            Undeliverable::Discard => Self::Discard,
+        }
+    }
 }
 
 /// What becomes of a contact request.

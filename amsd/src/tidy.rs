@@ -212,7 +212,15 @@ mod tests {
         let written = store.write(move |txn| {
             let place = timeline::append(txn, BOB, Direction::Out, seq)?;
             let id = MessageId([0x80 | u8::try_from(seq).unwrap(); 16]);
-            let row = OutRow { id, state, accepted_at: at, place, via: None, steps: Vec::new() };
+            let row = OutRow {
+                id,
+                state,
+                accepted_at: at,
+                place,
+                via: None,
+                steps: Vec::new(),
+                wish: None,
+            };
             let text = TextRow {
                 text: "text".into(),
                 reply_to: None,

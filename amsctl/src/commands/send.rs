@@ -2,7 +2,9 @@
 
 use ams_rpc::Exit;
 use ams_rpc::methods::message;
-use ams_rpc::types::{MessageId, Period, SendParams, SendResult, Stage, State, WaitParams};
+use ams_rpc::types::{
+    IfUndelivered, MessageId, Period, SendParams, SendResult, Stage, State, Via, WaitParams,
+};
 
 use crate::body;
 use crate::failed::Failed;
@@ -20,6 +22,8 @@ Examples:
   df -h | amsctl send alice
   amsctl send alice --wait delivered --timeout 30s 'disk full' || echo 'not delivered'
   amsctl send --to alice --to bob 'the same for both'
+  amsctl send alice --key load --ttl 10m </proc/loadavg
+  amsctl send alice --if-undelivered keep 'when you are back'
   amsctl send alice -- -5 degrees")]
 pub struct Args {
     /// The contact's name, then the text; without text, or with `-`, the text is stdin.
@@ -61,6 +65,22 @@ pub struct Args {
     /// A tag; may be given several times.
     #[arg(long = "tag", value_name = "T")]
     tags: Vec<String>,
+
+    /// What becomes of it if it cannot be delivered, whatever the config says.
+    #[arg(long, value_name = "ask|keep|discard")]
+    if_undelivered: Option<IfUndelivered>,
+
+    /// Give it up when this time is over, like 10m or 2h.
+    #[arg(long, value_name = "DUR")]
+    ttl: Option<Period>,
+
+    /// Replace an older message with this key that has not left.
+    #[arg(long, value_name = "K")]
+    key: Option<String>,
+
+    /// The only way that it may go.
+    #[arg(long, value_name = "direct|relay|relay:NICK")]
+    via: Option<Via>,
 }
 
 /// One message on its way.
@@ -142,6 +162,10 @@ impl Args {
             title: self.title.clone(),
             priority: self.priority,
             tags: Some(self.tags.clone()).filter(|tags| !tags.is_empty()),
+            if_undelivered: self.if_undelivered,
+            ttl: self.ttl,
+            key: self.key.clone(),
+            via: self.via.clone(),
             ..SendParams::new(letter.to.clone(), body)
         };
         // Accepting a message has no time limit of its own; only waiting has.

@@ -115,7 +115,7 @@ fn take(
     if opened.first_under_root {
         activate(txn, id)?;
     }
-    queue::contact_is_there(txn, id, came.now)?;
+    queue::contact_is_there(txn, id, came.relay, came.now)?;
     if let Some(body) = opened.body {
         keep(txn, id, &format!("relay:{}", came.nick), body, came.now)?;
     }

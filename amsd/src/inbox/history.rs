@@ -127,6 +127,10 @@ pub fn delete(txn: &Txn<'_>, place: u64, entry: Entry) -> Result<bool, StoreErro
             if txn.get::<out::Live>(&at)?.is_some() {
                 return Ok(false);
             }
+            if let Some(row) = txn.get::<out::Out>(&at)? {
+                // Whoever asks by its id is told how it ended.
+                txn.put::<out::Ends>(&(row.id, entry.contact), &row.state)?;
+            }
             txn.delete::<out::Out>(&at)?;
             txn.delete::<out::Texts>(&at)?;
         }

@@ -1,29 +1,35 @@
 //! Messages on their way: durable before `send` answers, kept until the recipient's receipt.
 //!
 //! 1. [`push()`]: a message is accepted
-//! 2. [`seal`]: it becomes an envelope when its turn comes
-//! 3. [`state`]: what happens to it, step by step
-//! 4. [`queue`]: what the user decides about it
-//! 5. [`show`]: what the user sees of it
+//! 2. [`wish`]: what is wanted of it beyond what the config says
+//! 3. [`seal`]: it becomes an envelope when its turn comes
+//! 4. [`state`]: what happens to it, step by step
+//! 5. [`queue`]: what the user decides about it
+//! 6. [`show`]: what the user sees of it
 
 pub mod queue;
 pub mod row;
 pub mod seal;
 pub mod show;
 pub mod state;
+#[cfg(test)]
+mod tests;
+pub mod wish;
 
 use std::ops::ControlFlow;
 
-use ams_rpc::types::State;
+use ams_rpc::types::{MAX_KEY, State};
 use ams_wire::id::MessageId;
 use ams_wire::limits::{MAX_BODY_TEXT, MAX_TAG, MAX_TAGS, MAX_TITLE};
 use minicbor::bytes::ByteArray;
 
 use crate::contacts::{self, ContactId, Stage};
 use crate::fact::Fact;
+use crate::relay;
 use crate::store::{Read, StoreError, Table, Txn};
 use crate::timeline::{self, Direction};
-use row::{Digests, Live, Out, OutIds, OutRow, OutState, StepRow, TextRow, Texts};
+use row::{Digests, Ends, Live, Out, OutIds, OutRow, OutState, StepRow, TextRow, Texts};
+use wish::{Way, Wish};
 
 /// Newest − lowest living `seq` of one contact stays below this: the recipient remembers the ids
 /// of that many.
@@ -38,6 +44,8 @@ pub struct Draft {
     pub id: Option<MessageId>,
     /// What it says.
     pub text: TextRow,
+    /// What is wanted of it beyond what the config says.
+    pub wish: Wish,
 }
 
 /// Why a message was not accepted.
@@ -61,6 +69,9 @@ pub enum PushError {
     /// The id names another message.
     #[error("message {0} is another one: it has another contact or another text")]
     IdConflict(MessageId),
+    /// It may only go through a relay that nobody knows.
+    #[error("no relay is called {0}")]
+    NoSuchRelay(String),
     /// A bound of the message's fields.
     #[error("{0}")]
     Bounds(&'static str),
@@ -79,7 +90,7 @@ pub struct Pushed {
 
 /// Accepts a message. Durable, and on its way, once the transaction is.
 pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError> {
-    check_bounds(&draft.text)?;
+    check_bounds(&draft.text, &draft.wish)?;
     let (contact, mut row) = contacts::by_name(txn, &draft.to)?
         .ok_or_else(|| PushError::NoSuchContact(draft.to.clone()))?;
     if let Some(id) = draft.id
@@ -95,13 +106,26 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
         }
         () => {}
     }
+    if let Some(Way::Through(nick)) = &draft.wish.only
+        && relay::by_nick(txn, nick)?.is_none()
+    {
+        return Err(PushError::NoSuchRelay(nick.clone()));
+    }
     let id = draft.id.unwrap_or_else(|| MessageId(ams_crypto::random::bytes()));
+    if let Some(key) = &draft.wish.key {
+        wish::replace(txn, contact, key, id, now)?;
+    }
     let before = row.clone();
     let seq = row.next_seq;
     row.next_seq = seq.saturating_add(1);
     contacts::put(txn, contact, Some(&before), &row)?;
     let place = timeline::append(txn, contact, Direction::Out, seq)?;
-    let step = StepRow { at: now, state: OutState::Queued, via: None, reason: None };
+    let reason = match decide_first(txn, contact, seq)? {
+        Some(first) => Some(format!("decide {first} first: too much was accepted after it")),
+        None => draft.wish.only.as_ref().map(Way::reason),
+    };
+    let step = StepRow { at: now, state: OutState::Queued, via: None, reason };
+    wish::note(txn, contact, seq, &draft.wish)?;
     let out = OutRow {
         id,
         state: OutState::Queued,
@@ -109,6 +133,7 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
         place,
         via: None,
         steps: vec![step],
+        wish: Some(draft.wish.clone()).filter(|wish| *wish != Wish::default()),
     };
     txn.put::<Texts>(&(contact, seq), &draft.text)?;
     txn.put::<Out>(&(contact, seq), &out)?;
@@ -134,10 +159,39 @@ fn accepted_before(
     if said.is_some_and(|said| Ok(said) != digest(txn, text)) {
         return Err(PushError::IdConflict(id));
     }
-    // One that was deleted from the history since had come to its end.
-    let out = txn.get::<Out>(&(contact, *seq))?;
-    let state = out.map_or(State::Delivered, |out| out.state.into());
+    let state = state_of(txn, contact, *seq, id)?;
     Ok(Some(Pushed { contact, id, state }))
+}
+
+/// Where a message stands, or stood when it was deleted from the history.
+pub fn state_of(
+    db: &impl Read,
+    contact: ContactId,
+    seq: u64,
+    id: MessageId,
+) -> Result<State, StoreError> {
+    if let Some(out) = db.get::<Out>(&(contact, seq))? {
+        return Ok(out.state.into());
+    }
+    // Where nobody wrote it down, it was over.
+    Ok(db.get::<Ends>(&(id, contact))?.map_or(State::Delivered, State::from))
+}
+
+/// The message to the contact that has to come to an end before `seq` can leave: the recipient
+/// remembers ids only so far back.
+pub fn decide_first(
+    db: &impl Read,
+    contact: ContactId,
+    seq: u64,
+) -> Result<Option<MessageId>, StoreError> {
+    if seq < MAX_SPAN {
+        return Ok(None);
+    }
+    let lowest = low(db, contact, seq)?;
+    if seq.saturating_sub(lowest) < MAX_SPAN {
+        return Ok(None);
+    }
+    Ok(db.get::<Out>(&(contact, lowest))?.map(|out| out.id))
 }
 
 /// What a message says, as something that can be compared and not read.
@@ -146,9 +200,12 @@ fn digest(txn: &Txn<'_>, text: &TextRow) -> Result<ByteArray<16>, StoreError> {
     Ok(txn.sealer().blind(Digests::NAME, &bytes).into())
 }
 
-fn check_bounds(text: &TextRow) -> Result<(), PushError> {
+fn check_bounds(text: &TextRow, wish: &Wish) -> Result<(), PushError> {
     let bounds = |what| Err(PushError::Bounds(what));
     match text {
+        _ if wish.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) => {
+            bounds("the key is empty or longer than 256 bytes")
+        }
         _ if text.text.is_empty() => bounds("the message is empty"),
         _ if text.text.len() > MAX_BODY_TEXT => bounds("the message is longer than 46 KiB"),
         _ if text.title.as_ref().is_some_and(|title| title.len() > MAX_TITLE) => {

@@ -6,8 +6,10 @@ use ams_wire::id::MessageId;
 
 use super::row::{Live, Out, OutIds, OutState, Waiting};
 use super::state::change;
+use super::wish::{self, Way};
 use crate::contacts::ContactId;
 use crate::fact::Fact;
+use crate::relay::{RelayId, Relays};
 use crate::session::open;
 use crate::store::{Read, StoreError, Txn};
 
@@ -36,14 +38,25 @@ pub fn live(
     db: &impl Read,
     contact: Option<ContactId>,
 ) -> Result<Vec<(ContactId, u64, OutState)>, StoreError> {
+    live_from(db, contact, None, usize::MAX)
+}
+
+/// The first `most` of them that stand behind `after`.
+pub fn live_from(
+    db: &impl Read,
+    contact: Option<ContactId>,
+    after: Option<(ContactId, u64)>,
+    most: usize,
+) -> Result<Vec<(ContactId, u64, OutState)>, StoreError> {
     let mut found = Vec::new();
+    let from = after.map(|(contact, seq)| (contact, seq.saturating_add(1)));
     let mut take = |(contact, seq), state| {
         found.push((contact, seq, state));
-        ControlFlow::Continue(())
+        if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     match contact {
-        Some(contact) => db.each::<Live>(&contact, None, &mut take)?,
-        None => db.each::<Live>(&(), None, &mut take)?,
+        Some(contact) => db.each::<Live>(&contact, from.as_ref(), &mut take)?,
+        None => db.each::<Live>(&(), from.as_ref(), &mut take)?,
     }
     Ok(found)
 }
@@ -53,7 +66,8 @@ pub fn by_id(db: &impl Read, id: MessageId) -> Result<Vec<(ContactId, u64)>, Sto
     Ok(db.list::<OutIds>(&id)?.into_iter().map(|((_, contact), seq)| (contact, seq)).collect())
 }
 
-/// Decides about one message. A final one stays as it is.
+/// Decides about one message. A final one stays as it is. What the user keeps is kept however often
+/// it fails: it is not asked about again.
 pub fn decide(
     txn: &Txn<'_>,
     contact: ContactId,
@@ -61,11 +75,15 @@ pub fn decide(
     decision: Decision,
     now: i64,
 ) -> Result<Option<Decided>, StoreError> {
-    change(txn, contact, seq, now, None, Some("asked by the user"), |state| match decision {
-        _ if state.is_final() => None,
-        Decision::Keep => (!matches!(state, OutState::Waiting)).then_some(OutState::Waiting),
+    if decision == Decision::Keep {
+        wish::keep(txn, contact, seq)?;
+    }
+    let asked = Some("asked by the user");
+    change(txn, contact, seq, now, None, asked, |row| match decision {
+        _ if row.state.is_final() => None,
+        Decision::Keep => (row.state != OutState::Waiting).then_some(OutState::Waiting),
         Decision::Discard => Some(OutState::Discarded),
-        Decision::Retry => (!state.is_moving()).then_some(OutState::Queued),
+        Decision::Retry => (!row.state.is_moving()).then_some(OutState::Queued),
     })?;
     let row = txn.get::<Out>(&(contact, seq))?;
     if row.as_ref().is_some_and(|row| row.state == OutState::Queued) {
@@ -74,17 +92,31 @@ pub fn decide(
     Ok(row.map(|row| Decided { id: row.id, state: row.state }))
 }
 
-/// Everything that waits for the contact goes out: it is there.
-pub fn contact_is_there(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreError> {
+/// Everything that waits for the contact goes out: it is there, at `relay`. What may only go another
+/// way waits on.
+pub fn contact_is_there(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    relay: RelayId,
+    now: i64,
+) -> Result<(), StoreError> {
     let waiting = txn.list::<Waiting>(&contact)?;
-    for ((_, seq), ()) in &waiting {
-        change(txn, contact, *seq, now, None, Some("the contact is there"), |state| {
-            (state == OutState::Waiting).then_some(OutState::Queued)
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let one_way = wish::one_way(txn, contact)?;
+    let nick = txn.get::<Relays>(&relay)?.map(|row| row.nick);
+    for ((_, seq), ()) in waiting {
+        match one_way.get(&seq) {
+            Some(Way::Direct) => continue,
+            Some(Way::Through(only)) if nick.as_ref() != Some(only) => continue,
+            Some(Way::Through(_) | Way::Relay) | None => {}
+        }
+        change(txn, contact, seq, now, None, Some("the contact is there"), |row| {
+            (row.state == OutState::Waiting).then_some(OutState::Queued)
         })?;
     }
-    if !waiting.is_empty() {
-        txn.tell(Fact::Due(contact));
-    }
+    txn.tell(Fact::Due(contact));
     Ok(())
 }
 

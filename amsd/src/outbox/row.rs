@@ -5,6 +5,7 @@ use ams_wire::id::MessageId;
 use ams_wire::receipt::Window;
 use minicbor::{Decode, Encode};
 
+use super::wish::Wish;
 use crate::contacts::ContactId;
 use crate::store::Table;
 
@@ -109,6 +110,9 @@ pub struct OutRow {
     /// Every step, oldest first; at most [`MAX_STEPS`].
     #[n(5)]
     pub steps: Vec<StepRow>,
+    /// What is wanted of it beyond what the config says.
+    #[n(6)]
+    pub wish: Option<Wish>,
 }
 
 /// Most steps kept of a message: beyond that the ones in the middle go.
@@ -165,6 +169,14 @@ impl Table for Digests {
     const NAME: &'static str = "out_digests";
     type Key = (MessageId, ContactId);
     type Row = minicbor::bytes::ByteArray<16>;
+}
+
+/// Message id and contact → where the message stood when it was deleted here.
+pub struct Ends;
+impl Table for Ends {
+    const NAME: &'static str = "out_ends";
+    type Key = (MessageId, ContactId);
+    type Row = OutState;
 }
 
 /// Contact and `seq` of every message that is not final → its state.

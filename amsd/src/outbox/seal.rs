@@ -1,17 +1,19 @@
 //! A message becomes an envelope when its turn comes: in the order of acceptance, as many as the
 //! window has room for.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use ams_wire::body::{Body, KIND_TEXT};
 use ams_wire::id::WorkMark;
 
-use super::row::{Live, Out, OutState, Texts};
+use super::row::{Live, Out, OutRow, OutState, Texts};
+use super::wish::seconds_left;
 use super::{MAX_SPAN, low, state};
 use crate::contacts::{ContactId, ContactRow};
 use crate::profile::Me;
 use crate::relay::RelayId;
+use crate::router::path::{Route, Routes};
 use crate::session::row::CipherRow;
 use crate::session::seal::{CipherKey, Desk, Room};
 use crate::settings::Undeliverable;
@@ -25,33 +27,49 @@ const DEVICE: u32 = 1;
 pub struct Outgoing {
     /// Where it is kept.
     pub key: CipherKey,
+    /// Which way it goes.
+    pub route: Route,
+    /// Seconds until the relay is to give up; 0: when its window ends.
+    pub ttl: u32,
     /// The bytes, the same every time.
     pub envelope: Vec<u8>,
     /// The work mark as of sealing, where it was sealed for this relay.
     pub mark: WorkMark,
 }
 
-/// Seals what is next for the contact, to go over `relay`.
+/// Seals what is next for the contact, each for the way that it goes.
 pub fn seal_due(
     txn: &Txn<'_>,
     me: &Me,
     desk: &mut Desk,
     row: &ContactRow,
-    relay: RelayId,
+    routes: &Routes,
     tell_read: bool,
+    now: i64,
 ) -> Result<Vec<Outgoing>, StoreError> {
     let Room::For(slots) = desk.room() else { return Ok(Vec::new()) };
     let contact = desk.contact();
     let lowest = low(txn, contact, row.next_seq)?;
-    let mut contents = Vec::new();
-    for seq in next_queued(txn, desk, slots)? {
+    let (mut contents, mut ends) = (BTreeMap::<Route, Vec<_>>::new(), BTreeMap::new());
+    for seq in next_queued(txn, desk, routes, slots)? {
         if seq.saturating_sub(lowest) >= MAX_SPAN {
             break;
         }
-        contents.push((Some(seq), plaintext(txn, contact, seq, lowest)?));
+        let Some(route) = routes.of(Some(seq)) else { continue };
+        let out = txn.get::<Out>(&(contact, seq))?.ok_or_else(damaged)?;
+        ends.insert(seq, seconds_left(out.wish.as_ref(), now));
+        let plaintext = plaintext(txn, contact, seq, lowest, &out)?;
+        contents.entry(route).or_default().push((Some(seq), plaintext));
     }
-    let sealed = desk.seal(txn, me, row, relay, &contents, tell_read)?;
-    Ok(sealed.iter().map(|(key, cipher)| outgoing(*key, cipher, relay)).collect())
+    let mut found = Vec::new();
+    for (route, contents) in contents {
+        let sealed = desk.seal(txn, me, row, route.relay, &contents, tell_read)?;
+        found.extend(sealed.iter().map(|(key, cipher)| {
+            let ttl = cipher.seq.and_then(|seq| ends.get(&seq)).copied().unwrap_or(0);
+            outgoing(*key, cipher, route, ttl)
+        }));
+    }
+    Ok(found)
 }
 
 /// Seals a full empty envelope: a step for the ratchet, and a question whether anybody is there.
@@ -62,54 +80,65 @@ pub fn probe(
     me: &Me,
     desk: &mut Desk,
     row: &ContactRow,
-    relay: RelayId,
+    route: Route,
     tell_read: bool,
 ) -> Result<Option<Outgoing>, StoreError> {
     if desk.empty_out().is_some() {
         return Ok(None);
     }
-    let sealed = desk.seal(txn, me, row, relay, &[(None, Vec::new())], tell_read)?;
-    Ok(sealed.first().map(|(key, cipher)| outgoing(*key, cipher, relay)))
+    let sealed = desk.seal(txn, me, row, route.relay, &[(None, Vec::new())], tell_read)?;
+    Ok(sealed.first().map(|(key, cipher)| outgoing(*key, cipher, route, 0)))
 }
 
-/// What is on its way, has no receipt, and is not among `handed`, in order: it goes first.
+/// What is on its way, has no receipt, and was not `handed` to the relay over which it goes now, in
+/// order: it goes first.
 pub fn unreceipted(
     db: &impl Read,
     desk: &Desk,
-    relay: RelayId,
-    handed: &BTreeSet<CipherKey>,
+    routes: &Routes,
+    handed: &BTreeMap<CipherKey, RelayId>,
+    now: i64,
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut found = Vec::new();
-    for (key, cipher) in desk.ciphers().iter().filter(|(key, _)| !handed.contains(key)) {
-        let moving = match cipher.seq {
-            Some(seq) => {
-                db.get::<Out>(&(key.contact, seq))?.is_some_and(|row| row.state.is_moving())
-            }
-            None => true,
-        };
-        if moving {
-            found.push((cipher.seq, outgoing(*key, cipher, relay)));
+    for (key, cipher) in desk.ciphers() {
+        let Some(route) = routes.of(cipher.seq) else { continue };
+        if handed.get(key) == Some(&route.relay) {
+            continue;
         }
+        let ttl = match cipher.seq {
+            Some(seq) => match db.get::<Out>(&(key.contact, seq))? {
+                Some(row) if row.state.is_moving() => seconds_left(row.wish.as_ref(), now),
+                _ => continue,
+            },
+            None => 0,
+        };
+        found.push((cipher.seq, outgoing(*key, cipher, route, ttl)));
     }
     // Across roots the order is that of the messages; within a root the counters have it.
     found.sort_by_key(|(seq, out)| (seq.unwrap_or(u64::MAX), out.key.ctr));
     Ok(found.into_iter().map(|(_, out)| out).collect())
 }
 
-fn outgoing(key: CipherKey, cipher: &CipherRow, relay: RelayId) -> Outgoing {
+fn outgoing(key: CipherKey, cipher: &CipherRow, route: Route, ttl: u32) -> Outgoing {
     // A mark speaks of one account: over another relay the envelope goes without.
-    let mark = if cipher.relay == relay { cipher.mark } else { WorkMark::default() };
-    Outgoing { key, envelope: cipher.envelope.clone(), mark }
+    let mark = if cipher.relay == route.relay { cipher.mark } else { WorkMark::default() };
+    Outgoing { key, route, ttl, envelope: cipher.envelope.clone(), mark }
 }
 
-/// The first `most` messages that are queued and have no ciphertext.
-fn next_queued(db: &impl Read, desk: &Desk, most: usize) -> Result<Vec<u64>, StoreError> {
+/// The first `most` messages that are queued, have no ciphertext, and whose way is open.
+fn next_queued(
+    db: &impl Read,
+    desk: &Desk,
+    routes: &Routes,
+    most: usize,
+) -> Result<Vec<u64>, StoreError> {
     let (sealed, mut next) = (desk.sealed(), Vec::new());
     if most == 0 {
         return Ok(next);
     }
     db.each::<Live>(&desk.contact(), None, |(_, seq), state| {
-        if state == OutState::Queued && !sealed.contains(&seq) {
+        let is_next = state == OutState::Queued && !sealed.contains(&seq);
+        if is_next && routes.of(Some(seq)).is_some() {
             next.push(seq);
         }
         if next.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -117,15 +146,16 @@ fn next_queued(db: &impl Read, desk: &Desk, most: usize) -> Result<Vec<u64>, Sto
     Ok(next)
 }
 
-/// Whether a message is queued and has no ciphertext.
-pub fn has_unsealed(db: &impl Read, desk: &Desk) -> Result<bool, StoreError> {
-    Ok(!next_queued(db, desk, 1)?.is_empty())
+/// Whether a message is queued, has no ciphertext, and its way is open.
+pub fn has_unsealed(db: &impl Read, desk: &Desk, routes: &Routes) -> Result<bool, StoreError> {
+    Ok(!next_queued(db, desk, routes, 1)?.is_empty())
 }
 
 /// Ends what is queued and could not be sealed for too long.
 pub fn give_up(
     txn: &Txn<'_>,
     contact: ContactId,
+    routes: &Routes,
     policy: Undeliverable,
     now: i64,
 ) -> Result<(), StoreError> {
@@ -135,7 +165,7 @@ pub fn give_up(
         Room::NoRoot => NO_KEYS,
         Room::Full => NO_ROOM,
     };
-    for seq in next_queued(txn, &desk, usize::MAX)? {
+    for seq in next_queued(txn, &desk, routes, usize::MAX)? {
         state::never_sealed(txn, contact, seq, policy, why, now)?;
     }
     Ok(())
@@ -144,14 +174,17 @@ pub fn give_up(
 const NO_KEYS: &str = "the contact has not answered yet with the fresh keys that it was asked for";
 const NO_ROOM: &str = "too many messages before it are without a receipt";
 
+fn damaged() -> StoreError {
+    StoreError::Damaged("a queued message")
+}
+
 fn plaintext(
     db: &impl Read,
     contact: ContactId,
     seq: u64,
     low: u64,
+    out: &OutRow,
 ) -> Result<Vec<u8>, StoreError> {
-    let damaged = || StoreError::Damaged("a queued message");
-    let out = db.get::<Out>(&(contact, seq))?.ok_or_else(damaged)?;
     let text = db.get::<Texts>(&(contact, seq))?.ok_or_else(damaged)?;
     let body = Body {
         id: out.id,

@@ -1,6 +1,6 @@
 //! Messages to contacts, as the user sees them.
 
-use ams_rpc::types::{Direction, Message, MessageId, Step, Time};
+use ams_rpc::types::{Direction, Message, MessageId, MessageSteps, Step, Time};
 
 use super::row::{Out, OutRow, Texts};
 use crate::contacts::{ContactId, Contacts};
@@ -18,20 +18,27 @@ pub fn message(
     Ok(with_row(db, contact, seq)?.map(|(message, _)| message))
 }
 
-/// One message with every step that it took.
+/// One message with every step that it took, and what is wanted of it.
 pub fn with_steps(
     db: &impl Read,
     contact: ContactId,
     seq: u64,
-) -> Result<Option<(Message, Vec<Step>)>, StoreError> {
-    Ok(with_row(db, contact, seq)?.map(|(message, row)| {
-        let steps = row.steps.into_iter().map(|step| Step {
-            time: Time::from_millis(step.at),
-            what: ams_rpc::types::State::from(step.state).to_string(),
-            via: step.via,
-            reason: step.reason,
-        });
-        (message, steps.collect())
+) -> Result<Option<MessageSteps>, StoreError> {
+    let Some((message, row)) = with_row(db, contact, seq)? else { return Ok(None) };
+    let wish = row.wish.unwrap_or_default();
+    let steps = row.steps.into_iter().map(|step| Step {
+        time: Time::from_millis(step.at),
+        what: ams_rpc::types::State::from(step.state).to_string(),
+        via: step.via,
+        reason: step.reason,
+    });
+    Ok(Some(MessageSteps {
+        message,
+        steps: steps.collect(),
+        if_undelivered: wish.policy.map(Into::into),
+        expires: wish.expires_at.map(Time::from_millis),
+        key: wish.key,
+        only_via: wish.only.map(Into::into),
     }))
 }
 

@@ -6,6 +6,7 @@ use ams_rpc::types::{Fact as Event, StateFact};
 use ams_wire::receipt::Window;
 
 use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, ReadSeen, StepRow, Waiting};
+use super::wish;
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
 use crate::session::open;
@@ -40,10 +41,12 @@ pub fn settle(
     };
     let Some(seq) = cipher.seq else { return Ok(()) };
     match outcome {
-        Outcome::Sent => change(txn, key.contact, seq, now, Some(via), None, |state| match state {
-            OutState::Queued | OutState::Waiting => Some(OutState::Sent),
-            _ => None,
-        }),
+        Outcome::Sent => {
+            change(txn, key.contact, seq, now, Some(via), None, |row| match row.state {
+                OutState::Queued | OutState::Waiting => Some(OutState::Sent),
+                _ => None,
+            })
+        }
         Outcome::Failed => gave_up(txn, key.contact, seq, policy, Some(via), FAILED, now),
         Outcome::Silence => gave_up(txn, key.contact, seq, policy, Some(via), SILENCE, now),
     }
@@ -64,6 +67,7 @@ pub fn never_sealed(
     gave_up(txn, contact, seq, policy, None, why, now)
 }
 
+/// What was wanted of the message itself comes before the `policy` of the config.
 fn gave_up(
     txn: &Txn<'_>,
     contact: ContactId,
@@ -73,17 +77,19 @@ fn gave_up(
     reason: &str,
     now: i64,
 ) -> Result<(), StoreError> {
-    change(txn, contact, seq, now, via, Some(reason), |state| match (state, policy) {
-        (OutState::Queued | OutState::Sent, Undeliverable::Ask) => Some(OutState::Undelivered),
-        (OutState::Queued | OutState::Sent, Undeliverable::Keep) => Some(OutState::Waiting),
-        (OutState::Queued | OutState::Sent, Undeliverable::Discard) => Some(OutState::Discarded),
-        _ => None,
+    change(txn, contact, seq, now, via, Some(reason), |row| {
+        let wanted = row.wish.as_ref().and_then(|wish| wish.policy).unwrap_or(policy);
+        row.state.is_moving().then_some(match wanted {
+            Undeliverable::Ask => OutState::Undelivered,
+            Undeliverable::Keep => OutState::Waiting,
+            Undeliverable::Discard => OutState::Discarded,
+        })
     })
 }
 
 /// The recipient has it on disk. Whatever was decided about it before, that is what happened.
 pub fn delivered(txn: &Txn<'_>, contact: ContactId, seq: u64, now: i64) -> Result<(), StoreError> {
-    change(txn, contact, seq, now, None, None, |state| match state {
+    change(txn, contact, seq, now, None, None, |row| match row.state {
         OutState::Delivered | OutState::Read => None,
         _ => Some(OutState::Delivered),
     })
@@ -109,8 +115,8 @@ pub fn read(
     let late = delivered.iter().copied().filter(|seq| *seq < window.base());
     let numbers: BTreeSet<u64> = news.chain(late).collect();
     for seq in numbers {
-        change(txn, contact, seq, now, None, None, |state| {
-            (state == OutState::Delivered).then_some(OutState::Read)
+        change(txn, contact, seq, now, None, None, |row| {
+            (row.state == OutState::Delivered).then_some(OutState::Read)
         })?;
     }
     txn.put::<ReadSeen>(&contact, window)
@@ -130,23 +136,29 @@ pub fn requeue(
     why: &str,
     now: i64,
 ) -> Result<(), StoreError> {
-    change(txn, contact, seq, now, None, Some(why), |state| {
-        (state == OutState::Sent).then_some(OutState::Queued)
+    change(txn, contact, seq, now, None, Some(why), |row| {
+        (row.state == OutState::Sent).then_some(OutState::Queued)
     })
 }
 
-/// Everything `sent` of these contacts is queued again: its link is gone.
-pub fn link_lost(
-    txn: &Txn<'_>,
-    contacts: &[ContactId],
-    why: &str,
-    now: i64,
-) -> Result<(), StoreError> {
+/// What is `sent` to these contacts is queued again: no link is left of an earlier run.
+pub fn restarted(txn: &Txn<'_>, contacts: &[ContactId], now: i64) -> Result<(), StoreError> {
     for &contact in contacts {
-        for (key, _) in txn.list::<Ciphers>(&contact)? {
-            if let Some(seq) = txn.get::<Ciphers>(&key)?.and_then(|cipher| cipher.seq) {
-                requeue(txn, contact, seq, why, now)?;
+        for (_, cipher) in txn.list::<Ciphers>(&contact)? {
+            if let Some(seq) = cipher.seq {
+                requeue(txn, contact, seq, "the daemon was restarted", now)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// What these ciphertexts carry is queued again: the link that had them is gone.
+pub fn link_lost(txn: &Txn<'_>, keys: &[CipherKey], why: &str, now: i64) -> Result<(), StoreError> {
+    for key in keys {
+        let cipher = txn.get::<Ciphers>(&(key.contact, key.root, key.ctr))?;
+        if let Some(seq) = cipher.and_then(|cipher| cipher.seq) {
+            requeue(txn, key.contact, seq, why, now)?;
         }
     }
     Ok(())
@@ -161,12 +173,11 @@ pub(super) fn change(
     now: i64,
     via: Option<&str>,
     reason: Option<&str>,
-    next: impl FnOnce(OutState) -> Option<OutState>,
+    next: impl FnOnce(&OutRow) -> Option<OutState>,
 ) -> Result<(), StoreError> {
     let Some(mut row) = txn.get::<Out>(&(contact, seq))? else { return Ok(()) };
-    let before = row.state;
-    let Some(state) = next(before) else { return Ok(()) };
-    row.state = state;
+    let Some(state) = next(&row) else { return Ok(()) };
+    let before = std::mem::replace(&mut row.state, state);
     if let Some(via) = via {
         row.via = Some(via.to_owned());
     }
@@ -174,6 +185,9 @@ pub(super) fn change(
     txn.put::<Out>(&(contact, seq), &row)?;
     if state.is_final() {
         txn.delete::<Live>(&(contact, seq))?;
+        if let Some(wish) = &row.wish {
+            wish::forget(txn, contact, seq, wish)?;
+        }
     } else {
         txn.put::<Live>(&(contact, seq), &state)?;
     }

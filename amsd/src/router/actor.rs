@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ams_crypto::envelope;
-use ams_wire::id::{EnvelopeId, Handle, WorkMark};
+use ams_wire::id::{EnvelopeId, Handle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::alarms::{Alarm, Alarms};
+use super::alarms::{Alarm, Alarms, at, later};
 use super::flights::Flights;
+use super::parcels;
+use super::seen::Seen;
 use super::serve::{self, Look, Want, Work};
 use super::{Deps, Due};
 use crate::contacts::{self, ContactId, ask};
 use crate::inbox::Accepted;
-use crate::outbox::{self, queue, state};
-use crate::relay::{LinkEvent, LinkHandle, Parcel, RelayId, Relays};
+use crate::outbox::{self, queue, state, wish};
+use crate::relay::{LinkEvent, LinkHandle, RelayId, Relays};
 use crate::session::seal::CipherKey;
 use crate::store::{Read, StoreError};
 
@@ -45,27 +47,6 @@ struct Link {
     handle: LinkHandle,
     nick: String,
     window: Duration,
-}
-
-/// What is remembered of a contact while the daemon runs.
-#[derive(Default)]
-struct Seen {
-    /// The path used last.
-    last: Option<RelayId>,
-    /// What a look that came to nothing was to do.
-    postponed: Want,
-    /// When something full last left.
-    full_at: Option<Instant>,
-    /// When it was last answered with a lone receipt.
-    answered_at: Option<Instant>,
-    /// When what waits for it was last tried by itself.
-    woken_at: Option<Instant>,
-    /// The pause before the next probe; `None`: no probe is planned.
-    probe: Option<Duration>,
-    /// Since when nothing could be sealed for it, though something is queued.
-    blocked_since: Option<Instant>,
-    /// Envelopes in a row that none of our keys opened.
-    unreadable: u32,
 }
 
 pub(super) struct RouterActor {
@@ -120,13 +101,24 @@ impl RouterActor {
     }
 
     /// What an earlier run had sent has no link any more.
-    async fn forget_what_was_sent(&self) {
+    async fn forget_what_was_sent(&mut self) {
         let now = self.deps.clock.now();
         let settled = self.deps.store.write(move |txn| {
             let live = outbox::contacts_with_live(txn)?;
-            state::link_lost(txn, &live, "the daemon was restarted", now)
+            state::restarted(txn, &live, now)
         });
         log_failure(settled.await);
+        self.expire().await;
+    }
+
+    /// Ends what had its time, and looks when that is to be done again.
+    async fn expire(&mut self) {
+        let now = self.deps.clock.now();
+        let next = self.deps.store.write(move |txn| wish::expire_due(txn, now)).await;
+        match log_failure(next) {
+            Some(next) => self.alarms.expect_end(next, now, Instant::now()),
+            None => self.alarms.set(later(STORE_PAUSE), Alarm::Expiry),
+        }
     }
 
     async fn on_event(&mut self, event: LinkEvent) {
@@ -166,18 +158,18 @@ impl RouterActor {
 
     async fn link_down(&mut self, relay: RelayId, reason: String) {
         self.links.remove(&relay);
-        self.flights.link_lost(relay);
+        let lost = self.flights.link_lost(relay);
         self.deps.live.clear_online(relay);
-        let mut lost = Vec::new();
+        let mut moved = Vec::new();
         for (contact, seen) in &mut self.seen {
             if seen.last == Some(relay) {
-                lost.push(*contact);
+                moved.push(*contact);
                 (seen.blocked_since, seen.probe) = (None, None);
                 self.alarms.cancel(Alarm::Blocked(*contact));
                 self.alarms.cancel(Alarm::Probe(*contact));
             }
         }
-        let (moved, now) = (lost.clone(), self.deps.clock.now());
+        let now = self.deps.clock.now();
         let settled = self.deps.store.write(move |txn| state::link_lost(txn, &lost, &reason, now));
         log_failure(settled.await);
         for contact in moved {
@@ -199,7 +191,7 @@ impl RouterActor {
             for handle in &news {
                 let Some((id, row)) = contacts::by_handle(txn, relay, *handle)? else { continue };
                 if online {
-                    queue::contact_is_there(txn, id, now)?;
+                    queue::contact_is_there(txn, id, relay, now)?;
                 }
                 known.push((id, row));
             }
@@ -237,9 +229,8 @@ impl RouterActor {
         });
         if log_failure(settled.await).is_none() && outcome != state::Outcome::Sent {
             // That it failed is noticed again when nobody says anything about it.
-            let due = Instant::now().checked_add(STORE_PAUSE).unwrap_or_else(Instant::now);
             for key in told {
-                self.flights.start(key, relay, EnvelopeId([0; 16]), due);
+                self.flights.start(key, relay, EnvelopeId([0; 16]), later(STORE_PAUSE));
             }
         }
     }
@@ -341,24 +332,28 @@ impl RouterActor {
             contact,
             want: want.and(std::mem::take(&mut seen.postponed)),
             last: seen.last,
-            handed: seen.last.map(|last| self.flights.of(contact, last)).unwrap_or_default(),
+            handed: self.flights.of(contact),
             step: since(seen.full_at),
             wake,
         }
     }
 
-    async fn look(&self, looks: Vec<Look>) -> Result<Vec<Work>, StoreError> {
+    async fn look(&mut self, looks: Vec<Look>) -> Result<Vec<Work>, StoreError> {
         let (me, live) = (self.deps.me.clone(), self.deps.live.clone());
         let tell_read = self.deps.settings.borrow().read_receipts;
         let now = self.deps.clock.now();
-        let work = self.deps.store.write(move |txn| {
+        let looked = self.deps.store.write(move |txn| {
+            // What had its time does not leave, however late that is noticed.
+            let next_end = wish::expire_due(txn, now)?;
             let mut work = Vec::new();
             for look in &looks {
                 work.extend(serve::look(txn, &me, &live, look, tell_read, now)?);
             }
-            Ok(work)
+            Ok::<_, StoreError>((work, next_end))
         });
-        work.await
+        let (work, next_end) = looked.await?;
+        self.alarms.expect_end(next_end, now, Instant::now());
+        Ok(work)
     }
 
     async fn look_alone(&mut self, look: Look) {
@@ -380,41 +375,41 @@ impl RouterActor {
     fn postpone(&mut self, contact: ContactId, want: Want, pause: Duration) {
         let seen = self.seen.entry(contact).or_default();
         seen.postponed = seen.postponed.and(want);
-        let at = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
-        self.alarms.set(at, Alarm::Retry(contact));
+        self.alarms.set(later(pause), Alarm::Retry(contact));
     }
 
     /// After the commit: the envelopes may leave.
     fn hand_over(&mut self, work: &Work) {
         let now = Instant::now();
-        let Some(link) = self.links.get(&work.relay) else { return };
-        let (handle, window) = (link.handle.clone(), link.window);
-        self.watch(work, window, now);
+        let Some(link) = self.links.get(&work.route.relay) else { return };
+        self.watch(work, link.window, now);
         let mut unsent = Want::default();
-        if let Some((relay, to, envelope)) = &work.bare {
-            let parcel = parcel(*to, envelope, WorkMark::default(), None);
-            let taken = self.links.get(relay).map(|link| link.handle.offer(vec![parcel]));
+        if let Some((route, envelope)) = &work.bare {
+            let taken = self
+                .links
+                .get(&route.relay)
+                .map(|link| link.handle.offer(vec![parcels::bare(*route, envelope)]));
             unsent.receipt = !matches!(taken, Some(Ok(())));
         }
-        let sealed = work.sealed.iter();
-        let parcels: Vec<_> =
-            sealed.map(|out| parcel(work.handle, &out.envelope, out.mark, Some(out.key))).collect();
-        let full = !parcels.is_empty() && handle.offer(parcels).is_err();
+        let mut full = false;
+        for (relay, envelopes) in parcels::by_relay(&work.sealed) {
+            let Some(link) = self.links.get(&relay) else { continue };
+            let parcels = envelopes.iter().map(|out| parcels::full(out)).collect();
+            if link.handle.offer(parcels).is_err() {
+                full = true;
+                continue;
+            }
+            self.seen.entry(work.contact).or_default().full_at = Some(now);
+            let silence = now.checked_add(link.window.saturating_add(GRACE)).unwrap_or(now);
+            for out in envelopes {
+                if let Some(id) = envelope::id(&out.envelope) {
+                    self.flights.start(out.key, relay, id, silence);
+                }
+            }
+        }
         if full || unsent.receipt {
             // Full, or just gone. What was not handed over is found again by the next look.
             self.postpone(work.contact, unsent, ROOM_PAUSE);
-        }
-        if full {
-            return;
-        }
-        let silence = now.checked_add(window.saturating_add(GRACE)).unwrap_or(now);
-        if !work.sealed.is_empty() {
-            self.seen.entry(work.contact).or_default().full_at = Some(now);
-        }
-        for out in &work.sealed {
-            if let Some(id) = envelope::id(&out.envelope) {
-                self.flights.start(out.key, work.relay, id, silence);
-            }
         }
     }
 
@@ -422,9 +417,7 @@ impl RouterActor {
     fn watch(&mut self, work: &Work, window: Duration, now: Instant) {
         let after = |pause: Duration| now.checked_add(pause).unwrap_or(now);
         let seen = self.seen.entry(work.contact).or_default();
-        if seen.last != Some(work.relay) {
-            seen.last = Some(work.relay);
-        }
+        seen.last = Some(work.route.relay);
         if !work.blocked {
             seen.blocked_since = None;
             self.alarms.cancel(Alarm::Blocked(work.contact));
@@ -453,6 +446,7 @@ impl RouterActor {
                     self.due.add(contact, |want| want.receipt = true);
                 }
                 Alarm::Retry(contact) => self.due.add(contact, |_| ()),
+                Alarm::Expiry => self.expire().await,
             }
         }
         let mut silent: BTreeMap<RelayId, Vec<CipherKey>> = BTreeMap::new();
@@ -470,10 +464,13 @@ impl RouterActor {
         if seen.blocked_since.take().is_none() {
             return;
         }
+        let (last, live) = (seen.last, self.deps.live.clone());
         let policy = self.deps.settings.borrow().undeliverable;
         let now = self.deps.clock.now();
-        let given_up =
-            self.deps.store.write(move |txn| outbox::seal::give_up(txn, contact, policy, now));
+        let given_up = self
+            .deps
+            .store
+            .write(move |txn| serve::give_up(txn, &live, contact, last, policy, now));
         log_failure(given_up.await);
         self.due.add(contact, |_| ());
     }
@@ -486,17 +483,6 @@ impl RouterActor {
         seen.probe = Some(pause.saturating_mul(2).min(PROBE_PAUSE.1));
         self.alarms.set(now.checked_add(pause).unwrap_or(now), Alarm::Probe(contact));
         self.due.add(contact, |want| want.probe = true);
-    }
-}
-
-fn parcel(handle: Handle, envelope: &[u8], mark: WorkMark, key: Option<CipherKey>) -> Parcel {
-    Parcel { handle, ttl: 0, mark, envelope: envelope.to_vec(), key }
-}
-
-async fn at(alarm: Option<Instant>) {
-    match alarm {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

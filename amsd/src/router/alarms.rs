@@ -2,6 +2,7 @@
 //! new time replaces the old one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -18,7 +19,12 @@ pub(super) enum Alarm {
     Answer(ContactId),
     /// Look at this contact again: its link had no room, or the store failed.
     Retry(ContactId),
+    /// The time of a message may be over.
+    Expiry,
 }
+
+/// The wall clock is looked at this often: it may have been set, or the machine may have slept.
+const CLOCK_LOOK: Duration = Duration::from_secs(30);
 
 /// Alarms in the order of their times.
 #[derive(Debug, Default)]
@@ -40,6 +46,15 @@ impl Alarms {
         }
     }
 
+    /// The next message whose time ends does so when the wall clock, which now says `clock`, says
+    /// `ends`; both in milliseconds.
+    pub(super) fn expect_end(&mut self, ends: Option<i64>, clock: i64, now: Instant) {
+        let Some(ends) = ends else { return self.cancel(Alarm::Expiry) };
+        let left = u64::try_from(ends.saturating_sub(clock)).unwrap_or(0);
+        let pause = Duration::from_millis(left).min(CLOCK_LOOK);
+        self.set(now.checked_add(pause).unwrap_or(now), Alarm::Expiry);
+    }
+
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.order.first().map(|(at, _)| *at)
@@ -56,10 +71,22 @@ impl Alarms {
     }
 }
 
+/// Until then; without a time, for ever.
+pub(super) async fn at(alarm: Option<Instant>) {
+    match alarm {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// After this pause.
+pub(super) fn later(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or(now)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -73,6 +100,22 @@ mod tests {
         assert_eq!(alarms.take(now), None, "it was put off");
         assert_eq!(alarms.take(now + second), Some(contact(1)));
         alarms.cancel(contact(2));
+        assert_eq!(alarms.next(), None);
+    }
+
+    #[test]
+    fn the_wall_clock_is_looked_at_again_and_again() {
+        let (mut alarms, now) = (Alarms::default(), Instant::now());
+        let (second, year) = (1000, 365 * 24 * 60 * 60 * 1000);
+        alarms.expect_end(Some(5 * second), 3 * second, now);
+        assert_eq!(alarms.next(), Some(now + Duration::from_secs(2)));
+        alarms.expect_end(Some(5 * second), year, now);
+        assert_eq!(alarms.next(), Some(now), "long over");
+        alarms.expect_end(Some(year), 0, now);
+        assert_eq!(alarms.next(), Some(now + CLOCK_LOOK));
+        alarms.expect_end(Some(i64::MAX), i64::MIN, now);
+        assert_eq!(alarms.next(), Some(now + CLOCK_LOOK));
+        alarms.expect_end(None, 0, now);
         assert_eq!(alarms.next(), None);
     }
 }

@@ -55,20 +55,21 @@ impl Flights {
         of_this_relay.then(|| self.end(key)).flatten().map(|_| key)
     }
 
-    /// Nothing of what `relay` had is with it any more.
-    pub(super) fn link_lost(&mut self, relay: RelayId) {
+    /// Nothing of what `relay` had is with it any more: this was it.
+    pub(super) fn link_lost(&mut self, relay: RelayId) -> Vec<CipherKey> {
         let flights = self.flights.iter();
         let lost: Vec<_> = flights.filter(|(_, f)| f.relay == relay).map(|(key, _)| *key).collect();
-        for key in lost {
-            self.end(key);
+        for key in &lost {
+            self.end(*key);
         }
+        lost
     }
 
-    /// What of a contact's `relay` has.
-    pub(super) fn of(&self, contact: ContactId, relay: RelayId) -> BTreeSet<CipherKey> {
+    /// Which relay has what of a contact's.
+    pub(super) fn of(&self, contact: ContactId) -> BTreeMap<CipherKey, RelayId> {
         let first = CipherKey { contact, root: ams_wire::id::RootTag([0; 8]), ctr: 0 };
         let of_contact = self.flights.range(first..).take_while(|(key, _)| key.contact == contact);
-        of_contact.filter(|(_, flight)| flight.relay == relay).map(|(key, _)| *key).collect()
+        of_contact.map(|(key, flight)| (*key, flight.relay)).collect()
     }
 
     /// When the next one has been silent for too long.
@@ -106,7 +107,10 @@ mod tests {
         flights.start(key(1, 1), one, EnvelopeId([1; 16]), later);
         flights.start(key(1, 2), other, EnvelopeId([2; 16]), now);
         flights.start(key(2, 1), one, EnvelopeId([3; 16]), now);
-        assert_eq!(flights.of(ContactId(1), one), BTreeSet::from([key(1, 1)]));
+        assert_eq!(
+            flights.of(ContactId(1)),
+            BTreeMap::from([(key(1, 1), one), (key(1, 2), other)])
+        );
         assert_eq!(flights.failed(other, EnvelopeId([1; 16])), None, "another relay's word");
         assert_eq!(flights.failed(one, EnvelopeId([1; 16])), Some(key(1, 1)));
         assert_eq!(flights.failed(one, EnvelopeId([1; 16])), None);
@@ -121,7 +125,7 @@ mod tests {
         flights.start(key(1, 1), RelayId(1), EnvelopeId([1; 16]), now);
         flights.start(key(1, 1), RelayId(1), EnvelopeId([1; 16]), later);
         assert!(flights.take_due(now).is_empty());
-        flights.link_lost(RelayId(1));
+        assert_eq!(flights.link_lost(RelayId(1)), [key(1, 1)]);
         assert_eq!(flights.next_due(), None);
     }
 }

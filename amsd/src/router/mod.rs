@@ -4,13 +4,15 @@
 //!    changed ([`crate::relay::LinkEvent`]);
 //! 2. [`serve`] looks at the contact in a transaction: what goes again, what is sealed now, which
 //!    receipt is owed, and over which [`path`];
-//! 3. after the commit, and never before, the link gets the envelopes;
+//! 3. after the commit, and never before, the link gets the envelopes ([`parcels`]);
 //! 4. [`flights`] notice what nobody answers; [`alarms`] do what has to be done later.
 
 mod actor;
 mod alarms;
 mod flights;
+mod parcels;
 pub mod path;
+mod seen;
 mod serve;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,8 @@
 //! One look at one contact, inside a transaction: what has to leave now, and over which path.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use ams_wire::id::Handle;
-
-use super::path;
+use super::path::{Route, Routes};
 use crate::contacts::{ContactId, ContactRow, Contacts, Stage};
 use crate::live::Live;
 use crate::outbox::queue;
@@ -13,6 +11,7 @@ use crate::profile::Me;
 use crate::relay::RelayId;
 use crate::session::receipt;
 use crate::session::seal::{CipherKey, Desk, Room};
+use crate::settings::Undeliverable;
 use crate::store::{Read, StoreError, Txn};
 
 /// Why a contact is looked at.
@@ -51,8 +50,8 @@ pub(super) struct Look {
     pub(super) want: Want,
     /// The path used last.
     pub(super) last: Option<RelayId>,
-    /// What that path has already.
-    pub(super) handed: BTreeSet<CipherKey>,
+    /// Which relay has what already.
+    pub(super) handed: BTreeMap<CipherKey, RelayId>,
     /// Nothing full left for a while: a receipt may be one, as a step for the ratchet.
     pub(super) step: bool,
     /// What waits for the contact may be tried again, if it is online.
@@ -63,12 +62,12 @@ pub(super) struct Look {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) contact: ContactId,
-    pub(super) relay: RelayId,
-    pub(super) handle: Handle,
+    /// The way of everything that has none of its own.
+    pub(super) route: Route,
     /// Envelopes that have no receipt, the older first.
     pub(super) sealed: Vec<Outgoing>,
     /// The receipt state alone, and over which path.
-    pub(super) bare: Option<(RelayId, Handle, Vec<u8>)>,
+    pub(super) bare: Option<(Route, Vec<u8>)>,
     /// A message was sealed in this look.
     pub(super) moved: bool,
     /// A message is queued that cannot be sealed now.
@@ -90,17 +89,15 @@ pub(super) fn look(
     let Some(row) = txn.get::<Contacts>(&contact)?.filter(ContactRow::is_open) else {
         return Ok(None);
     };
-    let Some(path) = path::choose(&row, live, look.last) else { return Ok(None) };
-    let (relay, handle) = (path.relay, path.handle);
-    if look.wake && live.is_online(relay, handle) {
-        queue::contact_is_there(txn, contact, now)?;
+    let Some(routes) = Routes::find(txn, contact, &row, live, look.last)? else { return Ok(None) };
+    let route = routes.main();
+    if look.wake && live.is_online(route.relay, route.handle) {
+        queue::contact_is_there(txn, contact, route.relay, now)?;
     }
     let mut desk = Desk::open(txn, contact)?;
-    let nothing = BTreeSet::new();
-    let handed = if look.last == Some(relay) { &look.handed } else { &nothing };
-    let mut sealed = seal::unreceipted(txn, &desk, relay, handed)?;
+    let mut sealed = seal::unreceipted(txn, &desk, &routes, &look.handed, now)?;
     let before = sealed.len();
-    sealed.extend(seal::seal_due(txn, me, &mut desk, &row, relay, tell_read)?);
+    sealed.extend(seal::seal_due(txn, me, &mut desk, &row, &routes, tell_read, now)?);
     let moved = sealed.len() > before;
     // What was sealed before carries the receipt state of then.
     let unanswered = desk.is_unanswered();
@@ -109,23 +106,37 @@ pub(super) fn look(
         || (want.read && tell_read);
     let mut told = moved;
     if !moved && (want.probe || (receipt && look.step && !unanswered)) {
-        let probe = seal::probe(txn, me, &mut desk, &row, relay, tell_read)?;
+        let probe = seal::probe(txn, me, &mut desk, &row, route, tell_read)?;
         told = probe.is_some();
         sealed.extend(probe);
     }
     // A receipt goes back the way that the envelope came.
     let back = want.heard_at.and_then(|at| row.path(at)).filter(|path| live.is_up(path.relay));
-    let (bare_over, bare_to) = back.map_or((relay, handle), |path| (path.relay, path.handle));
-    let is_due = receipt && (!told || bare_over != relay);
+    let back = back.map_or(route, Route::from);
+    let is_due = receipt && (!told || back != route);
     let bare = if is_due || (want.probe && sealed.is_empty()) || (want.greet && unanswered) {
         let answer = unanswered || want.probe;
         receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, answer)?
     } else {
         None
     };
-    let bare = bare.map(|envelope| (bare_over, bare_to, envelope));
-    let unsealed = seal::has_unsealed(txn, &desk)?;
+    let bare = bare.map(|envelope| (back, envelope));
+    let unsealed = seal::has_unsealed(txn, &desk, &routes)?;
     let blocked = row.stage == Stage::Active && unsealed && !matches!(desk.room(), Room::For(_));
     let waits = blocked || queue::has_waiting(txn, contact)?;
-    Ok(Some(Work { contact, relay, handle, sealed, bare, moved, blocked, waits }))
+    Ok(Some(Work { contact, route, sealed, bare, moved, blocked, waits }))
+}
+
+/// Ends what could not be sealed for the contact for a whole window.
+pub(super) fn give_up(
+    txn: &Txn<'_>,
+    live: &Live,
+    contact: ContactId,
+    last: Option<RelayId>,
+    policy: Undeliverable,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some(row) = txn.get::<Contacts>(&contact)? else { return Ok(()) };
+    let Some(routes) = Routes::find(txn, contact, &row, live, last)? else { return Ok(()) };
+    seal::give_up(txn, contact, &routes, policy, now)
 }

@@ -5,7 +5,7 @@ use ams_rpc::types::{DaemonStatus, Done, InboxCounts, PeerInfo, QueueCounts, Sta
 
 use super::{App, relay};
 use crate::inbox::history;
-use crate::outbox::queue;
+use crate::outbox::{self, queue};
 use crate::relay::Refusal;
 use crate::store::{Read, StoreError};
 
@@ -86,7 +86,14 @@ fn warnings(db: &impl Read, queue: &QueueCounts, now: i64) -> Result<Vec<String>
             None => {}
         }
     }
-    for (_, row) in crate::contacts::all(db)? {
+    for (id, row) in crate::contacts::all(db)? {
+        if let Some(first) = outbox::decide_first(db, id, row.next_seq)? {
+            warnings.push(format!(
+                "new messages to {name} wait until an old one is decided: amsctl queue discard \
+                 {first}",
+                name = row.name
+            ));
+        }
         if row.offered.is_some() {
             warnings.push(format!(
                 "the key of {name} changed: amsctl contact show {name}",

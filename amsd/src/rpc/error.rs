@@ -36,6 +36,7 @@ impl From<PushError> for RpcError {
             }
             PushError::KeyChanged(name) => key_changed(&name),
             PushError::IdConflict(_) => Self::id_conflict(message),
+            PushError::NoSuchRelay(_) => Self::no_such_relay(message),
             PushError::Bounds(_) => Self::bad_value(message),
         }
     }

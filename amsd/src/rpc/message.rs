@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::{App, contact_called, error};
 use crate::contacts::{ContactId, Contacts};
 use crate::inbox::history;
-use crate::outbox::row::{Out, OutIds, TextRow};
+use crate::outbox::row::{OutIds, TextRow};
+use crate::outbox::wish::Wish;
 use crate::outbox::{self, Draft, queue, show};
 use crate::store::{Read, StoreError};
 use crate::timeline::{Direction, Entry};
@@ -26,8 +27,8 @@ pub(super) async fn send(
         return Err(RpcError::invalid_params("timeout without wait has no meaning")
             .with_hint("give wait as well: sent, delivered or read"));
     }
-    let draft = draft(params)?;
     let at = app.outside.clock.now();
+    let draft = draft(params, at)?;
     let pushed = app.store.write(move |txn| outbox::push(txn, &draft, at)).await?;
     match wait {
         Some(stage) => wait_for(&app, &caller, pushed.contact, pushed.id, stage, timeout).await,
@@ -40,7 +41,7 @@ pub(super) async fn send(
     }
 }
 
-fn draft(params: SendParams) -> Result<Draft, RpcError> {
+fn draft(params: SendParams, at: i64) -> Result<Draft, RpcError> {
     if params.body.is_empty() {
         return Err(RpcError::empty_body("the message is empty"));
     }
@@ -50,6 +51,12 @@ fn draft(params: SendParams) -> Result<Draft, RpcError> {
             "the message has {length} bytes; at most {MAX_BODY} can be sent"
         )));
     }
+    if params.ttl.is_some_and(|ttl| ttl.0.is_zero()) {
+        return Err(RpcError::bad_value("with a ttl of nothing the message could never leave")
+            .with_hint("give the time in which it is worth something, like 30s or 2h"));
+    }
+    let ends =
+        |Period(length)| at.saturating_add(i64::try_from(length.as_millis()).unwrap_or(i64::MAX));
     Ok(Draft {
         to: params.to,
         id: params.id.map(|id| WireId(id.0)),
@@ -59,6 +66,12 @@ fn draft(params: SendParams) -> Result<Draft, RpcError> {
             title: params.title,
             priority: params.priority,
             tags: params.tags.unwrap_or_default(),
+        },
+        wish: Wish {
+            policy: params.if_undelivered.map(Into::into),
+            expires_at: params.ttl.map(ends),
+            key: params.key,
+            only: params.via.map(Into::into),
         },
     })
 }
@@ -75,12 +88,7 @@ pub(super) async fn wait(
 
 /// Whom the message of that id went to; `named` picks one of several.
 fn recipient(db: &impl Read, id: WireId, named: Option<&str>) -> Result<ContactId, RpcError> {
-    let mut found = Vec::new();
-    for (contact, seq) in queue::by_id(db, id)? {
-        if db.get::<Out>(&(contact, seq))?.is_some() {
-            found.push(contact);
-        }
-    }
+    let mut found: Vec<_> = queue::by_id(db, id)?.into_iter().map(|(contact, _)| contact).collect();
     if let Some(name) = named {
         let wanted = contact_called(db, name)?;
         found.retain(|contact| *contact == wanted);
@@ -139,9 +147,9 @@ pub(super) async fn until(deadline: Option<Instant>) {
 /// Where a message of ours stands, and whether its recipient's key is in doubt.
 fn standing(db: &impl Read, contact: ContactId, id: WireId) -> Result<(State, bool), RpcError> {
     let seq = db.get::<OutIds>(&(id, contact))?.ok_or_else(|| no_such_message(id))?;
-    let row = db.get::<Out>(&(contact, seq))?.ok_or_else(|| no_such_message(id))?;
+    let state = outbox::state_of(db, contact, seq, id)?;
     let to = db.get::<Contacts>(&contact)?;
-    Ok((row.state.into(), to.is_some_and(|row| row.offered.is_some())))
+    Ok((state, to.is_some_and(|row| row.offered.is_some())))
 }
 
 pub(super) async fn show(
@@ -169,8 +177,7 @@ fn with_steps(
     entry: Entry,
 ) -> Result<Option<MessageSteps>, StoreError> {
     if entry.direction == Direction::Out {
-        let shown = show::with_steps(db, entry.contact, entry.seq)?;
-        return Ok(shown.map(|(message, steps)| MessageSteps { message, steps }));
+        return show::with_steps(db, entry.contact, entry.seq);
     }
     let Some(message) = history::received(db, place)? else { return Ok(None) };
     let step = |time, what: State| Step {
@@ -183,7 +190,14 @@ fn with_steps(
     if let Some(time) = message.time_received {
         steps.push(step(time, State::Delivered));
     }
-    Ok(Some(MessageSteps { message, steps }))
+    Ok(Some(MessageSteps {
+        message,
+        steps,
+        if_undelivered: None,
+        expires: None,
+        key: None,
+        only_via: None,
+    }))
 }
 
 pub(super) async fn delete(

@@ -77,22 +77,57 @@ pub(super) async fn retry(
     decide(app, params, Decision::Retry).await
 }
 
+/// Messages that are decided about in one call: one transaction and one answer have room for them.
+const MAX_DECIDED: usize = 4096;
+
 /// Which messages are meant.
 #[derive(Clone)]
 enum Which {
     Ids(Vec<MessageId>),
-    All,
-    To(String),
+    /// Of one contact or of all, from behind a place in the queue on.
+    Live {
+        to: Option<String>,
+        after: Option<Place>,
+    },
 }
+
+/// Where a message stands in the queue, as a text that callers only hand back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place(ContactId, u64);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, RpcError> {
+        let parts = text.split_once('-').and_then(|(contact, seq)| {
+            Some(Self(ContactId(contact.parse().ok()?), seq.parse().ok()?))
+        });
+        parts.ok_or_else(|| {
+            RpcError::invalid_params(format!("`{text}` is no place in the queue"))
+                .with_hint("hand back in `after` what an answer had in `next`")
+        })
+    }
+}
+
+/// Messages by contact and `seq`, and where to go on.
+type Found = (Vec<(ContactId, u64)>, Option<Place>);
 
 impl Which {
     fn of(params: QueueParams) -> Result<Self, RpcError> {
-        match (params.ids, params.all.unwrap_or(false), params.to) {
-            (Some(ids), false, None) => {
+        let after = params.after.as_deref().map(Place::parse).transpose()?;
+        match (params.ids, params.all.unwrap_or(false), params.to, after) {
+            (Some(ids), false, None, None) if ids.len() <= MAX_DECIDED => {
                 Ok(Self::Ids(ids.into_iter().map(|id| MessageId(id.0)).collect()))
             }
-            (None, true, None) => Ok(Self::All),
-            (None, false, Some(to)) => Ok(Self::To(to)),
+            (Some(_), false, None, None) => {
+                Err(RpcError::bad_value(format!("more than {MAX_DECIDED} ids; name fewer at once")))
+            }
+            (None, true, None, after) => Ok(Self::Live { to: None, after }),
+            (None, false, to @ Some(_), after) => Ok(Self::Live { to, after }),
             _ => {
                 Err(RpcError::invalid_params("exactly one of ids, all and to says which messages")
                     .with_hint("name the messages by their ids, or say --all, or --to NAME"))
@@ -100,8 +135,9 @@ impl Which {
         }
     }
 
-    fn find(&self, db: &impl Read) -> Result<Vec<(ContactId, u64)>, RpcError> {
-        let contact = match self {
+    /// The messages, and where to go on.
+    fn find(&self, db: &impl Read) -> Result<Found, RpcError> {
+        let (to, after) = match self {
             Self::Ids(ids) => {
                 let mut found = Vec::new();
                 for id in ids {
@@ -111,13 +147,22 @@ impl Which {
                     }
                     found.extend(of_id);
                 }
-                return Ok(found);
+                return Ok((found, None));
             }
-            Self::All => None,
-            Self::To(name) => Some(contact_called(db, name)?),
+            Self::Live { to, after } => (to, after),
         };
-        let live = queue::live(db, contact)?;
-        Ok(live.into_iter().map(|(contact, seq, _)| (contact, seq)).collect())
+        let contact = to.as_deref().map(|name| contact_called(db, name)).transpose()?;
+        if let (Some(contact), Some(Place(other, _))) = (contact, after)
+            && contact != *other
+        {
+            return Err(RpcError::invalid_params("`after` is a place in another contact's queue"));
+        }
+        let after = after.map(|Place(contact, seq)| (contact, seq));
+        let mut live = queue::live_from(db, contact, after, MAX_DECIDED.saturating_add(1))?;
+        let more = live.len() > MAX_DECIDED;
+        live.truncate(MAX_DECIDED);
+        let next = live.last().filter(|_| more).map(|(contact, seq, _)| Place(*contact, *seq));
+        Ok((live.into_iter().map(|(contact, seq, _)| (contact, seq)).collect(), next))
     }
 }
 
@@ -136,8 +181,9 @@ fn decide_all(
     decision: Decision,
     at: i64,
 ) -> Result<QueueOutcomes, RpcError> {
+    let (found, next) = which.find(txn)?;
     let mut messages = Vec::new();
-    for (contact, seq) in which.find(txn)? {
+    for (contact, seq) in found {
         if let Some(decided) = queue::decide(txn, contact, seq, decision, at)? {
             messages.push(QueueOutcome {
                 id: ams_rpc::types::MessageId(decided.id.0),
@@ -145,5 +191,5 @@ fn decide_all(
             });
         }
     }
-    Ok(QueueOutcomes { messages })
+    Ok(QueueOutcomes { messages, next: next.map(|place| place.to_string()) })
 }

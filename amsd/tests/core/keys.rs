@@ -9,7 +9,7 @@ use amsd::session::row::{Ciphers, Roots};
 use amsd::settings::Undeliverable;
 use amsd::store::Read;
 
-use crate::person::{NOW, Person, RELAY, flow, friends, greet, strangers};
+use crate::person::{NOW, Person, RELAY, flow, friends, greet, routes, strangers};
 
 #[tokio::test]
 async fn a_renewal_loses_nothing_and_doubles_nothing() {
@@ -262,12 +262,16 @@ async fn why_nothing_could_be_sealed_is_said_as_it_is() {
     let id = alice.contact("bob").0;
     alice.store.write(move |txn| amsd::session::row::retire(txn, id, NOW)).await.unwrap();
     alice.push("bob", "under which keys").await;
-    let ask = Undeliverable::Ask;
-    alice.store.write(move |txn| amsd::outbox::seal::give_up(txn, id, ask, NOW)).await.unwrap();
+    let (ask, routes) = (Undeliverable::Ask, routes(&alice.contact("bob").1));
+    alice
+        .store
+        .write(move |txn| amsd::outbox::seal::give_up(txn, id, &routes, ask, NOW))
+        .await
+        .unwrap();
     let shown = alice.store.read_now(|db| amsd::outbox::show::with_steps(db, id, 1)).unwrap();
-    let (message, steps) = shown.unwrap();
-    assert_eq!(message.state, ams_rpc::types::State::Undelivered);
-    let reason = steps.last().unwrap().reason.clone().unwrap();
+    let shown = shown.unwrap();
+    assert_eq!(shown.message.state, ams_rpc::types::State::Undelivered);
+    let reason = shown.steps.last().unwrap().reason.clone().unwrap();
     assert!(reason.contains("fresh keys"), "{reason}");
     assert!(alice.store.read_now(|db| db.get::<Relays>(&RELAY)).unwrap().is_some());
 }

@@ -6,10 +6,10 @@ use ams_wire::id::Key;
 use ams_wire::to_relay::ToRelay;
 use amsd::contacts;
 use amsd::fact::Fact;
+use amsd::outbox;
 use amsd::outbox::row::OutState;
-use amsd::outbox::{self, Draft};
 
-use crate::person::{NOW, Person, become_friends, flow, friends, greet, strangers, text_row};
+use crate::person::{NOW, Person, become_friends, draft, flow, friends, greet, strangers};
 
 #[tokio::test]
 async fn two_people_meet_and_talk() {
@@ -92,7 +92,7 @@ async fn another_key_under_a_known_address_stops_everything_until_it_is_verified
     other.add("alice").await;
     let [ToRelay::Ask(asked)] = &other.chores().await[..] else { panic!("one request") };
     alice.request(&other, asked).await;
-    let draft = Draft { to: "bob".to_owned(), id: None, text: text_row("for the old one") };
+    let draft = draft("bob", None, "for the old one");
     let refused = alice.store.write(move |txn| outbox::push(txn, &draft, NOW)).await;
     assert!(matches!(refused, Err(outbox::PushError::KeyChanged(_))));
     // The number is that of the offered key, and confirming it accepts that key.

@@ -3,11 +3,11 @@
 use amsd::inbox::{Accepted, history};
 use amsd::outbox::row::OutState;
 use amsd::outbox::seal::{self, Outgoing};
-use amsd::outbox::{self, Draft, queue, state};
+use amsd::outbox::{self, queue, state};
 use amsd::session::seal::Desk;
 use amsd::settings::Undeliverable;
 
-use crate::person::{NOW, Person, RELAY, flow, friends, text_row, unreceipted};
+use crate::person::{NOW, Person, RELAY, draft, flow, friends, route, unreceipted};
 
 #[tokio::test]
 async fn a_message_that_comes_many_times_is_shown_once() {
@@ -65,7 +65,8 @@ async fn what_was_sent_goes_again_as_the_same_bytes() {
             .unwrap();
     }
     assert_eq!(alice.states("bob"), [OutState::Sent, OutState::Sent]);
-    alice.store.write(move |txn| state::link_lost(txn, &[id], "lost", NOW)).await.unwrap();
+    let keys: Vec<_> = first.iter().map(|out| out.key).collect();
+    alice.store.write(move |txn| state::link_lost(txn, &keys, "lost", NOW)).await.unwrap();
     assert_eq!(alice.states("bob"), [OutState::Queued, OutState::Queued]);
     let again = alice.store.read_now(|db| unreceipted(db, id)).unwrap();
     let bytes = |out: &[Outgoing]| out.iter().map(|o| o.envelope.clone()).collect::<Vec<_>>();
@@ -146,7 +147,7 @@ async fn a_retried_message_whose_ciphertext_is_kept_goes_again_as_it_is() {
     assert_eq!(alice.states("bob"), [OutState::Waiting]);
     let none = alice.store.read_now(|db| unreceipted(db, id)).unwrap();
     assert!(none.is_empty(), "it waits");
-    alice.store.write(move |txn| queue::contact_is_there(txn, id, NOW)).await.unwrap();
+    alice.store.write(move |txn| queue::contact_is_there(txn, id, RELAY, NOW)).await.unwrap();
     let again = alice.store.read_now(|db| unreceipted(db, id)).unwrap();
     assert_eq!(again[0].envelope, first[0].envelope);
     bob.open("alice", &again[0].envelope).await;
@@ -175,7 +176,7 @@ async fn a_receipt_that_is_never_given_for_one_message_stops_at_the_edge_of_the_
     let (me, row) = (alice.me.clone(), alice.contact("bob").1);
     let probe = alice
         .store
-        .write(move |txn| seal::probe(txn, &me, &mut Desk::open(txn, id)?, &row, RELAY, true))
+        .write(move |txn| seal::probe(txn, &me, &mut Desk::open(txn, id)?, &row, route(&row), true))
         .await
         .unwrap();
     assert!(probe.is_some(), "one place is left to ask whether anybody is there");
@@ -188,7 +189,7 @@ async fn an_id_stays_taken_when_its_message_was_deleted() {
     flow(&alice, &bob).await;
     alice.store.write(move |txn| history::clear(txn, sent.contact)).await.unwrap();
     let push = async |words: &str| {
-        let draft = Draft { to: "bob".to_owned(), id: Some(sent.id), text: text_row(words) };
+        let draft = draft("bob", Some(sent.id), words);
         alice.store.write(move |txn| outbox::push(txn, &draft, NOW)).await
     };
     assert!(matches!(push("second").await, Err(outbox::PushError::IdConflict(_))));

@@ -1,12 +1,12 @@
 //! A profile, and what comes to it and leaves it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ams_crypto::dh::DhSecret;
 use ams_crypto::store::StoreKey;
 use ams_wire::from_relay::{Request, Row, RowState};
-use ams_wire::id::{Handle, Key};
+use ams_wire::id::{Handle, Key, MessageId};
 use ams_wire::to_relay::{Approve, Ask, ToRelay};
 use ams_wire::username::Username;
 use amsd::contacts::{self, ContactId, ask, request};
@@ -14,9 +14,11 @@ use amsd::fact::Fact;
 use amsd::inbox::{self, Accepted, reader};
 use amsd::outbox::row::{OutState, TextRow};
 use amsd::outbox::seal::{self, Outgoing};
+use amsd::outbox::wish::Wish;
 use amsd::outbox::{self, Draft, state};
 use amsd::profile::Me;
 use amsd::relay::{RelayId, RelayRow, Relays, chores};
+use amsd::router::path::{Route, Routes};
 use amsd::session::seal::Desk;
 use amsd::session::{self, receipt};
 use amsd::settings::{Requests, Undeliverable};
@@ -147,7 +149,7 @@ impl Person {
     }
 
     pub(crate) async fn push(&self, to: &'static str, text: &str) -> outbox::Pushed {
-        let draft = Draft { to: to.to_owned(), id: None, text: text_row(text) };
+        let draft = draft(to, None, text);
         self.store.write(move |txn| outbox::push(txn, &draft, NOW)).await.unwrap()
     }
 
@@ -156,7 +158,7 @@ impl Person {
         self.store
             .write(move |txn| {
                 let mut desk = Desk::open(txn, id)?;
-                seal::seal_due(txn, &me, &mut desk, &row, RELAY, true)
+                seal::seal_due(txn, &me, &mut desk, &row, &routes(&row), true, NOW)
             })
             .await
             .unwrap()
@@ -237,7 +239,16 @@ impl Person {
 
 /// Everything of a contact's that a new link gets first.
 pub(crate) fn unreceipted(db: &impl Read, contact: ContactId) -> Result<Vec<Outgoing>, StoreError> {
-    seal::unreceipted(db, &Desk::open(db, contact)?, RELAY, &BTreeSet::new())
+    let row = db.get::<contacts::Contacts>(&contact)?.unwrap();
+    seal::unreceipted(db, &Desk::open(db, contact)?, &routes(&row), &BTreeMap::new(), NOW)
+}
+
+pub(crate) fn route(row: &contacts::ContactRow) -> Route {
+    row.path(RELAY).unwrap().into()
+}
+
+pub(crate) fn routes(row: &contacts::ContactRow) -> Routes {
+    Routes::all(route(row))
 }
 
 pub(crate) async fn strangers() -> (Person, Person) {
@@ -245,8 +256,15 @@ pub(crate) async fn strangers() -> (Person, Person) {
     (Person::new("alice", relay).await, Person::new("bob", relay).await)
 }
 
-pub(crate) fn text_row(text: &str) -> TextRow {
-    TextRow { text: text.to_owned(), reply_to: None, title: None, priority: None, tags: Vec::new() }
+pub(crate) fn draft(to: &str, id: Option<MessageId>, text: &str) -> Draft {
+    let text = TextRow {
+        text: text.to_owned(),
+        reply_to: None,
+        title: None,
+        priority: None,
+        tags: Vec::new(),
+    };
+    Draft { to: to.to_owned(), id, text, wish: Wish::default() }
 }
 
 /// Alice asks, bob accepts, and the first envelopes went both ways.

@@ -2,7 +2,7 @@
 
 use ams_rpc::methods::queue;
 
-use crate::commands::queue::{Which, text};
+use crate::commands::queue::Which;
 use crate::failed::Failed;
 use crate::session::Session;
 
@@ -20,6 +20,6 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
-        session.show::<queue::Keep>(&self.which.params(), text)
+        self.which.decide::<queue::Keep>(session)
     }
 }

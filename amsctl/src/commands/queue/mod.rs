@@ -6,6 +6,7 @@ pub mod list;
 pub mod retry;
 
 use ams_rpc::types::{MessageId, QueueOutcomes, QueueParams};
+use ams_rpc::{Exit, Method};
 use clap::Subcommand;
 
 use crate::failed::Failed;
@@ -60,6 +61,22 @@ impl Which {
             ids: Some(self.ids).filter(|ids| !ids.is_empty()),
             all: Some(true).filter(|_| self.all),
             to: self.to,
+            after: None,
+        }
+    }
+
+    /// Decides about all of them: many are more than one call.
+    fn decide<M>(self, session: &mut Session) -> Result<u8, Failed>
+    where
+        M: Method<Params = QueueParams, Result = QueueOutcomes>,
+    {
+        let mut params = self.params();
+        loop {
+            let outcomes = session.show_page::<M>(&params, text)?;
+            match outcomes.next {
+                Some(next) => params.after = Some(next),
+                None => return Ok(Exit::Done.code()),
+            }
         }
     }
 }

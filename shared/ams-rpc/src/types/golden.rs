@@ -160,11 +160,19 @@ fn messages_and_queue() {
     );
     let mut with_steps = message_json();
     with_steps["steps"] = json!([{"time": TIME, "what": "sent", "via": null, "reason": null}]);
+    with_steps["if_undelivered"] = json!("keep");
+    with_steps["expires"] = json!(TIME);
+    with_steps["key"] = json!("k");
+    with_steps["only_via"] = json!("relay:home");
     golden(
         &MessageShown {
             messages: vec![MessageSteps {
                 message: message(),
                 steps: vec![Step { time: time(), what: "sent".into(), via: None, reason: None }],
+                if_undelivered: Some(IfUndelivered::Keep),
+                expires: Some(time()),
+                key: Some("k".into()),
+                only_via: Some(Via::Through("home".into())),
             }],
         },
         json!({"messages": [with_steps]}),
@@ -174,8 +182,11 @@ fn messages_and_queue() {
         json!({"id": ID, "state": "queued", "reached": false, "exit": 8}),
     );
     golden(
-        &QueueOutcomes { messages: vec![QueueOutcome { id: id(), state: State::Discarded }] },
-        json!({"messages": [{"id": ID, "state": "discarded"}]}),
+        &QueueOutcomes {
+            messages: vec![QueueOutcome { id: id(), state: State::Discarded }],
+            next: Some("1-2".into()),
+        },
+        json!({"messages": [{"id": ID, "state": "discarded"}], "next": "1-2"}),
     );
     golden(&HistoryCleared { removed: 2 }, json!({"removed": 2}));
 }
@@ -360,9 +371,17 @@ fn params_take_what_is_absent_as_null_and_refuse_the_rest() {
     let short: SendParams = serde_json::from_value(json!({"to": "bob", "body": "hi"})).unwrap();
     assert_eq!(short, SendParams::new("bob", "hi"));
     let full = json!({"to": "bob", "body": "hi", "wait": "delivered", "timeout": "30s", "id": ID,
-        "reply_to": null, "title": null, "priority": null, "tags": ["a"]});
+        "reply_to": null, "title": null, "priority": null, "tags": ["a"], "if_undelivered": "keep",
+        "ttl": "2h", "key": "status", "via": "relay:home"});
     let full: SendParams = serde_json::from_value(full).unwrap();
     assert_eq!(full.timeout, Some(Period(std::time::Duration::from_secs(30))));
+    assert_eq!(full.via, Some(Via::Through("home".into())));
+    for good in ["direct", "relay", "relay:home"] {
+        assert_eq!(good.parse::<Via>().unwrap().to_string(), good);
+    }
+    for bad in ["", "Direct", "relay:", "relays", "home"] {
+        assert!(bad.parse::<Via>().is_err(), "{bad}");
+    }
     assert!(serde_json::from_value::<SendParams>(json!({"to": "b", "body": "", "x": 1})).is_err());
     for bad in ["", "0x", "00010203", &ID.to_uppercase(), &format!("{ID}00")] {
         assert!(bad.parse::<MessageId>().is_err(), "{bad}");

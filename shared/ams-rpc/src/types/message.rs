@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{MessageId, Period, Time};
+use super::scalar::{MessageId, Period, Time, Via};
 use super::words;
 use crate::error::Exit;
 
@@ -52,6 +52,18 @@ words! {
         Delivered = "delivered",
         /// Until a reader of the recipient acknowledged it.
         Read = "read",
+    }
+}
+
+words! {
+    /// What becomes of a message that could not be delivered.
+    pub enum IfUndelivered {
+        /// It waits for the user's decision.
+        Ask = "ask",
+        /// It is kept, and goes out when the contact comes online.
+        Keep = "keep",
+        /// It is given up.
+        Discard = "discard",
     }
 }
 
@@ -173,6 +185,14 @@ pub struct MessageSteps {
     pub message: Message,
     /// Oldest first.
     pub steps: Vec<Step>,
+    /// What becomes of it if it is undelivered; `null`: what the config says then.
+    pub if_undelivered: Option<IfUndelivered>,
+    /// When trying ends, by the sender's clock.
+    pub expires: Option<Time>,
+    /// A newer message to the contact with the same key replaces it.
+    pub key: Option<String>,
+    /// The only way that it may go.
+    pub only_via: Option<Via>,
 }
 
 /// Params of `message.send`.
@@ -199,7 +219,19 @@ pub struct SendParams {
     pub priority: Option<u8>,
     /// Tags, which travel inside the message.
     pub tags: Option<Vec<String>>,
+    /// What becomes of it if it is undelivered, whatever the config says.
+    pub if_undelivered: Option<IfUndelivered>,
+    /// Trying ends so long after now, by the sender's clock: then it is `expired`.
+    pub ttl: Option<Period>,
+    /// It replaces older messages to the contact with this key that are `queued`, `undelivered` or
+    /// `waiting`. 1 to [`MAX_KEY`] bytes; it stays here.
+    pub key: Option<String>,
+    /// The only way that it may go.
+    pub via: Option<Via>,
 }
+
+/// The longest key of a message, in bytes of UTF-8.
+pub const MAX_KEY: usize = 256;
 
 impl SendParams {
     /// A message with nothing but a recipient and a text.
@@ -215,6 +247,10 @@ impl SendParams {
             title: None,
             priority: None,
             tags: None,
+            if_undelivered: None,
+            ttl: None,
+            key: None,
+            via: None,
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct QueueParams {
     pub all: Option<bool>,
     /// Every such message to this contact.
     pub to: Option<String>,
+    /// With `all` or `to`: goes on where an answer ended that said `next`.
+    pub after: Option<String>,
 }
 
 /// What became of one message.
@@ -40,6 +42,10 @@ pub struct QueueOutcome {
 /// Result of `queue.keep`, `queue.discard` and `queue.retry`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueOutcomes {
-    /// In the order in which they were sent.
+    /// Contact by contact, those of one in the order in which they were sent; as many as are decided
+    /// in one call.
     pub messages: Vec<QueueOutcome>,
+    /// There are more than these: opaque, for `after`.
+    #[serde(default)]
+    pub next: Option<String>,
 }

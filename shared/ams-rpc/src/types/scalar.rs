@@ -114,6 +114,45 @@ impl FromStr for MessageId {
     }
 }
 
+/// The way that a message may go: in JSON and on the command line `direct`, `relay` or `relay:NICK`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// Only from daemon to daemon.
+    Direct,
+    /// Only through a relay, whichever.
+    Relay,
+    /// Only through the relay of this nickname.
+    Through(String),
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("direct"),
+            Self::Relay => f.write_str("relay"),
+            Self::Through(nick) => write!(f, "relay:{nick}"),
+        }
+    }
+}
+
+/// A string that names no way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a way; write direct, relay or relay:NICK")]
+pub struct BadVia(String);
+
+impl FromStr for Via {
+    type Err = BadVia;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.strip_prefix("relay:")) {
+            ("direct", _) => Ok(Self::Direct),
+            ("relay", _) => Ok(Self::Relay),
+            (_, Some(nick)) if !nick.is_empty() => Ok(Self::Through(nick.to_owned())),
+            _ => Err(BadVia(text.to_owned())),
+        }
+    }
+}
+
 /// JSON strings for types that have `Display` and `FromStr`.
 macro_rules! as_text {
     ($name:ident, $schema:tt) => {
@@ -154,4 +193,9 @@ as_text!(MessageId, {
     "type": "string",
     "pattern": "^[0-9a-f]{32}$",
     "description": "a message id: 32 lower-case hex digits"
+});
+as_text!(Via, {
+    "type": "string",
+    "pattern": "^(direct|relay|relay:.+)$",
+    "description": "a way: direct, relay or relay:NICK"
 });

@@ -1,0 +1,29 @@
+//! What the router knows of a contact beside what is on disk.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::serve::Want;
+use crate::relay::RelayId;
+
+/// What is remembered of a contact while the daemon runs.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The path used last.
+    pub(super) last: Option<RelayId>,
+    /// What a look that came to nothing was to do.
+    pub(super) postponed: Want,
+    /// When something full last left.
+    pub(super) full_at: Option<Instant>,
+    /// When it was last answered with a lone receipt.
+    pub(super) answered_at: Option<Instant>,
+    /// When what waits for it was last tried by itself.
+    pub(super) woken_at: Option<Instant>,
+    /// The pause before the next probe; `None`: no probe is planned.
+    pub(super) probe: Option<Duration>,
+    /// Since when nothing could be sealed for it, though something is queued.
+    pub(super) blocked_since: Option<Instant>,
+    /// Envelopes in a row that none of our keys opened.
+    pub(super) unreadable: u32,
+}
