@@ -55,19 +55,19 @@ fn commands_call_their_method_with_what_was_typed() {
             &["queue", "keep", "--all"],
             "",
             "queue.keep",
-            json!({"ids": null, "all": true, "to": null}),
+            json!({"ids": null, "all": true, "to": null, "after": null}),
         ),
         (
             &["queue", "discard", "--to", "a"],
             "",
             "queue.discard",
-            json!({"ids": null, "all": null, "to": "a"}),
+            json!({"ids": null, "all": null, "to": "a", "after": null}),
         ),
         (
             &["queue", "retry", ID, ID],
             "",
             "queue.retry",
-            json!({"ids": [ID, ID], "all": null, "to": null}),
+            json!({"ids": [ID, ID], "all": null, "to": null, "after": null}),
         ),
         (
             &["relay", "join", "L", "--as", "home", "--password-file", "-"],
@@ -243,4 +243,18 @@ fn help_goes_by_example_and_needs_no_daemon() {
         assert!(out(&shown).contains("Example"), "{args:?}");
     }
     assert_exit(&amsctl().arg("--version").output().unwrap(), 0);
+}
+
+#[test]
+fn a_long_queue_is_decided_in_several_calls() {
+    let amsd = Fake::start(|_, params| {
+        let next = params["after"].is_null().then_some("1-7");
+        Reply::Result(json!({"messages": [{"id": ID, "state": "discarded"}], "next": next}))
+    });
+    let decided = amsd.run(&["queue", "discard", "--all"]);
+    assert_exit(&decided, 0);
+    assert_eq!(out(&decided), format!("{ID}  discarded\n").repeat(2));
+    let after: Vec<_> =
+        amsd.calls().into_iter().map(|(_, params)| params["after"].clone()).collect();
+    assert_eq!(after, [json!(null), json!("1-7")]);
 }

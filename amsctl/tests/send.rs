@@ -89,6 +89,26 @@ fn results_and_ids_are_printed_when_asked_for() {
 }
 
 #[test]
+fn what_is_wanted_of_a_message_is_said_to_the_daemon() {
+    let amsd = accepting();
+    let wanted =
+        ["--if-undelivered", "keep", "--ttl", "2h", "--key", "load", "--via", "relay:home"];
+    let sent = amsd.run(&[&["send", "alice", "hi"][..], &wanted].concat());
+    assert_exit(&sent, 0);
+    let (_, params) = amsd.calls().remove(0);
+    assert_eq!(params["if_undelivered"], "keep");
+    assert_eq!(params["ttl"], "2h");
+    assert_eq!(params["key"], "load");
+    assert_eq!(params["via"], "relay:home");
+    for wrong in
+        [["--if-undelivered", "maybe"], ["--ttl", "soon"], ["--via", "pigeon"], ["--via", "relay:"]]
+    {
+        assert_exit(&amsd.run(&[&["send", "alice", "hi"][..], &wrong].concat()), 2);
+    }
+    assert!(amsd.calls().is_empty());
+}
+
+#[test]
 fn a_wait_exits_as_the_daemon_says() {
     for (state, reached, exit) in [
         ("delivered", true, 0),
@@ -142,7 +162,15 @@ fn several_recipients_get_a_message_each_and_the_highest_code_counts() {
     });
     let sent = amsd.run(&["send", "--to", "alice", "--to", "bob", "--to", "carol", "hi", "--json"]);
     assert_exit(&sent, 6);
-    assert_eq!(out(&sent).lines().count(), 2);
+    // A line each, and each says whose it is.
+    let lines: Vec<Value> =
+        out(&sent).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let exit_of =
+        |name: &str| lines.iter().find(|line| line["to"] == name).unwrap()["exit"].clone();
+    assert_eq!(lines.len(), 3);
+    assert_eq!([exit_of("alice"), exit_of("bob"), exit_of("carol")], [0, 6, 0]);
+    let bob = lines.iter().find(|line| line["to"] == "bob").unwrap();
+    assert_eq!(bob["error"]["kind"], "not_approved");
     let ids: std::collections::HashSet<String> =
         amsd.calls().iter().map(|(_, params)| params["id"].to_string()).collect();
     assert_eq!(ids.len(), 3);

@@ -90,6 +90,13 @@ impl Person {
         self.start().await;
     }
 
+    /// The daemon takes another config, as after SIGHUP.
+    pub async fn reconfigure(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings;
+        change(&mut settings);
+        self.running.lock().await.as_ref().unwrap().reconfigure(settings).unwrap();
+    }
+
     /// A connection of its own, which a test can hold and drop.
     pub async fn connection(&self) -> Connection {
         Connection::open(&self.socket()).await.unwrap()

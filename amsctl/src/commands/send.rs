@@ -6,6 +6,8 @@ use ams_rpc::types::{
     IfUndelivered, MessageId, Period, SendParams, SendResult, Stage, State, Via, WaitParams,
 };
 
+use serde_json::json;
+
 use crate::body;
 use crate::failed::Failed;
 use crate::session::{AWAY, Limit, Session};
@@ -103,14 +105,17 @@ impl Args {
             .collect::<Result<Vec<_>, Failed>>()?;
         let limit = Limit::new(self.timeout);
         // A wait is a call of its own where something is to be done between accepting and waiting.
-        let apart = self.print_id || letters.len() > 1;
+        let several = letters.len() > 1;
+        let apart = self.print_id || several;
 
         let mut highest = Exit::Done.code();
         let mut accepted = Vec::new();
         for letter in letters {
             match self.send(session, &letter, &body, limit, !apart) {
                 Ok(result) => accepted.push((letter, result)),
-                Err(failed) => highest = highest.max(failed.report()),
+                Err(failed) => {
+                    highest = highest.max(refused(session, &letter, &failed, several)?);
+                }
             }
         }
         for (letter, mut result) in accepted {
@@ -118,13 +123,17 @@ impl Args {
                 match self.wait(session, &letter, stage, limit) {
                     Ok(waited) => result = waited,
                     Err(failed) => {
-                        highest = highest.max(failed.report());
+                        highest = highest.max(refused(session, &letter, &failed, several)?);
                         continue;
                     }
                 }
             }
             if session.json {
-                text::print(&serde_json::to_string(&result).unwrap_or_default())?;
+                let mut line = json!(result);
+                if several {
+                    line["to"] = json!(letter.to);
+                }
+                text::print(&line.to_string())?;
             }
             if !result.reached {
                 text::note(&not_reached(self.wait, &result, Some(&letter.to)));
@@ -194,6 +203,25 @@ impl Args {
         };
         session.persist::<message::Wait>(limit, params).map_err(|failed| with_id(failed, letter))
     }
+}
+
+/// A message that was not sent has its line, too, where there are several: with the id that it would
+/// have had, and why.
+fn refused(
+    session: &Session,
+    letter: &Letter,
+    failed: &Failed,
+    several: bool,
+) -> Result<u8, Failed> {
+    if session.json && several {
+        let error = json!({"kind": failed.kind, "message": failed.message, "hint": failed.hint});
+        let line = json!({
+            "to": letter.to, "id": letter.id, "state": null, "reached": false,
+            "exit": failed.exit, "error": error,
+        });
+        text::print(&line.to_string())?;
+    }
+    Ok(failed.report())
 }
 
 /// Whoever does not know whether a message was accepted can ask, or send it again by its id.

@@ -407,3 +407,29 @@ async fn a_waiting_reader_gets_what_arrives() {
     bench.refused::<m::inbox::Next>(of, ErrorKind::NoSuchContact).await;
     bench.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_decided_part_by_part() {
+    let bench = Bench::new().await;
+    for text in ["one", "two", "three"] {
+        bench.send(text).await;
+    }
+    let all = || QueueParams { all: Some(true), ..QueueParams::default() };
+    let outcomes = bench.call::<m::queue::Keep>(all()).await;
+    assert_eq!((outcomes.messages.len(), outcomes.next), (3, None));
+    let behind = QueueParams { after: Some("1-2".into()), ..all() };
+    let outcomes = bench.call::<m::queue::Discard>(behind).await;
+    assert_eq!(outcomes.messages.len(), 1);
+    assert_eq!(outcomes.messages[0].state, State::Discarded);
+    for wrong in ["", "x", "1-", "1-2-3"] {
+        let params = QueueParams { after: Some(wrong.into()), ..all() };
+        bench.refused::<m::queue::Retry>(params, ErrorKind::InvalidParams).await;
+    }
+    let elsewhere = QueueParams {
+        to: Some("alice".into()),
+        after: Some("2-1".into()),
+        ..QueueParams::default()
+    };
+    bench.refused::<m::queue::Retry>(elsewhere, ErrorKind::InvalidParams).await;
+    bench.end().await;
+}

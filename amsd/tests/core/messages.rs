@@ -1,5 +1,7 @@
 //! Messages: which arrive, in which order, how often, and what becomes of the others.
 
+use std::collections::BTreeMap;
+
 use amsd::inbox::{Accepted, history};
 use amsd::outbox::row::OutState;
 use amsd::outbox::seal::{self, Outgoing};
@@ -7,7 +9,7 @@ use amsd::outbox::{self, queue, state};
 use amsd::session::seal::Desk;
 use amsd::settings::Undeliverable;
 
-use crate::person::{NOW, Person, RELAY, draft, flow, friends, route, unreceipted};
+use crate::person::{NOW, Person, RELAY, draft, flow, friends, route, routes, unreceipted};
 
 #[tokio::test]
 async fn a_message_that_comes_many_times_is_shown_once() {
@@ -195,4 +197,45 @@ async fn an_id_stays_taken_when_its_message_was_deleted() {
     assert!(matches!(push("second").await, Err(outbox::PushError::IdConflict(_))));
     assert_eq!(push("first").await.unwrap().id, sent.id);
     assert_eq!(bob.inbox(), ["first"]);
+}
+
+#[tokio::test]
+async fn a_relay_is_told_how_long_a_message_is_worth_something() {
+    let (alice, _bob) = friends().await;
+    let id = alice.contact("bob").0;
+    let mut wanted = draft("bob", None, "for a minute");
+    wanted.wish.expires_at = Some(NOW + 60_000);
+    alice.store.write(move |txn| outbox::push(txn, &wanted, NOW)).await.unwrap();
+    alice.push("bob", "for ever").await;
+    let first = alice.seal("bob").await;
+    let ends = |out: &[Outgoing]| out.iter().map(|out| out.ttl).collect::<Vec<_>>();
+    assert_eq!(ends(&first), [60, 0]);
+    // The same bytes again, and what is left of the time.
+    let row = alice.contact("bob").1;
+    let again = alice
+        .store
+        .read_now(|db| {
+            let desk = Desk::open(db, id)?;
+            seal::unreceipted(db, &desk, &routes(&row), &BTreeMap::new(), NOW + 45_500)
+        })
+        .unwrap();
+    assert_eq!(ends(&again), [15, 0]);
+    assert_eq!(again[0].envelope, first[0].envelope);
+}
+
+#[tokio::test]
+async fn an_id_says_how_its_message_ended_also_after_it_was_deleted() {
+    let (alice, _bob) = friends().await;
+    let sent = alice.push("bob", "never mind").await;
+    alice
+        .store
+        .write(move |txn| {
+            queue::decide(txn, sent.contact, 1, queue::Decision::Discard, NOW)?;
+            history::clear(txn, sent.contact)
+        })
+        .await
+        .unwrap();
+    let again = draft("bob", Some(sent.id), "never mind");
+    let again = alice.store.write(move |txn| outbox::push(txn, &again, NOW)).await.unwrap();
+    assert_eq!(again.state, ams_rpc::types::State::Discarded);
 }

@@ -17,3 +17,4 @@ mod readers;
 mod relays;
 mod talk;
 mod waits;
+mod wishes;
