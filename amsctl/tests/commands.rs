@@ -247,6 +247,7 @@ fn help_goes_by_example_and_needs_no_daemon() {
 
 #[test]
 fn a_long_queue_is_decided_in_several_calls() {
+    const ID: &str = "000102030405060708090a0b0c0d0e0f";
     let amsd = Fake::start(|_, params| {
         let next = params["after"].is_null().then_some("1-7");
         Reply::Result(json!({"messages": [{"id": ID, "state": "discarded"}], "next": next}))

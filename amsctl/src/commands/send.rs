@@ -129,11 +129,7 @@ impl Args {
                 }
             }
             if session.json {
-                let mut line = json!(result);
-                if several {
-                    line["to"] = json!(letter.to);
-                }
-                text::print(&line.to_string())?;
+                text::print(&line(&letter, &result, several))?;
             }
             if !result.reached {
                 text::note(&not_reached(self.wait, &result, Some(&letter.to)));
@@ -202,6 +198,17 @@ impl Args {
             contact: Some(letter.to.clone()),
         };
         session.persist::<message::Wait>(limit, params).map_err(|failed| with_id(failed, letter))
+    }
+}
+
+/// The result as it came; where there are several, each says whose it is.
+fn line(letter: &Letter, result: &SendResult, several: bool) -> String {
+    if several {
+        let SendResult { id, state, reached, exit } = result;
+        let to = &letter.to;
+        json!({"to": to, "id": id, "state": state, "reached": reached, "exit": exit}).to_string()
+    } else {
+        serde_json::to_string(result).unwrap_or_default()
     }
 }
 
