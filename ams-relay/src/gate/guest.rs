@@ -18,6 +18,10 @@ use super::{Admitted, Closed, Gate, Passed};
 use crate::accounts::Enrolled;
 use crate::config::Registration;
 
+/// Frames of a guest. A registration or login needs four; pings would else cost a stranger nothing
+/// and the relay its time.
+const MAX_FRAMES: u32 = 64;
+
 /// A link whose client is not known yet.
 pub(crate) struct Guest<S: Stream> {
     // Set once.
@@ -31,6 +35,7 @@ pub(crate) struct Guest<S: Stream> {
     tx: Sender<S::Write>,
     rx: Receiver<S::Read>,
     waiting: Option<Batch>,
+    frames: u32,
     stage: Stage,
 }
 
@@ -57,6 +62,7 @@ impl<S: Stream> Guest<S> {
             tx: link.sender,
             rx: link.receiver,
             waiting: None,
+            frames: 0,
             stage: Stage::New,
         }
     }
@@ -114,6 +120,10 @@ impl<S: Stream> Guest<S> {
     }
 
     async fn take_frame(&mut self, frame: &Frame) -> Result<Option<Step>, Closed> {
+        self.frames = self.frames.saturating_add(1);
+        if self.frames > MAX_FRAMES {
+            return Err(Closed::Protocol);
+        }
         let decoded = ToRelay::decode(frame.number, &frame.body).map_err(|_| Closed::Protocol)?;
         // A type of a later version is skipped.
         let Some(frame) = decoded else { return Ok(None) };

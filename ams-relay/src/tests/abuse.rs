@@ -125,6 +125,18 @@ async fn a_guest_sends_no_long_records_and_a_client_may() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guest_has_few_words() {
+    let relay = crate::start(config()).await.unwrap();
+    let mut guest = Client::dial(&relay, &DhSecret::generate()).await;
+    guest.hello().await;
+    for _ in 0..63 {
+        guest.settled().await;
+    }
+    guest.say(&ToRelay::Ping).await;
+    assert_eq!(guest.heard().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn control_frames_have_a_bound_of_their_own() {
     let mut config: Config = config();
     config.limits.control_frames_per_second = 1;
