@@ -18,6 +18,7 @@ use unix as platform;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ams_crypto::dh::DhSecret;
 use ams_crypto::keyfile::{self, CreateError, Kind, LoadError};
@@ -26,7 +27,7 @@ use ams_wire::address::{HostPort, Link, RELAY_PORT, RelayLink};
 use ams_wire::id::Key;
 
 use crate::accounts::AccountsError;
-use crate::accounts::store::Store;
+use crate::accounts::store::{Disk, Store};
 use platform::Lock;
 
 /// The administrator's socket.
@@ -155,6 +156,21 @@ impl Data {
         let accounts = self.path.join(ACCOUNTS);
         // The accounts are made last: their file says that the rest is complete.
         let found = accounts.exists();
+        let keys = self.keys(found)?;
+        let store = if found { Store::open(&accounts)? } else { self.new_store(&accounts)? };
+        Ok((store, keys))
+    }
+
+    /// As [`Data::open`], with the accounts on `disk` in place of their file, for simulations.
+    ///
+    /// # Errors
+    /// [`DataError`].
+    pub fn open_on(&self, disk: Arc<dyn Disk>) -> Result<(Store, Keys), DataError> {
+        let found = disk.len().is_ok_and(|len| len > 0);
+        Ok((Store::on(disk)?, self.keys(found)?))
+    }
+
+    fn keys(&self, found: bool) -> Result<Keys, DataError> {
         let link = self.secret(found, RELAY_KEY, Kind::RelayLink, || {
             DhSecret::generate().to_bytes().to_vec()
         })?;
@@ -169,12 +185,8 @@ impl Data {
         let link = link.to_array().ok_or_else(|| damaged(RELAY_KEY))?;
         let keys = keys.to_array().ok_or_else(|| damaged(OPAQUE_KEYS))?;
         let seed = seed.to_array().ok_or_else(|| damaged(SEED))?;
-        let keys = Keys {
-            link: DhSecret::from_bytes(&link),
-            opaque: RelayAccounts::from_parts(&seed, &keys)?,
-        };
-        let store = if found { Store::open(&accounts)? } else { self.new_store(&accounts)? };
-        Ok((store, keys))
+        let opaque = RelayAccounts::from_parts(&seed, &keys)?;
+        Ok(Keys { link: DhSecret::from_bytes(&link), opaque })
     }
 
     /// A crash while the file is made must not leave half of it under its name.
@@ -185,10 +197,10 @@ impl Data {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
             _ => {}
         }
-        let store = Store::create(&unfinished)?;
+        Store::create(&unfinished)?;
         fs::rename(&unfinished, path).map_err(io)?;
         platform::sync_folder(&self.path).map_err(io)?;
-        Ok(store)
+        Ok(Store::open(path)?)
     }
 
     fn secret(

@@ -31,4 +31,4 @@ pub mod relay;
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
 mod tests;
 
-pub use relay::{Running, StartError, start};
+pub use relay::{Running, StartError, start, start_in, start_on};

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::store::Store;
+use crate::accounts::store::{Disk, Store};
 use crate::accounts::{Accounts, AccountsError};
 use crate::admin::{AdminError, Administration, Live, service};
 use crate::config::{Config, NoPublicAddress, Storage};
@@ -111,6 +112,21 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             start_with(config, Arc::new(store), keys, Some(data)).await
         }
     }
+}
+
+/// As [`start`] in a data folder, with the accounts on `disk` in place of their file: for
+/// simulations.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then.
+pub async fn start_in(
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    config: Config,
+) -> Result<Running, StartError> {
+    let data = Data::claim(folder)?;
+    let (store, keys) = data.open_on(disk)?;
+    start_with(config, Arc::new(store), keys, Some(data)).await
 }
 
 /// As [`start`], on accounts of any kind and with these keys, whatever the config says of storage.

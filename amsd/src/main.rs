@@ -49,7 +49,8 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         .build()
         .context("cannot start the runtime")?;
     let ready = || background.iter_mut().for_each(Background::ready);
-    let home = runtime.block_on(run(Start { home, settings, socket }, config, ready))?;
+    let home =
+        runtime.block_on(run(Start { home, settings, socket, disk: None }, config, ready))?;
     // In this order: who waits for the home to be free finds no pid file.
     drop((background.take(), home));
     Ok(ExitCode::SUCCESS)

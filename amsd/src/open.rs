@@ -9,14 +9,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ams_crypto::keyfile::{self, CreateError, Kind, LoadError};
 use ams_crypto::store::StoreKey;
 use ams_crypto::{Zeroizing, random};
 
-use crate::home::{Home, append_private, write_private};
+use crate::home::{Home, append_private, replace, write_private};
 use crate::profile::Me;
-use crate::store::{Store, StoreError, Told};
+use crate::store::{Disk, Place, Store, StoreError, Told};
 
 /// Why a profile does not open.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +58,17 @@ pub enum OpenError {
         /// Why.
         source: StoreError,
     },
-    /// The mark cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    /// The profile is of a version that this program does not know.
+    #[error(
+        "{} is of another version of amsd: start the newer amsd that made this profile",
+        path.display()
+    )]
+    Version {
+        /// The mark.
+        path: PathBuf,
+    },
+    /// The mark cannot be read or written.
+    #[error("cannot use {}: {source}", path.display())]
     Mark {
         /// Its file.
         path: PathBuf,
@@ -69,43 +79,96 @@ pub enum OpenError {
 
 /// What the mark says: the version of the folder's layout.
 const MARK: &[u8] = b"ams profile 1\n";
+/// Bytes of it that are read: one of another version may be longer.
+const MAX_MARK: u64 = 64;
 
 /// Opens the profile, or makes it, identity and all, where there has never been one. `told` gets
-/// what every commit tells.
+/// what every commit tells; `disk` is what the database is on in place of its file.
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn open_profile(home: &Home, told: Told) -> Result<(Store, Me), OpenError> {
-    let (database, mark) = (home.database(), home.mark());
+pub async fn open_profile(
+    home: &Home,
+    disk: Option<Arc<dyn Disk>>,
+    told: Told,
+) -> Result<(Store, Me), OpenError> {
+    let path = home.database();
+    let place = disk.map_or_else(|| Place::File(home.database()), Place::Disk);
     let failed = |source| OpenError::Store { path: home.database(), source };
-    if mark.exists() {
-        let size = std::fs::metadata(&database).map(|found| found.len());
-        match size {
-            Ok(0) => return Err(OpenError::Lost { path: database, what: "empty" }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(OpenError::Lost { path: database, what: "missing" });
-            }
-            Ok(_) | Err(_) => {}
-        }
-        let store = Store::open(&database, existing_key(home)?, told).map_err(failed)?;
+    if existed(home, &place)? {
+        let store = Store::at(place, existing_key(home)?, told).map_err(failed)?;
         return match store.read_now(|db| Me::find(db)).map_err(failed)? {
             Some(me) => Ok((store, me)),
             None => {
                 store.close().await;
-                Err(OpenError::Lost { path: database, what: "without an identity" })
+                Err(OpenError::Lost { path, what: "without an identity" })
             }
         };
     }
     let key = new_key(home)?;
-    // The database would be made with whatever mode the umask leaves.
-    append_private(&database).map_err(|error| failed(StoreError::Io(error.to_string())))?;
-    let store = Store::create(&database, key, told).map_err(failed)?;
+    make(&place).map_err(failed)?;
+    let store = Store::at(place, key, told).map_err(failed)?;
     let me = match store.read_now(|db| Me::find(db)).map_err(failed)? {
         Some(me) => me,
         None => store.write(Me::create).await.map_err(failed)?,
     };
+    let mark = home.mark();
     write_private(&mark, MARK).map_err(|source| OpenError::Mark { path: mark, source })?;
     Ok((store, me))
+}
+
+/// Makes the database, unless an earlier start came that far. A crash while it is made must not
+/// leave half of it under its name.
+fn make(place: &Place) -> Result<(), StoreError> {
+    let Place::File(path) = place else { return place.create() };
+    if place.len().is_ok_and(|len| len > 0) {
+        return Ok(());
+    }
+    let beside = path.with_extension("new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    // It would be made with whatever mode the umask leaves.
+    append_private(&beside)?;
+    Place::File(beside.clone()).create()?;
+    replace(&beside, path)?;
+    Ok(())
+}
+
+/// Whether there has been a profile; then its database must be there.
+///
+/// # Errors
+/// [`OpenError`], also where what is there is of another version.
+pub fn existed(home: &Home, place: &Place) -> Result<bool, OpenError> {
+    let (path, mark) = (home.database(), home.mark());
+    match read_mark(&mark) {
+        Ok(None) => return Ok(false),
+        Ok(Some(said)) if said == MARK => {}
+        Ok(Some(_)) => return Err(OpenError::Version { path: mark }),
+        Err(source) => return Err(OpenError::Mark { path: mark, source }),
+    }
+    match place.len() {
+        Ok(0) => Err(OpenError::Lost { path, what: "empty" }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::Lost { path, what: "missing" })
+        }
+        // What else is wrong with it shows when it is opened.
+        Ok(_) | Err(_) => Ok(true),
+    }
+}
+
+/// What the mark says, as far as it matters.
+fn read_mark(mark: &Path) -> io::Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+    let file = match std::fs::File::open(mark) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut said = Vec::new();
+    file.take(MAX_MARK).read_to_end(&mut said)?;
+    Ok(Some(said))
 }
 
 /// The key of a profile that existed.
@@ -151,7 +214,7 @@ mod tests {
     }
 
     async fn fingerprint(home: &Home) -> Result<String, OpenError> {
-        let (store, me) = open_profile(home, Arc::new(|_| {})).await?;
+        let (store, me) = open_profile(home, None, Arc::new(|_| {})).await?;
         store.close().await;
         Ok(me.public().fingerprint())
     }

@@ -31,7 +31,7 @@ use crate::relay::{self, Accounts, Links, LinksHandle};
 use crate::router::{self, RouterHandle};
 use crate::rpc::{self, Core};
 use crate::settings::Settings;
-use crate::store::{Store, StoreError, Told};
+use crate::store::{Disk, Store, StoreError, Told};
 use crate::tidy;
 
 /// What a daemon is started with.
@@ -43,6 +43,8 @@ pub struct Start {
     pub settings: Settings,
     /// A socket that a service manager bound already.
     pub socket: Option<OwnedFd>,
+    /// What the database is on in place of its file, for simulations.
+    pub disk: Option<Arc<dyn Disk>>,
 }
 
 /// Why a daemon does not start.
@@ -125,7 +127,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let home = start.home;
     let socket = home.places().socket.clone();
     let wiring = Wiring::default();
-    let (store, me) = open_profile(&home, wiring.told()).await?;
+    let (store, me) = open_profile(&home, start.disk, wiring.told()).await?;
     let parts = Parts {
         store,
         me,

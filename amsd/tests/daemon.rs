@@ -74,7 +74,9 @@ impl Daemon {
 
 async fn run(folder: &Path) -> Running {
     let home = Home::open(Places::in_home(&folder.join("home"))).unwrap();
-    amsd::start(Start { home, settings: Settings::default(), socket: None }).await.unwrap()
+    amsd::start(Start { home, settings: Settings::default(), socket: None, disk: None })
+        .await
+        .unwrap()
 }
 
 fn next(reader: &str) -> InboxNextParams {

@@ -8,13 +8,14 @@
 //! 4. [`line`](mod@line): the way from a person to a relay, which can be cut, stalled, delayed
 //! 5. [`connection`]: calls over the daemon's socket, and waiting for what a daemon tells
 //! 6. [`reader`]: what a person reads
+//! 7. [`disk`]: what a relay or a person keeps, on a disk that fails or loses its power
 //!
 //! With the real programs:
 //!
-//! 7. [`programs`]: where they are
-//! 8. [`process`]: a relay or daemon as a process that is killed and started again
-//! 9. [`shell`]: commands as a user types them
-//! 10. [`traffic`]: people who write and read whatever is killed meanwhile
+//! 8. [`programs`]: where they are
+//! 9. [`process`]: a relay or daemon as a process that is killed and started again
+//! 10. [`shell`]: commands as a user types them
+//! 11. [`traffic`]: people who write and read whatever is killed meanwhile
 //!
 //! And what is looked at: [`ledger`] (nothing lost, nothing doubled, in order), [`search`] (what must
 //! not be on a disk), [`seed`] (chance that can be repeated).
@@ -29,6 +30,7 @@
 )]
 
 pub mod connection;
+pub mod disk;
 pub mod ledger;
 pub mod line;
 pub mod net;

@@ -1,11 +1,13 @@
 //! Relays and people together.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ams_relay::config::Config;
 use amsd::settings::Settings;
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::person::Person;
 use crate::relay::Relay;
 
@@ -24,7 +26,15 @@ impl Net {
     /// A net whose relay `home` has another config.
     pub async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let home = Relay::start_new("home", &folder.path().join("relay-home"), adjust).await;
+        let home = Relay::start_new("home", &folder.path().join("relay-home"), adjust, None).await;
+        Self { folder, home }
+    }
+
+    /// A net whose relay `home` keeps its accounts on `disk`.
+    pub async fn on(disk: Arc<Disk>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("relay-home");
+        let home = Relay::start_new("home", &data, |_| (), Some(disk)).await;
         Self { folder, home }
     }
 
@@ -36,7 +46,8 @@ impl Net {
 
     /// One more relay.
     pub async fn relay(&self, nick: &str) -> Relay {
-        Relay::start_new(nick, &self.folder.path().join(format!("relay-{nick}")), |_| ()).await
+        Relay::start_new(nick, &self.folder.path().join(format!("relay-{nick}")), |_| (), None)
+            .await
     }
 
     /// The folder of everything.
@@ -61,7 +72,13 @@ impl Net {
     pub async fn stranger(&self, name: &str, adjust: impl FnOnce(&mut Settings)) -> Person {
         let mut settings = Settings::default();
         adjust(&mut settings);
-        Person::start_new(name, &self.folder.path().join(name), settings).await
+        Person::start_new(name, &self.folder.path().join(name), settings, None).await
+    }
+
+    /// Somebody whose daemon runs, keeps everything on `disk`, and is on no relay yet.
+    pub async fn stranger_on(&self, name: &str, disk: Arc<Disk>) -> Person {
+        let home = self.folder.path().join(name);
+        Person::start_new(name, &home, Settings::default(), Some(disk)).await
     }
 
     /// Two people who are contacts of each other.

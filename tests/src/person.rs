@@ -14,11 +14,13 @@ use ams_rpc::types::{
     QueueListParams, RelayJoinParams, Secret, SendParams, SendResult, Stage, State, WaitParams,
 };
 use amsd::settings::Settings;
-use amsd::{Home, Running, Start};
+use amsd::store::Disk as Bytes;
+use amsd::{Home, Running, Start, StartError};
 use tokio::sync::Mutex;
 
 use crate::PATIENCE;
 use crate::connection::{self, Connection, blocking};
+use crate::disk::Disk;
 use crate::line::Line;
 use crate::reader::Reader;
 use crate::relay::Relay;
@@ -33,17 +35,25 @@ pub struct Person {
     home: PathBuf,
     settings: Settings,
     running: Mutex<Option<Running>>,
+    /// In place of the file of the database.
+    disk: Mutex<Option<Arc<Disk>>>,
     /// By the relay's nick.
     lines: Mutex<BTreeMap<String, Arc<Line>>>,
 }
 
 impl Person {
-    pub(crate) async fn start_new(name: &str, home: &Path, settings: Settings) -> Self {
+    pub(crate) async fn start_new(
+        name: &str,
+        home: &Path,
+        settings: Settings,
+        disk: Option<Arc<Disk>>,
+    ) -> Self {
         let person = Self {
             name: name.to_owned(),
             home: home.to_owned(),
             settings,
             running: Mutex::new(None),
+            disk: Mutex::new(disk),
             lines: Mutex::new(BTreeMap::new()),
         };
         person.start().await;
@@ -70,12 +80,33 @@ impl Person {
 
     /// Starts the daemon.
     pub async fn start(&self) {
+        self.try_start().await.unwrap();
+    }
+
+    /// Starts the daemon, which may fail.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn try_start(&self) -> Result<(), StartError> {
         let mut running = self.running.lock().await;
         assert!(running.is_none(), "the daemon of {} runs already", self.name);
         let places = Places::in_home(&self.home);
         let home = blocking(move || Home::open(places)).await.unwrap();
-        let start = Start { home, settings: self.settings, socket: None };
-        *running = Some(amsd::start(start).await.unwrap());
+        let disk = self.disk.lock().await.clone().map(|disk| disk as Arc<dyn Bytes>);
+        let start = Start { home, settings: self.settings, socket: None, disk };
+        *running = Some(amsd::start(start).await?);
+        Ok(())
+    }
+
+    /// Puts another disk in the place of the one that it has, while the daemon does not run.
+    pub async fn put_disk(&self, disk: Arc<Disk>) {
+        assert!(self.running.lock().await.is_none(), "the daemon of {} runs", self.name);
+        *self.disk.lock().await = Some(disk);
+    }
+
+    /// The daemon reads its config again, and this is what it says now.
+    pub async fn reconfigure(&self, settings: Settings) {
+        self.running.lock().await.as_ref().unwrap().reconfigure(settings).unwrap();
     }
 
     /// Stops the daemon.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ams_relay::config::{Config, Storage};
@@ -12,6 +13,7 @@ use ams_wire::address::{HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
 use tokio::sync::{Mutex, watch};
 
 use crate::connection::Connection;
+use crate::disk::Disk;
 use crate::line::Line;
 
 /// A relay, running or not.
@@ -23,6 +25,8 @@ pub struct Relay {
     // Shared: lines follow it.
     at: watch::Sender<Option<SocketAddr>>,
     running: Mutex<Option<ams_relay::Running>>,
+    /// In place of the file of the accounts.
+    disk: Mutex<Option<Arc<Disk>>>,
 }
 
 impl Relay {
@@ -31,6 +35,7 @@ impl Relay {
         nick: &str,
         data: &Path,
         adjust: impl FnOnce(&mut Config),
+        disk: Option<Arc<Disk>>,
     ) -> Self {
         let mut config = Config::new(Storage::Folder(data.to_owned()));
         config.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -46,6 +51,7 @@ impl Relay {
             config,
             at: watch::Sender::new(None),
             running: Mutex::new(None),
+            disk: Mutex::new(disk),
         };
         relay.start().await;
         relay
@@ -67,9 +73,19 @@ impl Relay {
     pub async fn start(&self) {
         let mut running = self.running.lock().await;
         assert!(running.is_none(), "{} runs already", self.nick);
-        let started = ams_relay::start(self.config.clone()).await.unwrap();
+        let config = self.config.clone();
+        let started = match self.disk.lock().await.clone() {
+            Some(disk) => ams_relay::start_in(&self.data, disk, config).await.unwrap(),
+            None => ams_relay::start(config).await.unwrap(),
+        };
         self.at.send_replace(started.bound());
         *running = Some(started);
+    }
+
+    /// Puts another disk in the place of the one that it has, while it does not run.
+    pub async fn put_disk(&self, disk: Arc<Disk>) {
+        assert!(self.running.lock().await.is_none(), "{} runs", self.nick);
+        *self.disk.lock().await = Some(disk);
     }
 
     /// Stops it; whoever calls then finds nobody.

@@ -367,7 +367,9 @@ fn in_memory() -> (Arc<dyn Accounts>, ()) {
 
 fn in_a_file() -> (Arc<dyn Accounts>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let store = super::store::Store::create(&folder.path().join("accounts.redb")).unwrap();
+    let file = folder.path().join("accounts.redb");
+    super::store::Store::create(&file).unwrap();
+    let store = super::store::Store::open(&file).unwrap();
     (Arc::new(store), folder)
 }
 
@@ -379,7 +381,8 @@ async fn a_store_is_found_again_and_its_backup_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let (file, copy) = (folder.path().join("a.redb"), folder.path().join("b.redb"));
     {
-        let store = super::store::Store::create(&file).unwrap();
+        super::store::Store::create(&file).unwrap();
+        let store = super::store::Store::open(&file).unwrap();
         user(&store, "alice", 1).await;
         assert!(ask(&store, "alice", 1, "bob", "intro", NOW).await);
         store.backup(copy.clone()).await.unwrap();

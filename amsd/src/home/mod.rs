@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use ams_rpc::places::Places;
 use ams_rpc::unix::{BindError, FolderError, check_private_dir, check_socket_path, private_dir};
 
-pub use unix::{ConfigFileError, append_private, loose, read_config, tighten, write_private};
+pub use unix::{
+    ConfigFileError, append_private, loose, read_config, replace, tighten, write_private,
+};
 use unix::{Lock, Locked};
 
 /// Why a profile's folders cannot be used.

@@ -127,7 +127,16 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&beside, path)?;
+    replace(&beside, path)
+}
+
+/// Gives a file that is on disk another name, durably, over whatever has it.
+///
+/// # Errors
+/// What the system says.
+pub fn replace(beside: &Path, path: &Path) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::rename(beside, path)?;
     File::open(parent)?.sync_all()
 }
 

@@ -96,7 +96,7 @@ impl Table for Relays {
 }
 
 /// Relay → work mark. A table of its own: it changes with every envelope.
-struct Marks;
+pub struct Marks;
 impl Table for Marks {
     const NAME: &'static str = "marks";
     type Key = RelayId;

@@ -17,9 +17,10 @@ impl From<StoreError> for RpcError {
         match error {
             StoreError::Full => Self::storage_full("the disk is full"),
             StoreError::Stopped => stopping(),
-            StoreError::Io(_) | StoreError::Damaged(_) | StoreError::InUse => {
-                Self::storage(message)
-            }
+            StoreError::Io(_)
+            | StoreError::Failing
+            | StoreError::Damaged(_)
+            | StoreError::InUse => Self::storage(message),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Bench {
         let dispatch = Dispatch::default();
         let told = dispatch.clone();
         let (store, me) =
-            open_profile(&home, Arc::new(move |facts| told.told(facts))).await.unwrap();
+            open_profile(&home, None, Arc::new(move |facts| told.told(facts))).await.unwrap();
         store.write(|txn| contacts::put(txn, ALICE, None, &alice())).await.unwrap();
         let live = Live::new(Arc::new(|_| {}));
         let settings = watch::Sender::new(Settings::default());

@@ -4,105 +4,117 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ams_crypto::store::StoreKey;
 use redb::{
     Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableHandle,
 };
 
-use super::{CACHE, StoreError, View};
+use super::{CACHE, Disk, Place, StoreError, View};
 
-/// How the rows of a database are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rows {
-    /// Rows that open with the key.
-    pub whole: u64,
-    /// Rows that do not.
-    pub damaged: u64,
-}
+/// Takes each row: its table, its key, and what is in it, where that opens with the key.
+pub type EachRow<'a> = &'a mut dyn FnMut(&str, &[u8], Option<&[u8]>);
 
-/// Checks the whole file and every row of it, and lets `look` see it.
+/// Checks the whole file, takes every row of it to `each`, and lets `look` see it.
 ///
 /// # Errors
-/// When the file cannot be read, or is damaged.
+/// When it cannot be read, or is damaged.
 pub fn inspect<T, E: From<StoreError>>(
-    path: &Path,
+    place: &Place,
     key: &StoreKey,
+    each: EachRow<'_>,
     look: impl FnOnce(&View<'_>) -> Result<T, E>,
-) -> Result<(T, Rows), E> {
-    let failed = |error: io::Error| StoreError::Io(error.to_string());
-    let file = File::open(path).map_err(failed)?;
-    let overlay = Overlay::over(file).map_err(failed)?;
+) -> Result<T, E> {
+    let overlay = Overlay::over(place).map_err(StoreError::from)?;
     let db = Database::builder()
         .set_cache_size(CACHE)
         .set_check_integrity_on_open(true)
         .create_with_backend(overlay)
         .map_err(StoreError::from)?;
     let raw = db.begin_read().map_err(StoreError::from)?;
-    let view = View { raw: &raw, key };
-    let rows = check_rows(&view)?;
-    Ok((look(&view)?, rows))
+    let view = View::new(&raw, key);
+    every_row(&view, each)?;
+    look(&view)
 }
 
-fn check_rows(view: &View<'_>) -> Result<Rows, StoreError> {
-    let mut rows = Rows::default();
+fn every_row(view: &View<'_>, each: EachRow<'_>) -> Result<(), StoreError> {
     for table in view.raw.list_tables()? {
         let name = table.name().to_owned();
         let table = view.raw.open_table(TableDefinition::<&[u8], &[u8]>::new(&name))?;
         for row in table.iter()? {
             let (key, sealed) = row?;
-            let count = match view.key.open(&name, key.value(), sealed.value()) {
-                Ok(_) => &mut rows.whole,
-                Err(_) => &mut rows.damaged,
-            };
-            *count = count.saturating_add(1);
+            let opened = view.key.open(&name, key.value(), sealed.value());
+            each(&name, key.value(), opened.as_deref().ok());
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Bytes that are kept together once one of them was written.
 const BLOCK: u64 = 4096;
 
-/// A file, and over it what was written since.
+/// What lies below, and over it what was written since.
 #[derive(Debug)]
 struct Overlay {
-    file: File,
+    below: Below,
     written: Mutex<Written>,
+}
+
+#[derive(Debug)]
+enum Below {
+    File(File),
+    Disk(Arc<dyn Disk>),
+}
+
+impl Below {
+    /// One reader at a time: whoever comes here holds what was written.
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::File(file) => {
+                let mut file = file;
+                file.seek(SeekFrom::Start(offset))?;
+                file.read_exact(out)
+            }
+            Self::Disk(disk) => disk.read(offset, out),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Written {
     len: u64,
-    /// From here on the file does not count: it was cut here once.
-    file_len: u64,
+    /// From here on what lies below does not count: it was cut here once.
+    len_below: u64,
     /// Block number → block.
     blocks: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Overlay {
-    fn over(file: File) -> io::Result<Self> {
-        let len = file.metadata()?.len();
-        let written = Written { len, file_len: len, blocks: BTreeMap::new() };
-        Ok(Self { file, written: Mutex::new(written) })
+    fn over(place: &Place) -> io::Result<Self> {
+        let (below, len) = match place {
+            Place::File(path) => {
+                let file = File::open(path)?;
+                let len = file.metadata()?.len();
+                (Below::File(file), len)
+            }
+            Place::Disk(disk) => (Below::Disk(disk.clone()), disk.len()?),
+        };
+        let written = Written { len, len_below: len, blocks: BTreeMap::new() };
+        Ok(Self { below, written: Mutex::new(written) })
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block as it is in the file, with zeros behind its end.
-    fn block_of_file(&self, number: u64, file_len: u64) -> io::Result<Box<[u8]>> {
+    /// A block as it is below, with zeros behind the end.
+    fn block_below(&self, number: u64, len_below: u64) -> io::Result<Box<[u8]>> {
         let start = number.saturating_mul(BLOCK);
-        let there = file_len.saturating_sub(start).min(BLOCK);
+        let there = len_below.saturating_sub(start).min(BLOCK);
         let mut block = vec![0; to_usize(BLOCK)?].into_boxed_slice();
         let part = block.get_mut(..to_usize(there)?).ok_or(io::ErrorKind::UnexpectedEof)?;
-        // One reader at a time: whoever comes here holds what was written.
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(part)?;
+        self.below.read(start, part)?;
         Ok(block)
     }
 
@@ -150,7 +162,7 @@ impl StorageBackend for Overlay {
             let block = match written.blocks.get(&number) {
                 Some(block) => block,
                 None => {
-                    fresh = self.block_of_file(number, written.file_len)?;
+                    fresh = self.block_below(number, written.len_below)?;
                     &fresh
                 }
             };
@@ -169,7 +181,7 @@ impl StorageBackend for Overlay {
         if len < written.len {
             let first = cut.div_ceil(BLOCK);
             written.blocks.retain(|number, _| *number < first);
-            written.file_len = written.file_len.min(len);
+            written.len_below = written.len_below.min(len);
             let inside = to_usize(cut.checked_rem(BLOCK).unwrap_or_default())?;
             if let Some(block) = written.blocks.get_mut(&first.saturating_sub(1))
                 && inside > 0
@@ -191,7 +203,7 @@ impl StorageBackend for Overlay {
         written.len = written.len.max(end);
         Self::each_block(offset, data.len(), |number, inside, range| {
             if !written.blocks.contains_key(&number) {
-                let block = self.block_of_file(number, written.file_len)?;
+                let block = self.block_below(number, written.len_below)?;
                 written.blocks.insert(number, block);
             }
             let place = written.blocks.get_mut(&number).and_then(|block| block.get_mut(inside));
@@ -215,7 +227,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let before: Vec<u8> = (0..10_000_u32).map(|n| n.to_le_bytes()[0]).collect();
         file.write_all(&before).unwrap();
-        let overlay = Overlay::over(file.reopen().unwrap()).unwrap();
+        let overlay = Overlay::over(&Place::File(file.path().to_owned())).unwrap();
         let mut expected = before.clone();
 
         overlay.write(4_000, &[1; 5_000]).unwrap();

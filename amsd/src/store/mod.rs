@@ -5,25 +5,30 @@
 //!    of typed tables ([`table`]);
 //! 3. it commits durably, answers the callers, and tells what the closures told ([`crate::fact`]).
 //!
-//! [`Store::read`] runs on a snapshot beside that; [`mod@inspect`] looks at the database of a daemon
-//! that does not run. In a simulation ([`Store::inline_on`]) the writer is a task and reads run where
-//! they are asked for, so that virtual time stands still meanwhile. No redb type leaves this folder.
+//! [`Store::read`] runs on a snapshot beside that; [`place`] is where the bytes are, and opens them
+//! again after the disk failed; [`mod@inspect`] looks at the database of a daemon that does not run.
+//! In a simulation ([`Store::inline_on`]) the writer is a task and reads run where they are asked
+//! for, so that virtual time stands still meanwhile. No redb type leaves this folder.
 
 pub mod inspect;
+mod place;
 mod table;
 #[cfg(test)]
 mod tests;
 mod txn;
 mod writer;
 
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use ams_crypto::store::StoreKey;
-use redb::{Database, ReadableDatabase, StorageBackend};
+use redb::ReadableDatabase;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::fact::Fact;
+use place::Opened;
+pub use place::{Disk, Place};
 pub use table::{Key, Table};
 pub use txn::{Found, Read, Rows, Txn, View};
 use writer::{Job, Task, Writer};
@@ -44,6 +49,9 @@ pub enum StoreError {
     /// The system refused a read or write.
     #[error("the store could not be read or written: {0}")]
     Io(String),
+    /// Something else failed a moment before, and the file has to be opened anew.
+    #[error("the store failed a moment ago: try again")]
+    Failing,
     /// A row or the file is not what was written.
     #[error("the store is damaged ({0}): restore a backup, or keep the folder and ask for help")]
     Damaged(&'static str),
@@ -55,14 +63,29 @@ pub enum StoreError {
     Stopped,
 }
 
+impl StoreError {
+    /// Whether reading or writing failed, after which the file has to be opened anew.
+    fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Full | Self::Io(_) | Self::Failing)
+    }
+}
+
 impl From<redb::StorageError> for StoreError {
     fn from(error: redb::StorageError) -> Self {
         match error {
-            redb::StorageError::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
-                Self::Full
-            }
+            redb::StorageError::Io(error) => error.into(),
             redb::StorageError::Corrupted(_) => Self::Damaged("the file"),
+            redb::StorageError::PreviousIo => Self::Failing,
             other => Self::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io(error.to_string()),
         }
     }
 }
@@ -126,13 +149,8 @@ enum Runs {
     Inline,
 }
 
-/// Opens the file, at the start and again after the disk failed.
-type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
-
 struct Shared {
-    /// `None` while the file could not be opened again.
-    db: RwLock<Option<Database>>,
-    opener: Opener,
+    file: Opened,
     key: StoreKey,
 }
 
@@ -142,8 +160,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; also when there is a file at `path` that is no empty store.
     pub fn create(path: &Path, key: StoreKey, told: Told) -> Result<Self, StoreError> {
-        drop(Database::builder().create(path)?);
-        Self::open(path, key, told)
+        let place = Place::File(path.to_owned());
+        place.create()?;
+        Self::at(place, key, told)
     }
 
     /// Opens the store at `path`, which must exist.
@@ -151,29 +170,35 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path, key: StoreKey, told: Told) -> Result<Self, StoreError> {
-        let path = path.to_owned();
-        let opener = move || Ok(Database::builder().set_cache_size(CACHE).open(&path)?);
-        Self::start(Box::new(opener), key, told, Runs::Aside)
+        Self::at(Place::File(path.to_owned()), key, told)
     }
 
-    /// Opens, or makes, the store on a disk of a simulation, which gives the same one each time that
-    /// it is asked for: also after it failed. Call within a runtime.
+    /// Opens the store that is in that place.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn inline_on<D: StorageBackend>(
+    pub fn at(place: Place, key: StoreKey, told: Told) -> Result<Self, StoreError> {
+        Self::start(place, key, told, Runs::Aside)
+    }
+
+    /// Opens, or makes, the store on a disk of a simulation. Call within a runtime.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inline_on<D: Disk>(
         disk: impl Fn() -> D + Send + Sync + 'static,
         key: StoreKey,
         told: Told,
     ) -> Result<Self, StoreError> {
-        let opener =
-            move || Ok(Database::builder().set_cache_size(CACHE).create_with_backend(disk())?);
-        Self::start(Box::new(opener), key, told, Runs::Inline)
+        let place = Place::Disk(Arc::new(disk()));
+        if place.len()? == 0 {
+            place.create()?;
+        }
+        Self::start(place, key, told, Runs::Inline)
     }
 
-    fn start(opener: Opener, key: StoreKey, told: Told, runs: Runs) -> Result<Self, StoreError> {
-        let db = RwLock::new(Some(opener()?));
-        let shared = Arc::new(Shared { db, opener, key });
+    fn start(place: Place, key: StoreKey, told: Told, runs: Runs) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared { file: Opened::open(place)?, key });
         let (jobs, queue) = mpsc::channel(WAITING);
         let writer = Writer { shared: shared.clone(), queue, told };
         let (ending, ended) = watch::channel(());
@@ -268,26 +293,24 @@ impl Shared {
         &self,
         look: impl FnOnce(&View<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        let raw = match db.as_ref() {
-            Some(db) => db.begin_read().map_err(StoreError::from)?,
-            None => return Err(StoreError::Io(CLOSED.to_owned()).into()),
-        };
-        look(&View { raw: &raw, key: &self.key })
-    }
-
-    fn is_closed(&self) -> bool {
-        self.db.read().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
-    /// Closes the file and opens it again: after a failed write redb takes no other one, and what
-    /// is durable is what the file says, not what the memory says.
-    fn reopen(&self) -> Result<(), StoreError> {
-        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        *db = None;
-        *db = Some((self.opener)()?);
-        Ok(())
+        let mut look = Some(look);
+        loop {
+            let looked = self.file.with(|db| {
+                let raw = match db.begin_read().map_err(StoreError::from) {
+                    // It failed under somebody else: this look has not begun.
+                    Err(StoreError::Failing) => return (None, true),
+                    Err(error) => return (Some(Err(error.clone().into())), error.is_of_the_disk()),
+                    Ok(raw) => raw,
+                };
+                let view = View::new(&raw, &self.key);
+                let looked = look.take().map(|look| look(&view));
+                (looked, view.has_failed())
+            })?;
+            match looked {
+                Some(looked) => return looked,
+                None if look.is_none() => return Err(StoreError::Failing.into()),
+                None => {}
+            }
+        }
     }
 }
-
-const CLOSED: &str = "it was closed after a failure and could not be opened again";

@@ -159,12 +159,12 @@ async fn walks_keep_to_their_prefix_both_ways() {
 
 /// A disk that stays between openings, and whose calls fail from the n-th on until it is mended.
 #[derive(Debug, Clone)]
-struct Disk {
+struct Failing {
     memory: Arc<InMemoryBackend>,
     calls_left: Arc<AtomicUsize>,
 }
 
-impl Disk {
+impl Failing {
     fn call(&self) -> std::io::Result<()> {
         let left = self.calls_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
             (left != usize::MAX).then(|| left.saturating_sub(1))
@@ -173,7 +173,7 @@ impl Disk {
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for Failing {
     fn len(&self) -> std::io::Result<u64> {
         self.memory.len()
     }
@@ -200,10 +200,10 @@ async fn a_full_disk_is_an_error_and_not_the_end() {
     // there is space the store goes on.
     for fails_at in 0.. {
         let memory = Arc::new(InMemoryBackend::new());
-        let disk = Disk { memory, calls_left: Arc::new(AtomicUsize::new(usize::MAX)) };
-        let opened = disk.clone();
-        let opener = move || Ok(Database::builder().create_with_backend(opened.clone())?);
-        let store = Store::start(Box::new(opener), key(), silent(), Runs::Aside).unwrap();
+        let disk = Failing { memory, calls_left: Arc::new(AtomicUsize::new(usize::MAX)) };
+        let place = Place::Disk(Arc::new(disk.clone()));
+        place.create().unwrap();
+        let store = Store::at(place, key(), silent()).unwrap();
         put(&store, (1, 1), "before").await;
         disk.calls_left.store(fails_at, Ordering::Relaxed);
         let written = store.write(|txn| txn.put::<Numbers>(&(1, 2), &"during".to_owned())).await;

@@ -152,14 +152,24 @@ fn after(prefix: &[u8]) -> Option<Vec<u8>> {
 pub struct View<'a> {
     pub(super) raw: &'a ReadTransaction,
     pub(super) key: &'a StoreKey,
+    failed: Cell<bool>,
 }
 
-impl Read for View<'_> {
-    fn sealer(&self) -> &StoreKey {
-        self.key
+impl<'a> View<'a> {
+    pub(super) fn new(raw: &'a ReadTransaction, key: &'a StoreKey) -> Self {
+        Self { raw, key, failed: Cell::new(false) }
     }
 
-    fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    /// Whether the disk failed under it. Whoever looked may not have said so.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    fn noted<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        read.inspect_err(|error| self.failed.set(self.failed.get() || error.is_of_the_disk()))
+    }
+
+    fn opened_row(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.raw.open_table(Raw::new(table)) {
             Ok(opened) => match opened.get(key)? {
                 Some(row) => open(self.key, table, key, row.value()).map(Some),
@@ -170,12 +180,31 @@ impl Read for View<'_> {
         }
     }
 
-    fn raw_walk(&self, table: &'static str, walk: Walk, step: Step<'_>) -> Result<(), StoreError> {
+    fn walk_table(
+        &self,
+        table: &'static str,
+        walk: &Walk,
+        step: Step<'_>,
+    ) -> Result<(), StoreError> {
         match self.raw.open_table(Raw::new(table)) {
-            Ok(opened) => walk_over(&opened, self.key, table, &walk, step),
+            Ok(opened) => walk_over(&opened, self.key, table, walk, step),
             Err(TableError::TableDoesNotExist(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Read for View<'_> {
+    fn sealer(&self) -> &StoreKey {
+        self.key
+    }
+
+    fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.noted(self.opened_row(table, key))
+    }
+
+    fn raw_walk(&self, table: &'static str, walk: Walk, step: Step<'_>) -> Result<(), StoreError> {
+        self.noted(self.walk_table(table, &walk, step))
     }
 }
 

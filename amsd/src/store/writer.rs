@@ -1,12 +1,12 @@
 //! The writer: one durable commit for everybody who waits.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use redb::Durability;
+use redb::{Database, Durability};
 use tokio::sync::{mpsc, oneshot};
 
 use super::txn::Txn;
-use super::{CLOSED, Shared, StoreError, Told};
+use super::{Shared, StoreError, Told};
 use crate::fact::Fact;
 
 /// Closures in one commit. Beyond that the first of them would wait too long for its answer.
@@ -86,7 +86,12 @@ impl Writer {
     }
 
     fn serve(&self, mut group: Vec<Box<dyn Job>>) {
-        match self.commit(&mut group) {
+        let mut ran = self.commit(&mut group);
+        // It failed under somebody else: this group has not been tried on a file that is open.
+        if matches!(ran, Err(StoreError::Failing)) {
+            ran = self.commit(&mut group);
+        }
+        match ran {
             Ok(Ran::Committed(facts)) => {
                 for job in group {
                     job.answer(Ok(()));
@@ -106,10 +111,6 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed");
-                // If that fails too, the next write tries again.
-                if let Err(error) = self.shared.reopen() {
-                    tracing::error!(%error, "the store could not be opened again");
-                }
                 for job in group {
                     job.answer(Err(error.clone()));
                 }
@@ -118,11 +119,14 @@ impl Writer {
     }
 
     fn commit(&self, group: &mut [Box<dyn Job>]) -> Result<Ran, StoreError> {
-        if self.shared.is_closed() {
-            self.shared.reopen()?;
-        }
-        let db = self.shared.db.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(db) = db.as_ref() else { return Err(StoreError::Io(CLOSED.to_owned())) };
+        self.shared.file.with(|db| {
+            let ran = self.commit_to(db, group);
+            let failed = ran.as_ref().is_err_and(StoreError::is_of_the_disk);
+            (ran, failed)
+        })?
+    }
+
+    fn commit_to(&self, db: &Database, group: &mut [Box<dyn Job>]) -> Result<Ran, StoreError> {
         let mut raw = db.begin_write()?;
         raw.set_durability(Durability::Immediate)
             .map_err(|error| StoreError::Io(error.to_string()))?;

@@ -1,5 +1,6 @@
 //! What the administrator and the clock do.
 
+use std::fs::File;
 use std::path::Path;
 
 use ams_crypto::token::TokenHash;
@@ -156,9 +157,18 @@ pub(super) fn sweep(txn: &WriteTransaction, now: u64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Copies every table, as of one moment, into a database of its own.
+/// Copies every table, as of one moment, into a database of its own. What could not be finished
+/// does not stay.
 pub(super) fn backup(from: &ReadTransaction, file: &Path) -> Result<(), StoreError> {
-    let to = super::file_database(super::create_file(file)?)?;
+    let made = super::create_file(file)?;
+    copy_all(from, made).inspect_err(|_| {
+        // The first error is the one to be told.
+        let _ = std::fs::remove_file(file);
+    })
+}
+
+fn copy_all(from: &ReadTransaction, file: File) -> Result<(), StoreError> {
+    let to = super::file_database(file)?;
     let mut txn = to.begin_write()?;
     txn.set_durability(Durability::Immediate)?;
     copy(from, &txn, USERS)?;

@@ -7,6 +7,7 @@
 mod administration;
 mod contacts;
 mod enrolment;
+mod place;
 mod tables;
 
 use std::fs::File;
@@ -19,10 +20,7 @@ use ams_wire::from_relay::Request;
 use ams_wire::id::{Blob, Handle, Key, WorkMark};
 use ams_wire::username::Username;
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend,
-    WriteTransaction,
-};
+use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::row::ContactRow;
@@ -30,6 +28,8 @@ use super::{
     Accounts, AccountsError, Approval, Approved, Device, Enrolled, Invited, OpenInvite, Pending,
     Record, Snapshot, Unwilling, User, Wish,
 };
+pub use place::Disk;
+use place::{Opened, Place};
 
 /// redb's cache; its own default is a gibibyte.
 const CACHE: usize = 4 * 1024 * 1024;
@@ -39,7 +39,7 @@ const GROUP: usize = 256;
 /// The store. Clones are the same one.
 #[derive(Clone)]
 pub struct Store {
-    database: Arc<Database>,
+    file: Arc<Opened>,
     waiting: Arc<Mutex<Waiting>>,
     runs: Runs,
 }
@@ -73,6 +73,8 @@ pub(super) enum StoreError {
     Damaged,
     #[error("there is something already")]
     Exists,
+    #[error("it failed a moment ago")]
+    Closed,
     #[error(transparent)]
     Redb(#[from] redb::Error),
     #[error(transparent)]
@@ -89,6 +91,18 @@ macro_rules! from_redb {
     )*};
 }
 from_redb!(DatabaseError TransactionError TableError StorageError CommitError SetDurabilityError);
+
+impl StoreError {
+    /// Whether reading or writing failed, after which the file has to be opened anew.
+    fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Redb(redb::Error::Io(_)) | Self::Io(_)) || self.is_of_another()
+    }
+
+    /// Whether it failed under somebody else before.
+    fn is_of_another(&self) -> bool {
+        matches!(self, Self::Redb(redb::Error::PreviousIo) | Self::Closed)
+    }
+}
 
 impl From<StoreError> for AccountsError {
     fn from(error: StoreError) -> Self {
@@ -126,9 +140,9 @@ impl Store {
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub fn create(path: &Path) -> Result<Self, AccountsError> {
-        let file = create_file(path)?;
-        Self::new(file_database(file), Runs::Aside)
+    pub fn create(path: &Path) -> Result<(), AccountsError> {
+        let database = file_database(create_file(path)?).map_err(StoreError::from)?;
+        Ok(in_transaction(&database, tables::create)?)
     }
 
     /// Opens a file that was made before; an empty one is an error, not a new store.
@@ -136,7 +150,7 @@ impl Store {
     /// # Errors
     /// [`AccountsError`].
     pub fn open(path: &Path) -> Result<Self, AccountsError> {
-        Self::new(builder().open(path), Runs::Aside)
+        Self::at(Place::File(path.to_owned()), Runs::Aside)
     }
 
     /// A store in memory, for simulations.
@@ -144,41 +158,38 @@ impl Store {
     /// # Errors
     /// [`AccountsError`].
     pub fn in_memory() -> Result<Self, AccountsError> {
-        Self::new(builder().create_with_backend(InMemoryBackend::new()), Runs::Aside)
+        Self::on(Arc::new(InMemoryBackend::new()))
     }
 
-    /// A store on a disk of a simulation, run where it is called.
+    /// A store on something that keeps bytes, for simulations; made where nothing is on it.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub fn inline_on(disk: impl StorageBackend) -> Result<Self, AccountsError> {
-        Self::new(builder().create_with_backend(disk), Runs::Inline)
+    pub fn on(disk: Arc<dyn Disk>) -> Result<Self, AccountsError> {
+        Self::at(Place::Disk(disk), Runs::Aside)
     }
 
-    fn new(
-        database: Result<Database, redb::DatabaseError>,
-        runs: Runs,
-    ) -> Result<Self, AccountsError> {
-        let database = Arc::new(database.map_err(StoreError::from)?);
-        // A commit costs the disk two syncs, so only where it is needed.
-        let is_complete = || tables::are_there(&database.begin_read().ok()?).ok();
-        if is_complete().is_none() {
-            in_transaction(&database, tables::create)?;
-        }
-        Ok(Self { database, waiting: Arc::default(), runs })
+    /// As [`Store::on`], run where it is called.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub fn inline_on(disk: impl Disk) -> Result<Self, AccountsError> {
+        Self::at(Place::Disk(Arc::new(disk)), Runs::Inline)
+    }
+
+    fn at(place: Place, runs: Runs) -> Result<Self, AccountsError> {
+        Ok(Self { file: Arc::new(Opened::open(place)?), waiting: Arc::default(), runs })
     }
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+        mut work: impl FnMut(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
     ) -> Pending<T> {
-        let database = Arc::clone(&self.database);
+        let file = Arc::clone(&self.file);
         if self.runs == Runs::Inline {
-            return Box::pin(async move {
-                Ok(work(&database.begin_read().map_err(StoreError::from)?)?)
-            });
+            return Box::pin(async move { Ok(file.with(|db| work(&db.begin_read()?))?) });
         }
-        let done = tokio::task::spawn_blocking(move || work(&database.begin_read()?));
+        let done = tokio::task::spawn_blocking(move || file.with(|db| work(&db.begin_read()?)));
         Box::pin(async move {
             match done.await {
                 Ok(result) => result.map_err(AccountsError::from),
@@ -220,14 +231,12 @@ impl Store {
                 let size = waiting.writers.len().min(GROUP);
                 waiting.writers.drain(..size).collect()
             };
-            let together = in_transaction(&self.database, |txn| {
-                group.iter_mut().try_for_each(|writer| writer.run(txn))
-            });
+            let together = self.commit(|txn| group.iter_mut().try_for_each(|one| one.run(txn)));
             let outcomes: Vec<_> = if together.is_ok() || group.len() == 1 {
                 group.into_iter().map(|writer| (writer, together.clone())).collect()
             } else {
                 let alone = |mut writer: Box<dyn Writer>| {
-                    let outcome = in_transaction(&self.database, |txn| writer.run(txn));
+                    let outcome = self.commit(|txn| writer.run(txn));
                     (writer, outcome)
                 };
                 group.into_iter().map(alone).collect()
@@ -247,22 +256,26 @@ impl Store {
             answer();
         }
     }
+
+    fn commit(
+        &self,
+        mut work: impl FnMut(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), AccountsError> {
+        Ok(self.file.with(|database| in_transaction(database, &mut work))?)
+    }
 }
 
 fn in_transaction(
     database: &Database,
     work: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
-) -> Result<(), AccountsError> {
-    let run = || {
-        let mut txn = database.begin_write()?;
-        txn.set_durability(Durability::Immediate)?;
-        // A crash costs no scan of the file at the next start.
-        txn.set_quick_repair(true);
-        work(&txn)?;
-        txn.commit()?;
-        Ok::<(), StoreError>(())
-    };
-    Ok(run()?)
+) -> Result<(), StoreError> {
+    let mut txn = database.begin_write()?;
+    txn.set_durability(Durability::Immediate)?;
+    // A crash costs no scan of the file at the next start.
+    txn.set_quick_repair(true);
+    work(&txn)?;
+    txn.commit()?;
+    Ok(())
 }
 
 trait Writer: Send {
@@ -444,7 +457,7 @@ impl Accounts for Store {
 
     fn backup(&self, file: PathBuf) -> Wish<()> {
         wish(self.read(move |txn| match administration::backup(txn, &file) {
-            Err(StoreError::Exists) => Ok(Err(Unwilling::FileExists(file))),
+            Err(StoreError::Exists) => Ok(Err(Unwilling::FileExists(file.clone()))),
             other => other.map(Ok),
         }))
     }

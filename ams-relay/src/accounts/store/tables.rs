@@ -2,7 +2,7 @@
 
 use ams_wire::id::Handle;
 use ams_wire::username::Username;
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::StoreError;
 use crate::accounts::row::ContactRow;
@@ -21,6 +21,9 @@ pub(super) const ASKS: TableDefinition<AskKey<'static>, ()> = TableDefinition::n
 /// Names that are never given again.
 pub(super) const RETIRED: TableDefinition<&str, ()> = TableDefinition::new("retired");
 
+/// How many tables there are.
+const TABLES: usize = 6;
+
 pub(super) type AskKey<'a> = (&'a str, u64, &'a str, &'a [u8; 16]);
 
 /// Makes all tables, so that reading need not ask whether they exist.
@@ -34,15 +37,10 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// An error where a table is missing.
-pub(super) fn are_there(txn: &ReadTransaction) -> Result<(), StoreError> {
-    txn.open_table(USERS)?;
-    txn.open_table(DEVICES)?;
-    txn.open_table(INVITES)?;
-    txn.open_table(ROWS)?;
-    txn.open_table(ASKS)?;
-    txn.open_table(RETIRED)?;
-    Ok(())
+/// Whether all of them are there.
+pub(super) fn are_there(database: &Database) -> Result<bool, StoreError> {
+    let made = database.begin_read()?.list_tables()?.count();
+    Ok(made == TABLES)
 }
 
 pub(super) fn user(
