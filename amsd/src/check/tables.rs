@@ -7,7 +7,8 @@ use crate::contacts::ask::Asked;
 use crate::contacts::request::Intros;
 use crate::contacts::row::{Contacts, Handles, Names};
 use crate::inbox::row::{In, InIds, Known, ReadAhead, Readers, Received};
-use crate::outbox::row::{Digests, Live, Out, OutIds, ReadSeen, Texts, Waiting};
+use crate::outbox::row::{Digests, Ends, Live, Out, OutIds, ReadSeen, Texts, Waiting};
+use crate::outbox::wish::{Deadlines, Keyed, OneWay};
 use crate::profile::Singles;
 use crate::relay::chores::Chores;
 use crate::relay::{Marks, Relays};
@@ -76,9 +77,9 @@ macro_rules! known {
 }
 
 const KNOWN: &[(&str, Reads)] = known![
-    Asked, ByContact, Chores, Ciphers, Contacts, Digests, Handles, In, InIds, Intros, Known, Live,
-    Marks, Names, Out, OutIds, ReadAhead, ReadSeen, Readers, Received, Relays, Roots, Singles,
-    Texts, Timeline, Waiting,
+    Asked, ByContact, Chores, Ciphers, Contacts, Deadlines, Digests, Ends, Handles, In, InIds,
+    Intros, Keyed, Known, Live, Marks, Names, OneWay, Out, OutIds, ReadAhead, ReadSeen, Readers,
+    Received, Relays, Roots, Singles, Texts, Timeline, Waiting,
 ];
 
 fn reads(table: &str) -> Option<Reads> {

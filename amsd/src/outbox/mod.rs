@@ -160,6 +160,10 @@ fn accepted_before(
         return Err(PushError::IdConflict(id));
     }
     let state = state_of(txn, contact, *seq, id)?;
+    // Where the commit that accepted it was said to have failed, nothing was told of it.
+    if state == State::Queued {
+        txn.tell(Fact::Due(contact));
+    }
     Ok(Some(Pushed { contact, id, state }))
 }
 

@@ -200,7 +200,7 @@ impl Store {
     fn start(place: Place, key: StoreKey, told: Told, runs: Runs) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared { file: Opened::open(place)?, key });
         let (jobs, queue) = mpsc::channel(WAITING);
-        let writer = Writer { shared: shared.clone(), queue, told };
+        let writer = Writer { shared: shared.clone(), queue, told, stumbled: false };
         let (ending, ended) = watch::channel(());
         match runs {
             Runs::Aside => {

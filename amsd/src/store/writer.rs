@@ -66,6 +66,8 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) queue: mpsc::Receiver<Box<dyn Job>>,
     pub(super) told: Told,
+    /// A commit failed, which may be on the disk all the same, and nothing of it was told.
+    pub(super) stumbled: bool,
 }
 
 impl Writer {
@@ -85,16 +87,19 @@ impl Writer {
         }
     }
 
-    fn serve(&self, mut group: Vec<Box<dyn Job>>) {
+    fn serve(&mut self, mut group: Vec<Box<dyn Job>>) {
         let mut ran = self.commit(&mut group);
         // It failed under somebody else: this group has not been tried on a file that is open.
         if matches!(ran, Err(StoreError::Failing)) {
             ran = self.commit(&mut group);
         }
         match ran {
-            Ok(Ran::Committed(facts)) => {
+            Ok(Ran::Committed(mut facts)) => {
                 for job in group {
                     job.answer(Ok(()));
+                }
+                if std::mem::take(&mut self.stumbled) {
+                    facts.push(Fact::Arrived);
                 }
                 (self.told)(facts);
             }
@@ -111,6 +116,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed");
+                self.stumbled = true;
                 for job in group {
                     job.answer(Err(error.clone()));
                 }
