@@ -104,11 +104,6 @@ impl Person {
         *self.disk.lock().await = Some(disk);
     }
 
-    /// The daemon reads its config again, and this is what it says now.
-    pub async fn reconfigure(&self, settings: Settings) {
-        self.running.lock().await.as_ref().unwrap().reconfigure(settings).unwrap();
-    }
-
     /// Stops the daemon.
     pub async fn stop(&self) {
         let running = self.running.lock().await.take();

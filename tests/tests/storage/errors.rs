@@ -224,9 +224,9 @@ async fn operate(store: &Store, step: usize) -> Option<Answer> {
     let device = |n| store.attach(key(n), NOW, 9);
     Some(match step {
         0 => wished(store.create_invite(invite(&alice), TokenHash([1; 32]), false, 9).await),
-        1 => done(store.join(TokenHash([1; 32]), key(1), [1; 192], NOW).await),
+        1 => done(store.join(TokenHash([1; 32]), key(1), [1; 192], NOW, 9).await),
         2 => wished(store.create_invite(invite(&bob), TokenHash([2; 32]), false, 9).await),
-        3 => done(store.join(TokenHash([2; 32]), key(2), [2; 192], NOW).await),
+        3 => done(store.join(TokenHash([2; 32]), key(2), [2; 192], NOW, 9).await),
         4 => done(store.ask(&alice, handle(1), &bob, blob("intro"), NOW).await),
         5 => done(store.approve(approval(), NOW).await),
         6 => done(store.fetched(&alice, handle(1)).await),

@@ -12,7 +12,7 @@ use ams_rpc::types::{
 use ams_tests::disk::{Disk, Journal};
 use ams_tests::person::PASSWORD;
 use ams_tests::{Net, PATIENCE, Person};
-use amsd::settings::{History, Settings};
+use amsd::settings::History;
 
 /// Who keeps something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,7 +238,7 @@ impl Recorded {
             let person = self.person(who);
             let unread = person.unread().await;
             self.takes(who, "default", usize::try_from(unread).unwrap()).await;
-            person.reconfigure(Settings { history: History::Off, ..Settings::default() }).await;
+            person.reconfigure(|to| to.history = History::Off).await;
             let params = HistoryParams {
                 contact: Some(name.to_owned()),
                 search: None,
