@@ -172,7 +172,7 @@ impl Recorded {
             sent.push(self.send(Who::Alice, "bob", Told::Then).await);
         }
         let given_up = sent.pop().unwrap();
-        let params = QueueParams { ids: Some(vec![given_up]), all: None, to: None };
+        let params = QueueParams { ids: Some(vec![given_up]), all: None, to: None, after: None };
         self.alice.call::<queue::Discard>(params).await;
         self.journal.answered(Fact::Discarded(Who::Alice, given_up));
         self.net.home().restart().await;
