@@ -66,9 +66,18 @@ pub struct Config {
 }
 
 /// A host, and perhaps a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct PublicAddress {
     text: String,
+}
+
+impl TryFrom<String> for PublicAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        public_address(&text)
+    }
 }
 
 impl PublicAddress {
@@ -88,13 +97,53 @@ impl PublicAddress {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Raw {
-    listen: Option<String>,
-    public_address: Option<String>,
-    #[serde(with = "limits::optional_duration")]
-    retry_window: Option<Duration>,
+    listen: Option<Listen>,
+    public_address: Option<PublicAddress>,
+    retry_window: Option<Window>,
     registration: Option<Registration>,
-    metrics: Option<String>,
+    metrics: Option<Metrics>,
     limits: Limits,
+}
+
+/// What is written is checked while it is read, so that each mistake has its line.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Listen(SocketAddr);
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        listen(&text).map(Self)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Metrics(SocketAddr);
+
+impl TryFrom<String> for Metrics {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let at = text.parse();
+        at.map(Self).map_err(|_| format!("`{text}` is not ADDR:PORT, for example 127.0.0.1:9310"))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Window(Duration);
+
+impl TryFrom<String> for Window {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match limits::duration::parse(&text)? {
+            window if window > MAX_WINDOW => Err("a retry window is at most 1h".to_owned()),
+            window => Ok(Self(window)),
+        }
+    }
 }
 
 /// What is wrong with a config.
@@ -116,11 +165,11 @@ pub enum ConfigError {
         /// What is wrong, with the line.
         text: String,
     },
-    /// A value makes no sense.
-    #[error("{origin}: {text}")]
+    /// The value of a flag makes no sense.
+    #[error("{flag}: {text}")]
     Value {
-        /// File or flag.
-        origin: String,
+        /// The flag.
+        flag: String,
         /// What is wrong.
         text: String,
     },
@@ -157,32 +206,16 @@ impl Config {
             path: path.to_owned(),
             text: error.to_string().trim_end().to_owned(),
         })?;
-        let origin = path.display().to_string();
-        let wrong = |text: String| ConfigError::Value { origin: origin.clone(), text };
-        let mut config = Self::new(storage);
-        if let Some(text) = raw.listen {
-            config.listen = Some(listen(&text).map_err(|text| wrong(format!("listen: {text}")))?);
-        }
-        if let Some(text) = raw.public_address {
-            let address = public_address(&text);
-            config.public_address =
-                Some(address.map_err(|text| wrong(format!("public_address: {text}")))?);
-        }
-        if let Some(window) = raw.retry_window {
-            if window > MAX_WINDOW {
-                return Err(wrong("retry_window: at most 1h".to_owned()));
-            }
-            config.retry_window = window;
-        }
-        if let Some(text) = raw.metrics {
-            let at = text.parse().map_err(|_| {
-                wrong(format!("metrics: `{text}` is not ADDR:PORT, for example 127.0.0.1:9310"))
-            })?;
-            config.metrics = Some(at);
-        }
-        config.registration = raw.registration.unwrap_or(config.registration);
-        config.limits = raw.limits;
-        Ok(config)
+        let default = Self::new(storage);
+        Ok(Self {
+            listen: raw.listen.map(|at| at.0).or(default.listen),
+            public_address: raw.public_address,
+            retry_window: raw.retry_window.map_or(default.retry_window, |window| window.0),
+            registration: raw.registration.unwrap_or(default.registration),
+            metrics: raw.metrics.map(|at| at.0),
+            limits: raw.limits,
+            ..default
+        })
     }
 
     /// The address that the relay's links name, if it listens on `bound`.

@@ -142,7 +142,7 @@ impl Data {
     /// # Errors
     /// [`DataError::Missing`] where there is none; nothing is made then.
     pub fn claim_existing(path: &Path) -> Result<Self, DataError> {
-        if !path.join(ACCOUNTS).exists() {
+        if !has_relay(path) {
             return Err(DataError::Missing(path.to_owned()));
         }
         Self::claim(path)
@@ -249,6 +249,11 @@ impl Data {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether a relay was made in this folder.
+pub fn has_relay(path: &Path) -> bool {
+    path.join(ACCOUNTS).exists()
 }
 
 /// Writes a file with mode 0600 where nothing is.

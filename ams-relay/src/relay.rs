@@ -104,12 +104,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Storage::Memory => {
             let store = Store::in_memory()?;
             let keys = Keys { link: DhSecret::generate(), opaque: RelayAccounts::generate()? };
-            start_with(config, Arc::new(store), keys, None).await
+            start_on(config, Arc::new(store), keys).await
         }
         Storage::Folder(path) => {
-            let data = Data::claim(path)?;
+            // Who has the folder says more than that the port is taken. Where there is no relay
+            // yet, none is made that could not run.
+            let held = if data::has_relay(path) { Some(Data::claim(path)?) } else { None };
+            let doors = Doors::open(&config).await?;
+            let data = match held {
+                Some(data) => data,
+                None => Data::claim(path)?,
+            };
             let (store, keys) = data.open()?;
-            start_with(config, Arc::new(store), keys, Some(data)).await
+            begin(config, Arc::new(store), keys, doors, Some(data))
         }
     }
 }
@@ -138,29 +145,47 @@ pub async fn start_on(
     accounts: Arc<dyn Accounts>,
     keys: Keys,
 ) -> Result<Running, StartError> {
-    start_with(config, accounts, keys, None).await
+    let doors = Doors::open(&config).await?;
+    begin(config, accounts, keys, doors, None)
 }
 
-async fn start_with(
+/// Where a relay is reached.
+struct Doors {
+    listener: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+    bound: Option<SocketAddr>,
+    /// As its links say.
+    at: HostPort,
+}
+
+impl Doors {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let listener = listen(config.listen).await?;
+        let metrics = listen(config.metrics).await?;
+        let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let at = match (bound, &config.public_address) {
+            (Some(bound), _) => config.address(bound)?,
+            (None, Some(public)) => public.at(RELAY_PORT).unwrap_or_else(nowhere),
+            (None, None) => nowhere(),
+        };
+        Ok(Self { listener, metrics, bound, at })
+    }
+}
+
+async fn listen(at: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(at) = at else { return Ok(None) };
+    let bound = TcpListener::bind(at).await;
+    bound.map(Some).map_err(|source| StartError::Listen { at, source })
+}
+
+fn begin(
     config: Config,
     accounts: Arc<dyn Accounts>,
     keys: Keys,
+    doors: Doors,
     data: Option<Data>,
 ) -> Result<Running, StartError> {
-    let listener = match config.listen {
-        Some(at) => Some(listen(at).await.map_err(|source| StartError::Listen { at, source })?),
-        None => None,
-    };
-    let metrics = match config.metrics {
-        Some(at) => Some(listen(at).await.map_err(|source| StartError::Listen { at, source })?),
-        None => None,
-    };
-    let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let at = match (bound, &config.public_address) {
-        (Some(bound), _) => config.address(bound)?,
-        (None, Some(public)) => public.at(RELAY_PORT).unwrap_or_else(nowhere),
-        (None, None) => nowhere(),
-    };
+    let Doors { listener, metrics, bound, at } = doors;
     let socket = match &data {
         Some(data) => {
             data.record_address(&at)?;
@@ -225,10 +250,6 @@ async fn start_with(
     }
     running.run(sweep(Arc::clone(&running.administration), running.stop.clone()));
     Ok(running)
-}
-
-async fn listen(at: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(at).await
 }
 
 /// For a relay without a listener: it is reached by the streams that it is given.

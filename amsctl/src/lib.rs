@@ -6,7 +6,8 @@
 //! 1. [`Cli`]: what was typed; [`commands`] has one file per command, with its arguments.
 //! 2. [`session`]: the connection to the daemon, found, made and made again.
 //! 3. [`password`], [`body`]: what is read from a terminal, a file or stdin.
-//! 4. [`text`], [`render`]: what is shown, with everything harmless that somebody else wrote.
+//! 4. [`text`], [`render`]: what is shown, with everything harmless that somebody else wrote;
+//!    [`outlet`]: how received messages are handed over.
 //! 5. [`failed`]: what went wrong, as a sentence, a hint and an exit code.
 //!
 //! `unix` is what is particular to the system.
@@ -14,6 +15,7 @@
 pub mod body;
 pub mod commands;
 pub mod failed;
+pub mod outlet;
 pub mod password;
 pub mod render;
 pub mod session;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use ams_rpc::types::{
-    Contact, ContactBrief, DaemonStatus, Direction, Event, Fact, Message, MessageSteps, RelayInfo,
-    State, Time,
+    Contact, ContactBrief, ContactState, DaemonStatus, Direction, Event, Fact, Message,
+    MessageSteps, RelayInfo, State, Time,
 };
 
 use crate::text::{block, line, table};
@@ -182,7 +182,11 @@ pub fn contact(contact: &Contact) -> String {
         "verified",
         Some(match contact.verified_by {
             Some(by) if contact.verified => format!("yes, by {by}"),
-            _ => "no: amsctl contact verify NAME".to_owned(),
+            // Before it answered there is no key to compare.
+            _ if contact.state == ContactState::Pending && contact.fingerprint.is_none() => {
+                "no".to_owned()
+            }
+            _ => format!("no: amsctl contact verify {}", contact.name),
         }),
     );
     row("fingerprint", contact.fingerprint.clone());

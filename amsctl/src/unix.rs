@@ -19,6 +19,84 @@ pub(crate) fn wait_for_exit(pid: u32, patience: Duration) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn wait_for_exit(_pid: u32, _patience: Duration) {}
 
+/// Stdout, as far as it matters to whom what was written goes.
+pub(crate) mod stdout {
+    use std::io;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    use std::thread;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+    use rustix::io::ioctl_fionread;
+
+    /// How often a reader gets the processor before it is waited for.
+    const YIELDS: u32 = 50;
+    /// The first and the longest pause between two looks, nanoseconds.
+    const PAUSE: (i64, i64) = (50_000, 20_000_000);
+
+    fn kind() -> Option<FileType> {
+        fstat(io::stdout()).ok().map(|found| FileType::from_raw_mode(found.st_mode))
+    }
+
+    /// Whether there was none when the program started: then the standard library opened
+    /// `/dev/null` in its place, for reading and writing, as no shell does.
+    pub(crate) fn is_closed() -> bool {
+        let Ok(found) = fstat(io::stdout()) else { return true };
+        let null = std::fs::metadata("/dev/null");
+        let is_null = null.is_ok_and(|null| {
+            null.file_type().is_char_device() && null.rdev() == u64::from(found.st_rdev)
+        });
+        is_null && fcntl_getfl(io::stdout()).is_ok_and(|flags| flags.contains(OFlags::RDWR))
+    }
+
+    pub(crate) fn is_pipe() -> bool {
+        kind() == Some(FileType::Fifo)
+    }
+
+    /// Returns when whoever reads the pipe has taken all that was written. What else stdout may be
+    /// has taken it already.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when nobody reads any more.
+    pub(crate) fn wait_until_taken() -> io::Result<()> {
+        let is_pipe = match kind() {
+            Some(FileType::Fifo) => true,
+            Some(FileType::Socket) => false,
+            _ => return Ok(()),
+        };
+        let out = io::stdout();
+        let mut pause = PAUSE.0;
+        for look in 0_u32.. {
+            if is_pipe && ioctl_fionread(&out)? == 0 {
+                return Ok(());
+            }
+            let nanoseconds = match look {
+                _ if !is_pipe => 0,
+                0..=YIELDS => {
+                    thread::yield_now();
+                    0
+                }
+                _ => {
+                    pause = pause.saturating_mul(2).min(PAUSE.1);
+                    pause
+                }
+            };
+            let wait = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+            // The end of the reader is told whatever is asked for.
+            let mut end = [PollFd::new(&out, PollFlags::empty())];
+            match poll(&mut end, Some(&wait)) {
+                Ok(0) if !is_pipe => return Ok(()),
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                // It may have taken everything before it ended.
+                Ok(_) if is_pipe && ioctl_fionread(&out)? == 0 => return Ok(()),
+                Ok(_) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

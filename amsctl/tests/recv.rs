@@ -9,7 +9,8 @@
 
 mod fake;
 
-use std::process::Stdio;
+use std::io::Read;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use fake::{Fake, Reply, amsctl, assert_exit, err, error, out};
@@ -95,6 +96,21 @@ fn a_look_acknowledges_nothing() {
 }
 
 #[test]
+fn a_long_look_goes_on_behind_what_it_saw() {
+    let amsd = Fake::start(|method, params| {
+        assert_eq!((method, &params["peek"]), ("inbox.next", &json!(true)));
+        let from = params["after"].as_str().map_or(0, |after| after.parse().unwrap());
+        Reply::Result(json!({
+            "messages": [message(from, "hi")], "cursor": (from + 1).to_string(), "more": from < 4
+        }))
+    });
+    let looked = amsd.run(&["recv", "--peek", "--json"]);
+    assert_exit(&looked, 0);
+    assert_eq!(out(&looked).lines().count(), 5);
+    assert_eq!(out(&amsd.run(&["recv", "--peek", "--max", "2"])).lines().count(), 2);
+}
+
+#[test]
 fn nothing_within_the_timeout_is_exit_12() {
     let (amsd, _) = inbox(&[]);
     let got = amsd.run(&["recv", "--timeout", "50ms", "--from", "alice", "--from-start"]);
@@ -124,6 +140,57 @@ fn what_could_not_be_written_is_not_acknowledged() {
     assert_eq!(*acknowledged.lock().unwrap(), 0);
 }
 
+/// What `head -2` leaves in the pipe, or never lets in, is for the next one.
+#[test]
+fn a_pipe_whose_reader_stops_leaves_the_rest_unread() {
+    let (amsd, acknowledged) = inbox(&["one", "two", "three", "four", "five"]);
+    let mut child = amsctl()
+        .arg("--home")
+        .arg(amsd.home())
+        .arg("recv")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdout.take().unwrap();
+    let mut lines = 0;
+    while lines < 2 {
+        let mut byte = [0];
+        pipe.read_exact(&mut byte).unwrap();
+        lines += usize::from(byte == *b"\n");
+    }
+    drop(pipe);
+    let ended = child.wait_with_output().unwrap();
+    assert_exit(&ended, 1);
+    assert_eq!(err(&ended), "", "nobody needs to hear of it");
+    assert_eq!(*acknowledged.lock().unwrap(), 2);
+    // The rest, also where its reader takes its time.
+    assert_eq!(out(&amsd.run(&["recv"])).lines().count(), 3);
+    assert_eq!(*acknowledged.lock().unwrap(), 5);
+}
+
+#[test]
+fn a_closed_stdout_acknowledges_nothing() {
+    let (amsd, acknowledged) = inbox(&["one"]);
+    let through = |redirected: &str| {
+        Command::new("sh")
+            .args(["-c", &format!("exec \"$0\" \"$@\" {redirected}")])
+            .arg(amsctl().get_program())
+            .arg("--home")
+            .arg(amsd.home())
+            .arg("recv")
+            .output()
+            .unwrap()
+    };
+    let closed = through(">&-");
+    assert_exit(&closed, 1);
+    assert!(err(&closed).contains("stdout is closed"), "{}", err(&closed));
+    assert_eq!(*acknowledged.lock().unwrap(), 0);
+    // To drop messages is another thing.
+    assert_exit(&through(">/dev/null"), 0);
+    assert_eq!(*acknowledged.lock().unwrap(), 1);
+}
+
 #[test]
 fn a_program_gets_each_message_and_decides() {
     let (amsd, acknowledged) = inbox(&["one", "two", "bad", "four"]);
@@ -141,7 +208,16 @@ fn a_program_gets_each_message_and_decides() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["body"].clone())
         .collect();
     assert_eq!(bodies, ["one", "two", "bad"]);
-    assert_exit(&amsd.run(&["recv", "--exec", "/nowhere/program"]), 1);
+    for missing in ["/nowhere/program", "no-such-program-anywhere"] {
+        let refused = amsd.run(&["recv", "--exec", missing]);
+        assert_exit(&refused, 2);
+        assert!(err(&refused).contains(missing), "{}", err(&refused));
+    }
+    let killed = amsd.run(&["recv", "--exec", "sh", "-c", "kill -9 $$"]);
+    assert_exit(&killed, 1);
+    assert!(err(&killed).contains("sh ended with signal: 9"), "{}", err(&killed));
+    // Also one that was to follow ends there, and takes nothing more.
+    assert_exit(&amsd.run(&["recv", "--follow", "--exec", "false"]), 1);
     assert_eq!(*acknowledged.lock().unwrap(), 2);
     // One that does not care for its input.
     assert_exit(&amsd.run(&["recv", "--exec", "true"]), 0);

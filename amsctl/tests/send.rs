@@ -162,18 +162,28 @@ fn several_recipients_get_a_message_each_and_the_highest_code_counts() {
     });
     let sent = amsd.run(&["send", "--to", "alice", "--to", "bob", "--to", "carol", "hi", "--json"]);
     assert_exit(&sent, 6);
-    // A line each, and each says whose it is.
-    let lines: Vec<Value> =
+    let mut lines: Vec<Value> =
         out(&sent).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let exit_of =
-        |name: &str| lines.iter().find(|line| line["to"] == name).unwrap()["exit"].clone();
-    assert_eq!(lines.len(), 3);
-    assert_eq!([exit_of("alice"), exit_of("bob"), exit_of("carol")], [0, 6, 0]);
-    let bob = lines.iter().find(|line| line["to"] == "bob").unwrap();
-    assert_eq!(bob["error"]["kind"], "not_approved");
+    lines.sort_by_key(|line| line["to"].to_string());
+    let calls = amsd.calls();
     let ids: std::collections::HashSet<String> =
-        amsd.calls().iter().map(|(_, params)| params["id"].to_string()).collect();
+        calls.iter().map(|(_, params)| params["id"].to_string()).collect();
     assert_eq!(ids.len(), 3);
+    // A line for each, also for the one that was refused.
+    for (line, (_, params)) in lines.iter().zip(&calls) {
+        assert_eq!((&line["to"], &line["id"]), (&params["to"], &params["id"]));
+        let refused = line["to"] == "bob";
+        assert_eq!(line["exit"], if refused { 6 } else { 0 }, "{line}");
+        assert_eq!(
+            line["error"]["kind"],
+            if refused { json!("not_approved") } else { json!(null) }
+        );
+        assert_eq!(line["state"], if refused { json!(null) } else { json!("queued") });
+    }
+    assert_eq!(lines.len(), 3);
+    // One who is named twice gets one message.
+    assert_exit(&amsd.run(&["send", "--to", "alice", "--to", "alice", "hi"]), 0);
+    assert_eq!(amsd.calls().len(), 1);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command line of `amsd`.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +81,17 @@ pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// An error and what is behind it, as one sentence. Most of ours tell their cause in their own words
+/// already.
+#[must_use]
+pub fn sentence<'a>(chain: impl Iterator<Item = &'a (dyn Error + 'static)>) -> String {
+    chain.fold(String::new(), |said, cause| match cause.to_string() {
+        told if said.contains(&told) => said,
+        first if said.is_empty() => first,
+        more => format!("{said}: {more}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -98,6 +110,19 @@ mod tests {
         assert!(Args::try_parse_from(["amsd", "--check", "--daemon"]).is_err());
         assert!(Args::try_parse_from(["amsd", "--log", "xml"]).is_err());
         assert_eq!(Args::try_parse_from(["amsd", "-vv"]).unwrap().verbose, 2);
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read x: {source}")]
+        struct Unreadable {
+            source: std::io::Error,
+        }
+        let why = anyhow::Error::from(Unreadable { source: std::io::Error::other("no such file") });
+        assert_eq!(sentence(why.chain()), "cannot read x: no such file");
+        let why = anyhow::Error::from(std::io::Error::other("no such file")).context("the log");
+        assert_eq!(sentence(why.chain()), "the log: no such file");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ams_rpc::types::{ContactFact, Fact as Event, LinkFact, LinkState, Presence, Time};
 use ams_wire::id::Handle;
+use tokio::sync::watch;
 
 use crate::contacts::{ContactId, ContactRow};
 use crate::relay::RelayId;
@@ -16,7 +17,7 @@ use crate::relay::RelayId;
 pub struct LinkStatus {
     /// Up, down, or between.
     pub state: LinkState,
-    /// Since when.
+    /// Since when. Every try while it is down is part of the same time.
     pub since: Time,
     /// Why it is not up.
     pub reason: Option<String>,
@@ -25,6 +26,8 @@ pub struct LinkStatus {
 #[derive(Default)]
 struct Inner {
     links: BTreeMap<RelayId, LinkStatus>,
+    /// How often a link ended, or did not come up, against everybody's wish.
+    failures: BTreeMap<RelayId, u64>,
     online: BTreeSet<(RelayId, Handle)>,
 }
 
@@ -36,27 +39,45 @@ pub type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 pub struct Live {
     inner: Arc<RwLock<Inner>>,
     tell: Tell,
+    changed: watch::Sender<()>,
 }
 
 impl Live {
     /// Nothing is up.
     pub fn new(tell: Tell) -> Self {
-        Self { inner: Arc::default(), tell }
+        Self { inner: Arc::default(), tell, changed: watch::Sender::new(()) }
     }
 
     /// A link is in another state; a change between up and not up is told.
     pub fn relay(&self, relay: RelayId, nick: &str, state: LinkState, reason: Option<String>) {
+        self.set(relay, nick, state, reason, false);
+    }
+
+    /// A link ended, or did not come up, although it is wanted.
+    pub fn relay_failed(&self, relay: RelayId, nick: &str, reason: String) {
+        self.set(relay, nick, LinkState::Down, Some(reason), true);
+    }
+
+    fn set(
+        &self,
+        relay: RelayId,
+        nick: &str,
+        state: LinkState,
+        reason: Option<String>,
+        failed: bool,
+    ) {
         let before = self.write(|inner| {
-            let status = LinkStatus { state, since: Time::now(), reason: reason.clone() };
-            match inner.links.get(&relay) {
-                Some(before) if before.state == state => {
-                    let since = before.since;
-                    inner.links.insert(relay, LinkStatus { since, ..status });
-                    state
-                }
-                _ => inner.links.insert(relay, status).map_or(LinkState::Off, |was| was.state),
+            let was = inner.links.get(&relay);
+            let same = was.filter(|was| was.state == state || is_tried(was.state, state));
+            let since = same.map_or_else(Time::now, |was| was.since);
+            if failed {
+                let failures = inner.failures.entry(relay).or_default();
+                *failures = failures.saturating_add(1);
             }
+            let status = LinkStatus { state, since, reason: reason.clone() };
+            inner.links.insert(relay, status).map_or(LinkState::Off, |was| was.state)
         });
+        self.changed.send_replace(());
         let fact = LinkFact { name: nick.to_owned(), reason };
         match (before == LinkState::Up, state == LinkState::Up) {
             (false, true) => (self.tell)(Event::RelayUp(fact)),
@@ -71,6 +92,17 @@ impl Live {
             inner.links.remove(&relay);
             inner.online.retain(|(at, _)| *at != relay);
         });
+    }
+
+    /// Changes when a link does.
+    pub fn follow(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// How often the link to `relay` failed since the start. A try that was asked for is over when
+    /// this is more than it was before.
+    pub fn failures(&self, relay: RelayId) -> u64 {
+        self.read(|inner| inner.failures.get(&relay).copied().unwrap_or_default())
     }
 
     /// How the link to `relay` stands.
@@ -137,5 +169,42 @@ impl Live {
 
     fn write<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         change(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Both are between a link that ended and one that comes up.
+fn is_tried(a: LinkState, b: LinkState) -> bool {
+    let tried = |state| matches!(state, LinkState::Connecting | LinkState::Down);
+    tried(a) && tried(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: RelayId = RelayId(1);
+
+    #[test]
+    fn a_relay_is_down_since_it_went_down_however_often_it_is_tried() {
+        let live = Live::new(Arc::new(|_| {}));
+        let since = |live: &Live| live.link(HOME).unwrap().since;
+        live.relay(HOME, "home", LinkState::Up, None);
+        let up = since(&live);
+        // The clock has to move for the difference to show.
+        while Time::now() == up {
+            std::hint::spin_loop();
+        }
+        live.relay_failed(HOME, "home", "gone".to_owned());
+        let down = since(&live);
+        assert_ne!(down, up);
+        while Time::now() == down {
+            std::hint::spin_loop();
+        }
+        live.relay(HOME, "home", LinkState::Connecting, None);
+        live.relay_failed(HOME, "home", "gone".to_owned());
+        assert_eq!(since(&live), down);
+        assert_eq!(live.failures(HOME), 2);
+        live.relay(HOME, "home", LinkState::Up, None);
+        assert_ne!(since(&live), down);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use amsd::cli::{Args, absolute};
+use amsd::cli::{Args, absolute, sentence};
+use amsd::config::ConfigError;
 use amsd::home::{Home, log_file};
 use amsd::unix::{Background, Detached, detach, inherited_socket, protect_process};
 use amsd::{ConfigFile, Start, check, config, logs, run};
@@ -13,12 +14,13 @@ fn main() -> ExitCode {
     protect_process();
     let args = Args::parse();
     let mut background = None;
-    let failed = |why: &anyhow::Error| eprintln!("amsd: {why:#}");
     match start(&args, &mut background) {
         Ok(code) => code,
         Err(why) => {
-            background.map_or_else(|| failed(&why), |child| child.failed(&format!("{why:#}")));
-            ExitCode::FAILURE
+            let said = sentence(why.chain());
+            background.map_or_else(|| eprintln!("amsd: {said}"), |child| child.failed(&said));
+            // As the relay's: a config is written by the user, like the arguments.
+            if why.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

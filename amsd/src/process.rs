@@ -71,9 +71,15 @@ fn reload(running: &Running, config: &ConfigFile) {
     match config::load(&config.path, config.named) {
         Ok(settings) => match running.reconfigure(settings) {
             Ok(()) => tracing::info!("the config was read again"),
-            Err(error) => tracing::error!(%error, "the config was not taken; the old one stays"),
+            Err(error) => {
+                tracing::error!(%error, "the config was not taken; the old one stays");
+                running.keep_config(error.to_string());
+            }
         },
-        Err(error) => tracing::error!("{error}; the old config stays"),
+        Err(error) => {
+            tracing::error!("{error}; the old config stays");
+            running.keep_config(error.to_string());
+        }
     }
     unix::tell_ready();
 }

@@ -80,6 +80,7 @@ pub struct Engine {
     /// Cancelled by `daemon.stop`.
     asked: CancellationToken,
     settings: watch::Sender<Settings>,
+    config_mistake: watch::Sender<Option<String>>,
     // Ended by stop, in this order.
     links: LinksHandle,
     router: (CancellationToken, JoinHandle<()>),
@@ -190,6 +191,7 @@ impl Engine {
         let _ = links_of_told.set(links.clone());
 
         let asked = CancellationToken::new();
+        let config_mistake = watch::Sender::new(None);
         let service = rpc::service(Core {
             store: store.clone(),
             me: me.clone(),
@@ -198,6 +200,7 @@ impl Engine {
             accounts: Accounts::new(store.clone(), me, links.clone(), outside.clone()),
             outside: outside.clone(),
             settings: settings.clone(),
+            config_mistake: config_mistake.subscribe(),
             home,
             started: Time::now(),
             stop: asked.clone(),
@@ -208,6 +211,7 @@ impl Engine {
         let engine = Self {
             asked,
             settings,
+            config_mistake,
             links,
             router: (router_stop, router_task),
             tidy: (tidy_stop, tokio::spawn(tidy)),
@@ -281,7 +285,13 @@ impl Running {
     pub fn reconfigure(&self, config: Settings) -> Result<(), StoreError> {
         let settings = chosen(&self.engine.store, config)?;
         self.engine.settings.send_replace(settings);
+        self.engine.config_mistake.send_replace(None);
         Ok(())
+    }
+
+    /// Another config was not to be used, for this reason, which is shown until one is.
+    pub fn keep_config(&self, mistake: String) {
+        self.engine.config_mistake.send_replace(Some(mistake));
     }
 
     /// Stops, in order. Calls that run get a moment to answer. The next daemon may start when what

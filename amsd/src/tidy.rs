@@ -197,7 +197,7 @@ mod tests {
             };
             txn.put::<In>(&place, &row)?;
             txn.put::<InIds>(&(id, BOB), &place)?;
-            txn.put::<Received>(&(BOB, seq), &ReceivedRow { read: false })
+            txn.put::<Received>(&(BOB, seq), &ReceivedRow::default())
         });
         Result::<_, StoreError>::unwrap(written.await);
     }

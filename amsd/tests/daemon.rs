@@ -87,6 +87,7 @@ fn next(reader: &str) -> InboxNextParams {
         from: None,
         from_start: None,
         peek: None,
+        after: None,
     }
 }
 

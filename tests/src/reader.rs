@@ -30,6 +30,7 @@ impl Reader {
             from: None,
             from_start: None,
             peek: None,
+            after: None,
         }
     }
 

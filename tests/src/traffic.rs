@@ -169,6 +169,7 @@ impl<'a> Talk<'a> {
                 from: Some(self.own.to_owned()),
                 from_start: Some(true),
                 peek: None,
+                after: None,
             };
             let batch = caller.call::<inbox::Next>(&next);
             let Some(cursor) = batch.cursor else {

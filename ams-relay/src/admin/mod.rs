@@ -38,6 +38,9 @@ pub enum AdminError {
     /// It may not be.
     #[error(transparent)]
     Unwilling(#[from] Unwilling),
+    /// It would be of no use.
+    #[error("an invite that expires at once is of no use")]
+    Expired,
     /// Registration is closed.
     #[error("registration is closed in this relay's config")]
     Closed,
@@ -112,7 +115,13 @@ impl Administration {
             return Err(AdminError::Closed);
         }
         let life = life.unwrap_or(INVITE_LIFE);
-        let expires = self.config.clock.now().saturating_add(life.as_secs());
+        if life.as_secs() == 0 {
+            return Err(AdminError::Expired);
+        }
+        let now = self.config.clock.now();
+        let expires = now.saturating_add(life.as_secs());
+        let open = self.accounts.invites(now).await?;
+        let replaced = open.iter().any(|invite| invite.name == name);
         let token = Token::generate();
         let invite = OpenInvite { name: name.clone(), expires };
         let most = self.config.limits.accounts;
@@ -123,7 +132,8 @@ impl Administration {
             user: name.clone(),
             token: InviteToken(*token.to_bytes()),
         });
-        Ok(InviteLink { link: link.to_string(), name: name.to_string(), expires: time(expires) })
+        let (link, name) = (link.to_string(), name.to_string());
+        Ok(InviteLink { link, name, expires: time(expires), replaced })
     }
 
     /// The open invites.

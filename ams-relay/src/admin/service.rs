@@ -88,7 +88,10 @@ fn done(result: Result<(), AdminError>) -> Result<Done, RpcError> {
 pub(crate) fn rpc_error(error: AdminError) -> RpcError {
     let text = error.to_string();
     match error {
-        AdminError::Name(_) => RpcError::invalid_params(text),
+        AdminError::Name(_) => RpcError::bad_name(text).with_hint("choose another name"),
+        AdminError::Expired => {
+            RpcError::bad_value(text).with_hint("write for example --expires 12h or --expires 7d")
+        }
         AdminError::Closed => RpcError::not_allowed(text)
             .with_hint("set registration = \"invite\" in relay.toml and start the relay again"),
         AdminError::Unwilling(Unwilling::Accounts(error)) => storage(&error),
@@ -102,7 +105,9 @@ pub(crate) fn rpc_error(error: AdminError) -> RpcError {
         AdminError::Unwilling(Unwilling::TooMany(_)) => {
             RpcError::not_allowed(text).with_hint("raise `accounts` under [limits] in relay.toml")
         }
-        AdminError::Unwilling(Unwilling::FileExists(_)) => RpcError::invalid_params(text),
+        AdminError::Unwilling(Unwilling::FileExists(_)) => {
+            RpcError::invalid_params(text).with_hint("name a file that is not there yet")
+        }
     }
 }
 

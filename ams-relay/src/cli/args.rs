@@ -150,7 +150,7 @@ impl Args {
             None => Config::new(storage),
         };
         if let Command::Serve(serve) = &self.command {
-            let wrong = |flag: &str, text| ConfigError::Value { origin: flag.to_owned(), text };
+            let wrong = |flag: &str, text| ConfigError::Value { flag: flag.to_owned(), text };
             if let Some(text) = &serve.listen {
                 let at = crate::config::listen(text).map_err(|text| wrong("--listen", text))?;
                 config.listen = Some(at);

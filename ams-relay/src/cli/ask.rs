@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
                 let life = params.expires.map(|period| period.0);
                 own.invite(&params.name, life, false).await.map_err(service::rpc_error)
             })?;
-            show::line(&made.link);
+            show::invite(&made);
         }
         Command::Invite(Invite::List { json }) => {
             let list = at.call::<invite::List>(&NoParams {}, async |own, _| {
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
             let made = at.call::<user::Reset>(&params, async |own, params| {
                 own.invite(&params.name, None, true).await.map_err(service::rpc_error)
             })?;
-            show::line(&made.link);
+            show::invite(&made);
         }
         Command::Address => {
             let address =

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use ams_rpc::admin::{Invites, RelayBackedUp, RelayStatus, UserState, Users};
+use ams_rpc::admin::{InviteLink, Invites, RelayBackedUp, RelayStatus, UserState, Users};
 use ams_rpc::error::Exit;
 use ams_rpc::types::{Period, Time};
 
@@ -17,6 +17,14 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failed> {
     let text = serde_json::to_string(value).map_err(|error| Failed::new(Exit::Failed, error))?;
     line(text);
     Ok(())
+}
+
+/// The link alone on stdout, for whoever puts it into a file.
+pub(super) fn invite(made: &InviteLink) {
+    if made.replaced {
+        eprintln!("ams-relay: the link that was made for {} before is no longer good", made.name);
+    }
+    line(&made.link);
 }
 
 pub(super) fn invites(list: &Invites) {

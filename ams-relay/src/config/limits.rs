@@ -171,23 +171,13 @@ pub(super) mod duration {
     use serde::{Deserialize, Deserializer};
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_duration(&text).map_err(|_| {
-            serde::de::Error::custom(format!(
-                "`{text}` is not a duration; write for example \"30s\", \"5m\" or \"2h\""
-            ))
-        })
+        parse(&String::deserialize(from)?).map_err(serde::de::Error::custom)
     }
-}
 
-pub(super) mod optional_duration {
-    use std::time::Duration;
-
-    use serde::Deserializer;
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        super::duration::deserialize(from).map(Some)
+    /// A duration, or what was expected.
+    pub(in super::super) fn parse(text: &str) -> Result<Duration, String> {
+        humantime::parse_duration(text).map_err(|_| {
+            format!("`{text}` is not a duration; write for example \"30s\", \"5m\" or \"2h\"")
+        })
     }
 }

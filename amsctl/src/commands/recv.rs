@@ -1,8 +1,6 @@
 //! `amsctl recv`
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ams_rpc::Exit;
@@ -12,14 +10,15 @@ use ams_rpc::types::{
 };
 
 use crate::failed::Failed;
+use crate::outlet::Outlet;
 use crate::render;
 use crate::session::{Limit, Session};
-use crate::text;
 
 /// How long one call waits while following; then it asks again.
 const FOLLOW: Duration = Duration::from_secs(10 * 60);
 
-/// Print what arrived and this reader has not had, then acknowledge it.
+/// Print what arrived and this reader has not had, then acknowledge it. Where stdout is a pipe, a
+/// message is acknowledged when the pipe's reader has taken it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -57,7 +56,8 @@ pub struct Args {
     peek: bool,
 
     /// Run this program for each message, with the message as JSON on its stdin; the message is
-    /// acknowledged when it exits 0. Everything after it belongs to it.
+    /// acknowledged when it exits 0, and recv ends with 1 when it does not. Everything after it
+    /// belongs to it.
     #[arg(long, value_name = "CMD ARGS", num_args = 1.., allow_hyphen_values = true,
         conflicts_with = "peek")]
     exec: Vec<OsString>,
@@ -65,30 +65,31 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
-        let mut printed = 0_u32;
+        let mut outlet = match Outlet::program(&self.exec)? {
+            Some(program) => program,
+            None => Outlet::stdout()?,
+        };
+        let json = session.json || !self.exec.is_empty();
         let first = Limit::new(self.timeout);
+        let mut printed = 0_u32;
+        let mut after = None;
         loop {
             let wait = self.wait(first, printed);
-            let batch = self.next(session, wait, printed)?;
-            let count = u32::try_from(batch.messages.len()).unwrap_or(u32::MAX);
-            if count > 0 {
-                self.hand_over(session, &batch.messages)?;
-                printed = printed.saturating_add(count);
-            }
+            let left = self.max.map(|max| max.saturating_sub(printed));
+            let most = [left, outlet.at_once()].into_iter().flatten().min();
+            let batch = self.next(session, wait, most, after.take())?;
+            let shown = batch.messages.iter().map(|message| shown(message, json));
+            let (taken, ended) = outlet.hand_over(shown);
+            printed = printed.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
             if self.peek {
-                if batch.more {
-                    text::note("there is more; --max says how much is shown");
-                }
-                return Ok(self.end(printed));
+                after.clone_from(&batch.cursor);
+            } else {
+                self.acknowledge(session, &batch, taken)?;
             }
-            if let Some(cursor) = batch.cursor.filter(|_| count > 0) {
-                let ack =
-                    |_| InboxAckParams { reader: self.reader.clone(), cursor: cursor.clone() };
-                session.persist::<inbox::Ack>(Limit::new(None), ack)?;
-            }
+            ended?;
             let done = self.max.is_some_and(|max| printed >= max);
             // Nobody came in time, or everything that was there is printed.
-            let idle = count == 0 && (!self.follow || (printed == 0 && self.timeout.is_some()));
+            let idle = taken == 0 && (!self.follow || (printed == 0 && self.timeout.is_some()));
             if done || idle || (!self.follow && !batch.more) {
                 return Ok(self.end(printed));
             }
@@ -108,17 +109,17 @@ impl Args {
         &self,
         session: &mut Session,
         wait: Option<Limit>,
-        printed: u32,
+        max: Option<u32>,
+        after: Option<String>,
     ) -> Result<InboxBatch, Failed> {
-        let left = self.max.map(|max| max.saturating_sub(printed));
         let params = |wait| InboxNextParams {
             reader: self.reader.clone(),
-            // A program gets its messages one by one, and so they are acknowledged.
-            max: if self.exec.is_empty() { left } else { Some(1) },
+            max,
             wait,
             from: self.from.clone(),
             from_start: Some(true).filter(|_| self.from_start),
             peek: Some(true).filter(|_| self.peek),
+            after: after.clone(),
         };
         match wait {
             None => session.call::<inbox::Next>(&params(None)),
@@ -127,21 +128,27 @@ impl Args {
         }
     }
 
-    fn hand_over(&self, session: &Session, messages: &[Message]) -> Result<(), Failed> {
-        if let [program, args @ ..] = self.exec.as_slice() {
-            return messages.iter().try_for_each(|message| execute(program, args, message));
-        }
-        let mut shown = String::new();
-        for message in messages {
-            if session.json {
-                shown.push_str(&json(message)?);
-                shown.push('\n');
-            } else {
-                shown.push_str(&render::message(message));
+    /// Acknowledges the first `taken` messages of `batch`, and no more.
+    fn acknowledge(
+        &self,
+        session: &mut Session,
+        batch: &InboxBatch,
+        taken: usize,
+    ) -> Result<(), Failed> {
+        let cursor = match taken {
+            0 => return Ok(()),
+            all if all == batch.messages.len() => batch.cursor.clone(),
+            some => {
+                // A cursor is for a whole answer: the same again, as far as it was taken.
+                let part = self.next(session, None, u32::try_from(some).ok(), None)?;
+                let same = part.messages.iter().eq(batch.messages.iter().take(some));
+                part.cursor.filter(|_| same)
             }
-        }
-        // Flushed before anything is acknowledged.
-        Ok(text::print(&shown)?)
+        };
+        let Some(cursor) = cursor else { return Ok(()) };
+        let ack = |_| InboxAckParams { reader: self.reader.clone(), cursor: cursor.clone() };
+        session.persist::<inbox::Ack>(Limit::new(None), ack)?;
+        Ok(())
     }
 
     fn end(&self, printed: u32) -> u8 {
@@ -152,33 +159,13 @@ impl Args {
     }
 }
 
-fn json(message: &Message) -> Result<String, Failed> {
-    serde_json::to_string(message)
-        .map_err(|error| Failed::new(Exit::Failed, format!("cannot write the message: {error}")))
-}
-
-/// Runs the program with one message. No shell, and nothing of the message in its arguments.
-fn execute(program: &OsString, args: &[OsString], message: &Message) -> Result<(), Failed> {
-    let shown = program.to_string_lossy();
-    let failed = |what: String| {
-        Failed::new(Exit::Failed, format!("{shown} {what}"))
-            .hint("the message was not acknowledged; the next recv begins with it")
-    };
-    let mut line = json(message)?;
-    line.push('\n');
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("cannot be run: {error}")))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(line.as_bytes()) {
-            // It may not care for its input.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(error) => text::note(&format!("amsctl: {shown} did not take the message: {error}")),
-            Ok(()) => {}
-        }
+/// A message for people, or as a line of JSON.
+fn shown(message: &Message, json: bool) -> String {
+    if !json {
+        return render::message(message);
     }
-    let status = child.wait().map_err(|error| failed(format!("was lost: {error}")))?;
-    if status.success() { Ok(()) } else { Err(failed(format!("ended with {status}"))) }
+    // Strings, numbers and lists: always written.
+    let mut line = serde_json::to_string(message).unwrap_or_default();
+    line.push('\n');
+    line
 }

@@ -141,7 +141,14 @@ impl Args {
 
     fn recipients(&mut self) -> Result<Vec<String>, Failed> {
         if !self.to.is_empty() {
-            return Ok(std::mem::take(&mut self.to));
+            let mut recipients = Vec::new();
+            for to in std::mem::take(&mut self.to) {
+                // Named twice, it is still one recipient.
+                if !recipients.contains(&to) {
+                    recipients.push(to);
+                }
+            }
+            return Ok(recipients);
         }
         if self.words.is_empty() {
             return Err(Failed::usage("there is nobody to send to")
@@ -245,9 +252,11 @@ pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option
     let wanted = wanted.map_or("sent", Stage::as_str);
     let whose = to.map(|to| format!(" to {}", text::line(to))).unwrap_or_default();
     let then = match result.state {
-        State::Undelivered => "; amsctl queue list shows what can be done",
-        State::Queued | State::Waiting | State::Sent => "; it goes on by itself",
-        _ => "",
+        State::Undelivered => {
+            format!("; what now: amsctl queue retry {id}, or keep, or discard", id = result.id)
+        }
+        State::Queued | State::Waiting | State::Sent => "; it goes on by itself".to_owned(),
+        _ => String::new(),
     };
     format!("amsctl: not {wanted}: the message {}{whose} is {}{then}", result.id, result.state)
 }

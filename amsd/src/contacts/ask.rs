@@ -65,12 +65,21 @@ pub enum AddError {
     /// The name to be given is taken.
     #[error("another contact is called {0}")]
     NameTaken(String),
+    /// That address is a contact already, and a name was to be given.
+    #[error("{address} is a contact already, called {name}")]
+    Known {
+        /// The address.
+        address: String,
+        /// The contact's name.
+        name: String,
+    },
     /// That is the user's own address.
     #[error("{0} is yourself")]
     Yourself(Username),
 }
 
-/// Asks `user` at `relay` for contact. For an address that is a contact already, asks anew.
+/// Asks `user` at `relay` for contact. For an address that is a contact already, asks anew; it keeps
+/// its name.
 pub fn add(
     txn: &Txn<'_>,
     me: &Me,
@@ -83,6 +92,10 @@ pub fn add(
         return Err(AddError::Yourself(user.clone()));
     }
     if let Some((id, row)) = by_address(txn, relay.0, user)? {
+        if local.is_some_and(|local| local != row.name) {
+            let address = format!("{user}@{}", relay.1.nick);
+            return Err(AddError::Known { address, name: row.name });
+        }
         ask(txn, me, relay, id, &row, now)?;
         return Ok((id, row));
     }

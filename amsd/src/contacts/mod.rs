@@ -63,6 +63,23 @@ fn by_address(
     Ok(all(db)?.into_iter().find(|(_, row)| has(row)))
 }
 
+/// The name of the contact that somebody who wrote `text` may mean: it differs in the case of its
+/// letters alone, or `text` is its address.
+pub fn alike(db: &impl Read, text: &str) -> Result<Option<String>, StoreError> {
+    let text = text.to_lowercase();
+    for (_, row) in all(db)? {
+        if row.name.to_lowercase() == text {
+            return Ok(Some(row.name));
+        }
+        for path in &row.paths {
+            if show::address(db, path)?.to_lowercase() == text {
+                return Ok(Some(row.name));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The contact with that identity key.
 fn by_identity(
     db: &impl Read,

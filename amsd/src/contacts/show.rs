@@ -3,7 +3,7 @@
 use ams_crypto::identity::IdentityPublic;
 use ams_rpc::types::{
     Contact, ContactBrief, ContactState, LinkState, OutgoingRequest, Path, PathKind, PathState,
-    Requests, Time,
+    Presence, Requests, Time,
 };
 use ams_wire::id::Key;
 
@@ -21,7 +21,7 @@ pub fn contact(
     id: ContactId,
     row: &ContactRow,
 ) -> Result<Contact, StoreError> {
-    let active = path::choose(row, live, None).map(|path| path.relay);
+    let active = path::choose(row, live, None).filter(|_| row.is_open()).map(|path| path.relay);
     let mut paths = Vec::with_capacity(row.paths.len());
     for path in &row.paths {
         let nick = nick(db, path.relay)?;
@@ -30,7 +30,7 @@ pub fn contact(
         paths.push(Path { kind: PathKind::Relay, name: nick, active, state, reason });
     }
     let address = match row.paths.first() {
-        Some(path) => Some(format!("{}@{}", path.user, nick(db, path.relay)?)),
+        Some(path) => Some(self::address(db, path)?),
         None => None,
     };
     Ok(Contact {
@@ -38,8 +38,10 @@ pub fn contact(
         name: row.name.clone(),
         address,
         state: state(row),
-        presence: live.presence(row),
-        verified: row.verified.is_some(),
+        // Of somebody who is blocked nobody wants to know.
+        presence: if row.blocked { Presence::Unknown } else { live.presence(row) },
+        // What was verified is another key than the one that is offered.
+        verified: row.verified.is_some() && row.offered.is_none(),
         verified_by: row.verified.map(Into::into),
         fingerprint: fingerprint(row.identity),
         offered_fingerprint: fingerprint(row.offered),
@@ -105,6 +107,11 @@ fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Opti
         LinkState::Refused => PathState::Refused,
     };
     (state, link.reason)
+}
+
+/// `USER@RELAY`.
+pub(super) fn address(db: &impl Read, path: &PathRow) -> Result<String, StoreError> {
+    Ok(format!("{}@{}", path.user, nick(db, path.relay)?))
 }
 
 fn nick(db: &impl Read, relay: RelayId) -> Result<String, StoreError> {

@@ -63,12 +63,6 @@ impl Dispatch {
         self.ring.follow(since)
     }
 
-    /// Follows events from now on.
-    #[must_use]
-    pub fn follow_new(&self) -> Follower {
-        self.ring.follow_new()
-    }
-
     /// Is woken whenever a message came in from now on.
     #[must_use]
     pub fn arrivals(&self) -> Arrivals {

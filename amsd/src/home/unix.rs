@@ -212,6 +212,14 @@ pub enum ConfigFileError {
     /// Too large to be a config.
     #[error("the config file {} is larger than 1 MiB", .0.display())]
     TooLarge(PathBuf),
+    /// Its folder.
+    #[error("cannot look into the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system says no.
     #[error("cannot read the config file {}: {source}", path.display())]
     Io {
@@ -234,8 +242,20 @@ pub fn read_config(path: &Path, named: bool) -> Result<Option<String>, ConfigFil
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     let mut file = match OpenOptions::new().read(true).custom_flags(nonblock).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        // Where the home is no folder, whoever opens it says so.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
             return if named { Err(ConfigFileError::Missing(path.to_owned())) } else { Ok(None) };
+        }
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            // Nothing can be said of the file where its folder lets nobody look.
+            return Err(match (fs::symlink_metadata(path), path.parent()) {
+                (Err(_), Some(folder)) => {
+                    ConfigFileError::Folder { path: folder.to_owned(), source }
+                }
+                _ => failed(source),
+            });
         }
         Err(error) => return Err(failed(error)),
     };
@@ -275,6 +295,7 @@ mod tests {
         let refused = read_config(&path, true).unwrap_err().to_string();
         assert!(refused.contains("chmod go-w"), "{refused}");
         assert!(read_config(folder.path(), true).is_err());
+        assert!(read_config(&path.join("below"), false).unwrap().is_none());
     }
 
     #[test]

@@ -10,8 +10,8 @@ use ams_rpc::types::{ContactFact, Fact as Event, ReceivedFact};
 use ams_wire::body::Body;
 use ams_wire::id::Handle;
 
+use super::history;
 use super::row::{In, InIds, InRow, Known, KnownRow, Received, ReceivedRow};
-use super::{history, row};
 use crate::contacts::{self, ContactId, ContactRow, Stage};
 use crate::fact::Fact;
 use crate::outbox::{queue, state};
@@ -195,13 +195,13 @@ fn keep(txn: &Txn<'_>, id: ContactId, via: &str, body: Body, now: i64) -> Result
     txn.put::<In>(&place, &message)?;
     txn.put::<Known>(&(id, body.id), &KnownRow { seq: body.seq, at: now, place })?;
     txn.put::<InIds>(&(body.id, id), &place)?;
-    txn.put::<Received>(&(id, body.seq), &ReceivedRow { read: false })?;
+    txn.put::<Received>(&(id, body.seq), &ReceivedRow::default())?;
     if body.seq < contact.unread_from || contact.unread_from == 0 {
         contact.unread_from = body.seq;
         txn.put::<contacts::Contacts>(&id, &contact)?;
     }
     txn.tell(Fact::Arrived);
-    let shown = history::incoming(&contact.name, &message, row::ReceivedRow { read: false });
+    let shown = history::incoming(&contact.name, &message, ReceivedRow::default());
     txn.tell(Fact::event(Event::MessageReceived(ReceivedFact { message: shown })));
     Ok(())
 }

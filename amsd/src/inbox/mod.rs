@@ -44,10 +44,10 @@ pub(crate) fn inherit(txn: &Txn<'_>, from: ContactId, to: ContactId) -> Result<(
 }
 
 /// Notes that `seq` was read; `false`: it was before, or was never received.
-fn mark_read(txn: &Txn<'_>, contact: ContactId, seq: u64) -> Result<bool, StoreError> {
+fn mark_read(txn: &Txn<'_>, contact: ContactId, seq: u64, now: i64) -> Result<bool, StoreError> {
     let news = txn.get::<Received>(&(contact, seq))?.is_some_and(|row| !row.read);
     if news {
-        txn.put::<Received>(&(contact, seq), &ReceivedRow { read: true })?;
+        txn.put::<Received>(&(contact, seq), &ReceivedRow { read: true, read_at: Some(now) })?;
         txn.put::<ReadAhead>(&(contact, seq), &())?;
     }
     Ok(news)

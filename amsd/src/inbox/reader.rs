@@ -68,10 +68,7 @@ pub fn open(
 ) -> Result<ReaderRow, StoreError> {
     let mut row = match txn.get::<Readers>(&key(txn, name))? {
         Some(row) => row,
-        None => {
-            let start = if from_start || name == DEFAULT { 0 } else { newest(txn)? };
-            ReaderRow { name: name.to_owned(), all: start, of: Vec::new(), used_at: now }
-        }
+        None => unmade(txn, name, from_start)?,
     };
     row.used_at = now;
     txn.put::<Readers>(&key(txn, name), &row)?;
@@ -128,22 +125,11 @@ pub fn acknowledge(txn: &Txn<'_>, name: &str, cursor: Cursor, now: i64) -> Resul
         read.push(entry);
         ControlFlow::Continue(())
     })?;
-    match cursor.of {
-        None => {
-            reader.all = reader.all.max(up_to);
-            let all = reader.all;
-            reader.of.retain(|position| position.place > all);
-        }
-        Some(contact) => {
-            let place = position(&reader, contact).max(up_to);
-            reader.of.retain(|position| position.contact != contact);
-            reader.of.push(Position { contact, place });
-        }
-    }
+    pass(&mut reader, Cursor { place: up_to, ..cursor });
     txn.put::<Readers>(&key(txn, name), &reader)?;
     let mut news = BTreeSet::new();
     for entry in read {
-        if mark_read(txn, entry.contact, entry.seq)? {
+        if mark_read(txn, entry.contact, entry.seq, now)? {
             news.insert(entry.contact);
         }
     }
@@ -154,10 +140,38 @@ pub fn acknowledge(txn: &Txn<'_>, name: &str, cursor: Cursor, now: i64) -> Resul
     Ok(())
 }
 
-/// Every reader with the number of messages that it has not had.
+/// Moves the reader's positions in the scope of `cursor` up to it. None goes back.
+pub fn pass(reader: &mut ReaderRow, cursor: Cursor) {
+    match cursor.of {
+        None => {
+            reader.all = reader.all.max(cursor.place);
+            let all = reader.all;
+            reader.of.retain(|position| position.place > all);
+        }
+        Some(contact) => {
+            let place = position(reader, contact).max(cursor.place);
+            reader.of.retain(|position| position.contact != contact);
+            reader.of.push(Position { contact, place });
+        }
+    }
+}
+
+/// A reader that was not made yet, as it would be made now.
+pub fn unmade(db: &impl Read, name: &str, from_start: bool) -> Result<ReaderRow, StoreError> {
+    let all = if from_start || name == DEFAULT { 0 } else { newest(db)? };
+    Ok(ReaderRow { name: name.to_owned(), all, of: Vec::new(), used_at: 0 })
+}
+
+/// Every reader with the number of messages that it has not had. The reader [`DEFAULT`] is one
+/// before it was used: it begins with everything.
 pub fn list(db: &impl Read) -> Result<Vec<(ReaderRow, u64)>, StoreError> {
     let mut found = Vec::new();
-    for (_, reader) in db.list::<Readers>(&())? {
+    let mut readers: Vec<ReaderRow> =
+        db.list::<Readers>(&())?.into_iter().map(|(_, row)| row).collect();
+    if !readers.iter().any(|row| row.name == DEFAULT) {
+        readers.push(unmade(db, DEFAULT, true)?);
+    }
+    for reader in readers {
         let mut unread = 0_u64;
         walk_unread(db, &reader, None, |_, _| {
             unread = unread.saturating_add(1);

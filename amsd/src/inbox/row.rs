@@ -95,6 +95,10 @@ pub struct ReceivedRow {
     /// A reader acknowledged it.
     #[n(0)]
     pub read: bool,
+    /// When one did so first, milliseconds since 1970; not known of what was read before this was
+    /// written down.
+    #[n(1)]
+    pub read_at: Option<i64>,
 }
 
 /// Contact and the sender's `seq` → whether it was read.
@@ -149,4 +153,21 @@ impl Table for Readers {
     const NAME: &'static str = "readers";
     type Key = [u8; 16];
     type Row = ReaderRow;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_time_is_still_read() {
+        let old = [0xa1, 0x00, 0xf5];
+        let row = ReceivedRow { read: true, read_at: None };
+        assert_eq!(minicbor::decode::<ReceivedRow>(&old).unwrap(), row);
+        assert_eq!(minicbor::to_vec(row).unwrap(), old);
+        let row = ReceivedRow { read: true, read_at: Some(1) };
+        let new = [0xa2, 0x00, 0xf5, 0x01, 0x01];
+        assert_eq!(minicbor::to_vec(row).unwrap(), new);
+        assert_eq!(minicbor::decode::<ReceivedRow>(&new).unwrap(), row);
+    }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use ams_rpc::types::LinkState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::actor::{Actor, ActorHandle, Answer, Call};
 use super::event::LinkEvent;
-use super::row::{RelayId, RelayRow, Relays};
+use super::row::{Refusal, RelayId, RelayRow, Relays};
 use crate::live::Live;
 use crate::outside::Outside;
 use crate::profile::Me;
@@ -24,6 +24,9 @@ use crate::store::{Read, Store, StoreError};
 const SETTLING: usize = 1;
 /// How long a call to a relay may take, a connection that has to be made first included.
 const CALL: Duration = Duration::from_secs(20);
+/// Between two rounds in which the relays that refuse this device are asked again: an account may
+/// have been disabled for a while.
+const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// Between a failure to read the accounts and the next try.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -164,13 +167,24 @@ impl LinksHandle {
     /// Has a frame told to `relay` that its account's owner waits for, and gives the answer.
     pub(super) async fn call(&self, relay: RelayId, frame: Vec<u8>) -> Result<Answer, CallError> {
         let actor = self.shared.actors().get(&relay).cloned().ok_or(CallError::NotUp)?;
+        let (mut news, failures) = (self.live.follow(), self.live.failures(relay));
         actor.pokes.hurry.notify_one();
         let (reply, answer) = oneshot::channel();
         let asked = async {
             actor.calls.send(Call { frame, reply }).await.map_err(|_| CallError::NotUp)?;
             answer.await.map_err(|_| CallError::Lost)
         };
-        timeout(CALL, asked).await.unwrap_or(Err(CallError::NotUp))
+        // The user need not wait for a relay that just failed to answer to be tried once more.
+        let failed = async {
+            while self.live.failures(relay) == failures && news.changed().await.is_ok() {}
+        };
+        // An answer, or that a link ended before it, says more than that there is no link.
+        tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = failed => Err(CallError::NotUp),
+            () = sleep(CALL) => Err(CallError::NotUp),
+        }
     }
 }
 
@@ -205,6 +219,10 @@ struct LinksActor {
 impl LinksActor {
     async fn run(mut self) {
         let mut waits = None;
+        let mut ask_again = interval(ASK_AGAIN);
+        ask_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first one is over at once.
+        ask_again.tick().await;
         loop {
             let aligned = self.align().await;
             if let (true, Some(done)) = (aligned, waits.take()) {
@@ -217,11 +235,28 @@ impl LinksActor {
                 () = self.shared.stop.cancelled() => break,
                 Some(done) = self.settling.recv(), if waits.is_none() => waits = Some(done),
                 () = self.shared.changed.notified() => {}
+                _ = ask_again.tick() => self.ask_again().await,
                 () = sleep(STORE_PAUSE), if !aligned => {}
             }
         }
         let all = self.running.keys().copied().collect();
         self.end(&all).await;
+    }
+
+    /// Takes back what relays said that refused this device. One that was told to delete the
+    /// account has done so.
+    async fn ask_again(&self) {
+        let asked = self.deps.store.write(|txn| {
+            for (id, row) in txn.list::<Relays>(&())? {
+                if row.wanted && !row.deleting && row.refused == Some(Refusal::Replaced) {
+                    txn.put::<Relays>(&id, &RelayRow { refused: None, ..row })?;
+                }
+            }
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = asked.await {
+            tracing::error!(%error, "a relay that refuses could not be asked again");
+        }
     }
 
     /// Makes the actors those that the accounts on disk want; `false`: the disk could not be read.

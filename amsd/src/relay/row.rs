@@ -78,7 +78,7 @@ impl Refusal {
         match self {
             Self::Replaced => {
                 "the relay no longer takes this device: another one was enrolled, or the account \
-                 is disabled or gone; log in again"
+                 is disabled or gone"
             }
             Self::Cloned => {
                 "this profile is an old copy, or runs twice; if no other daemon uses it, resume"

@@ -10,7 +10,7 @@ use ams_wire::username::Username;
 use super::relay::find_relay;
 use super::{App, error};
 use crate::contacts::show::{self, brief};
-use crate::contacts::{ask, by_name, edit, request};
+use crate::contacts::{ask, edit, request};
 
 pub(super) async fn add(
     app: App,
@@ -91,7 +91,8 @@ async fn set_blocked(app: App, name: String, blocked: bool) -> Result<ContactBri
     let (me, at) = (app.me.clone(), app.outside.clock.now());
     app.store
         .write(move |txn| {
-            let (id, row) = edit::set_blocked(txn, &me, &name, blocked, at)?;
+            let (id, row) = edit::set_blocked(txn, &me, &name, blocked, at)
+                .map_err(|error| error::of_name(txn, &name, error))?;
             Ok::<_, RpcError>(brief(id, &row))
         })
         .await
@@ -110,8 +111,7 @@ pub(super) async fn show(
     let live = app.live.clone();
     app.store
         .read(move |db| {
-            let (id, row) =
-                by_name(db, &params.name)?.ok_or_else(|| error::no_such_contact(&params.name))?;
+            let (id, row) = error::contact_called(db, &params.name)?;
             Ok(show::contact(db, &live, id, &row)?)
         })
         .await
@@ -124,7 +124,8 @@ pub(super) async fn rename(
 ) -> Result<ContactBrief, RpcError> {
     app.store
         .write(move |txn| {
-            let (id, row) = edit::rename(txn, &params.name, &params.new)?;
+            let (id, row) = edit::rename(txn, &params.name, &params.new)
+                .map_err(|error| error::of_name(txn, &params.name, error))?;
             Ok::<_, RpcError>(brief(id, &row))
         })
         .await
@@ -138,7 +139,8 @@ pub(super) async fn remove(
     let at = app.outside.clock.now();
     app.store
         .write(move |txn| {
-            edit::remove(txn, &params.name, at)?;
+            edit::remove(txn, &params.name, at)
+                .map_err(|error| error::of_name(txn, &params.name, error))?;
             Ok::<_, RpcError>(Done {})
         })
         .await
@@ -153,7 +155,8 @@ pub(super) async fn verify(
     app.store
         .write(move |txn| {
             let confirm = params.confirm.as_deref();
-            let (row, safety_number) = edit::verify(txn, &me, &params.name, confirm, at)?;
+            let (row, safety_number) = edit::verify(txn, &me, &params.name, confirm, at)
+                .map_err(|error| error::of_name(txn, &params.name, error))?;
             Ok::<_, RpcError>(ContactVerified {
                 name: row.name,
                 safety_number,

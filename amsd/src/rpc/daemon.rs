@@ -12,6 +12,7 @@ use crate::store::{Read, StoreError};
 pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
     let visible = app.settings.borrow().visible;
     let now = app.outside.clock.now();
+    let mistake = app.config_mistake.borrow().clone();
     let shared = app.clone();
     app.store
         .read(move |db| {
@@ -29,7 +30,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 queue,
                 inbox: InboxCounts { kept: history::kept(db)? },
                 hooks: Vec::new(),
-                warnings: warnings(db, &queue, now)?,
+                warnings: warnings(db, &queue, now, mistake.as_deref())?,
             })
         })
         .await
@@ -59,8 +60,16 @@ fn counts(db: &impl Read) -> Result<QueueCounts, StoreError> {
 const PAST: i64 = 1_793_491_200_000;
 
 /// What the user should know and may not look for.
-fn warnings(db: &impl Read, queue: &QueueCounts, now: i64) -> Result<Vec<String>, StoreError> {
+fn warnings(
+    db: &impl Read,
+    queue: &QueueCounts,
+    now: i64,
+    config_mistake: Option<&str>,
+) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
+    if let Some(mistake) = config_mistake {
+        warnings.push(format!("the config was not taken, and the one before it stays: {mistake}"));
+    }
     if now < PAST {
         let now = ams_rpc::types::Time::from_millis(now);
         warnings.push(format!(
@@ -76,7 +85,9 @@ fn warnings(db: &impl Read, queue: &QueueCounts, now: i64) -> Result<Vec<String>
         let nick = &row.nick;
         match row.refused {
             Some(Refusal::Replaced) => warnings.push(format!(
-                "{nick} does not accept this device any more: amsctl relay login LINK --user {}",
+                "{nick} does not accept this device; it is asked again every few minutes, and at \
+                 once by: amsctl relay connect {nick}. If another device was enrolled: amsctl \
+                 relay login LINK --user {}",
                 row.user
             )),
             Some(Refusal::Cloned) => warnings.push(format!(

@@ -1,15 +1,15 @@
 //! What went wrong in the core, as a sentence that says what to do next.
 
-use ams_rpc::RpcError;
+use ams_rpc::{ErrorKind, RpcError};
 use ams_wire::address::LinkError;
 
-use crate::contacts::BadName;
 use crate::contacts::ask::AddError;
 use crate::contacts::edit::EditError;
 use crate::contacts::request::AnswerError;
+use crate::contacts::{self, BadName, ContactId, ContactRow, by_name};
 use crate::outbox::PushError;
 use crate::relay::AccountError;
-use crate::store::StoreError;
+use crate::store::{Read, StoreError};
 
 impl From<StoreError> for RpcError {
     fn from(error: StoreError) -> Self {
@@ -49,6 +49,8 @@ impl From<AddError> for RpcError {
             AddError::Store(error) => error.into(),
             AddError::BadName(error) => bad_name(error),
             AddError::NameTaken(name) => name_taken(&name),
+            AddError::Known { ref name, .. } => Self::name_taken(error.to_string())
+                .with_hint(format!("give it another name: amsctl contact rename {name} NEW")),
             AddError::Yourself(user) => {
                 Self::bad_value(format!("{user} is your own account there"))
                     .with_hint("give your own address to somebody else: amsctl id shows it")
@@ -77,7 +79,9 @@ impl From<EditError> for RpcError {
             EditError::Store(error) => error.into(),
             EditError::NoSuchContact(name) => no_such_contact(&name),
             EditError::BadName(error) => bad_name(error),
-            EditError::NameTaken(name) => name_taken(&name),
+            EditError::NameTaken(name) => {
+                name_taken(&name).with_hint("choose another name; amsctl contact list shows them")
+            }
             EditError::NoKey(_) => Self::not_approved(message),
             EditError::Mismatch(_) => Self::number_mismatch(message),
         }
@@ -100,6 +104,8 @@ impl From<AccountError> for RpcError {
             AccountError::WrongRelay { .. } => Self::wrong_relay(message),
             AccountError::InviteRefused => Self::invite_refused(message),
             AccountError::WrongPassword => Self::wrong_password(message),
+            AccountError::WrongOldPassword => Self::wrong_password(message)
+                .with_hint("check the password that the account has; it keeps that one"),
             AccountError::ChangeRefused => Self::not_allowed(message)
                 .with_hint("try again; if it stays so, ask the relay's operator"),
             AccountError::Limited => Self::rate_limited(message),
@@ -107,7 +113,8 @@ impl From<AccountError> for RpcError {
                 Self::relay_off(message).with_hint(format!("amsctl relay connect {nick}"))
             }
             AccountError::DeviceRefused(nick) => Self::device_refused(message).with_hint(format!(
-                "enrol this daemon again: amsctl relay login LINK --user NAME --as {nick}"
+                "it is asked again every few minutes; to enrol this daemon again: amsctl relay \
+                 login LINK --user NAME --as {nick}"
             )),
             AccountError::Cloned(nick) => Self::state_cloned(message).with_hint(format!(
                 "if no other daemon uses this profile: amsctl relay resume {nick}"
@@ -140,8 +147,31 @@ fn name_taken(name: &str) -> RpcError {
 }
 
 /// Nobody has that name.
-pub(super) fn no_such_contact(name: &str) -> RpcError {
+fn no_such_contact(name: &str) -> RpcError {
     RpcError::no_such_contact(format!("no contact is called {name}"))
+}
+
+/// `error`, and where it says that nobody has that name, who may be meant.
+pub(super) fn of_name(db: &impl Read, name: &str, error: impl Into<RpcError>) -> RpcError {
+    let error = error.into();
+    if error.kind != ErrorKind::NoSuchContact {
+        return error;
+    }
+    // A hint is not worth an error of its own.
+    match contacts::alike(db, name) {
+        Ok(Some(known)) => error.with_hint(format!(
+            "{known} may be meant; amsctl contact list shows the names and addresses"
+        )),
+        Ok(None) | Err(_) => error,
+    }
+}
+
+/// The contact of that name.
+pub(super) fn contact_called(
+    db: &impl Read,
+    name: &str,
+) -> Result<(ContactId, ContactRow), RpcError> {
+    by_name(db, name)?.ok_or_else(|| of_name(db, name, no_such_contact(name)))
 }
 
 /// Somebody shows another key in the contact's place.

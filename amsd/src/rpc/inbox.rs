@@ -1,8 +1,8 @@
 //! `inbox.*`: what arrived, taken by readers.
 
 use ams_rpc::types::{
-    DEFAULT_READER, Done, InboxAckParams, InboxBatch, InboxNextParams, Period, ReaderInfo,
-    ReaderParams, Readers, Time,
+    Done, InboxAckParams, InboxBatch, InboxNextParams, Period, ReaderInfo, ReaderParams, Readers,
+    Time,
 };
 use ams_rpc::{CallContext, RpcError};
 use tokio::time::Instant;
@@ -11,7 +11,6 @@ use super::message::until;
 use super::{App, contact_called, error};
 use crate::contacts::ContactId;
 use crate::inbox::reader::{self, Batch, Cursor};
-use crate::inbox::row::ReaderRow;
 
 /// Messages in one answer; 512 KiB hold no more anyway.
 const MAX_MESSAGES: u32 = 1024;
@@ -32,6 +31,13 @@ pub(super) async fn next(
         most => usize::try_from(most.unwrap_or(MAX_MESSAGES).min(MAX_MESSAGES)).unwrap_or(1),
     };
     let peek = params.peek.unwrap_or(false);
+    let after: Option<Cursor> = match params.after.as_deref() {
+        Some(_) if !peek => {
+            return Err(RpcError::invalid_params("after without peek has no meaning")
+                .with_hint("a reader goes on where inbox.ack says; peek may go on by itself"));
+        }
+        after => after.map(cursor).transpose()?,
+    };
     let deadline = params.wait.and_then(|Period(length)| Instant::now().checked_add(length));
     let hold = if peek { None } else { Some(app.holds.take(&params.reader, &caller)?) };
     let of = match params.from {
@@ -46,7 +52,7 @@ pub(super) async fn next(
     let mut arrivals = app.dispatch.arrivals();
     let mut last = params.wait.is_none();
     loop {
-        let batch = look(&app, &params.reader, from_start, of, most).await?;
+        let batch = look(&app, &params.reader, from_start, after, of, most).await?;
         let found = !batch.messages.is_empty();
         if found || last {
             let cursor = found.then_some(batch.cursor);
@@ -55,7 +61,7 @@ pub(super) async fn next(
             }
             return Ok(InboxBatch {
                 messages: batch.messages,
-                cursor: cursor.filter(|_| !peek).map(|cursor| cursor.to_string()),
+                cursor: cursor.map(|cursor| cursor.to_string()),
                 more: batch.more,
             });
         }
@@ -84,21 +90,21 @@ async fn look(
     app: &App,
     reader: &str,
     from_start: bool,
+    after: Option<Cursor>,
     of: Option<ContactId>,
     most: usize,
 ) -> Result<Batch, RpcError> {
     let name = reader.to_owned();
     app.store
         .read(move |db| {
-            let row = match reader::find(db, &name)? {
+            let mut row = match reader::find(db, &name)? {
                 Some(row) => row,
                 // Only looked at, and not made yet: what it would get.
-                None => {
-                    let all =
-                        if from_start || name == DEFAULT_READER { 0 } else { reader::newest(db)? };
-                    ReaderRow { name, all, of: Vec::new(), used_at: 0 }
-                }
+                None => reader::unmade(db, &name, from_start)?,
             };
+            if let Some(after) = after {
+                reader::pass(&mut row, after);
+            }
             Ok(reader::take(db, &row, of, most)?)
         })
         .await
@@ -110,10 +116,7 @@ pub(super) async fn ack(
     params: InboxAckParams,
 ) -> Result<Done, RpcError> {
     check_name(&params.reader)?;
-    let cursor: Cursor = params.cursor.parse().map_err(|_| {
-        RpcError::bad_value("this is not a cursor of inbox.next")
-            .with_hint("give back the cursor that inbox.next answered")
-    })?;
+    let cursor = cursor(&params.cursor)?;
     let (name, at) = (params.reader.clone(), app.outside.clock.now());
     app.store
         .write(move |txn| {
@@ -127,12 +130,19 @@ pub(super) async fn ack(
     Ok(Done {})
 }
 
+fn cursor(text: &str) -> Result<Cursor, RpcError> {
+    text.parse().map_err(|_| {
+        RpcError::bad_value("this is not a cursor of inbox.next")
+            .with_hint("give back the cursor that inbox.next answered")
+    })
+}
+
 pub(super) async fn readers(app: App) -> Result<Readers, RpcError> {
     let readers = app.store.read(|db| Ok::<_, RpcError>(reader::list(db)?)).await?;
     let readers = readers.into_iter().map(|(row, unread)| ReaderInfo {
         name: row.name,
         unread,
-        used: Some(Time::from_millis(row.used_at)),
+        used: Some(row.used_at).filter(|at| *at > 0).map(Time::from_millis),
     });
     Ok(Readers { readers: readers.collect() })
 }

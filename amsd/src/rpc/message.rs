@@ -2,7 +2,7 @@
 
 use ams_rpc::types::{
     Done, MAX_BODY, MessageId, MessageParams, MessageShown, MessageSteps, Period, SendParams,
-    SendResult, Stage, State, Step, WaitParams,
+    SendResult, Stage, State, Step, Time, WaitParams,
 };
 use ams_rpc::{CallContext, Exit, RpcError};
 use ams_wire::id::MessageId as WireId;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{App, contact_called, error};
 use crate::contacts::{ContactId, Contacts};
 use crate::inbox::history;
+use crate::inbox::row::Received;
 use crate::outbox::row::{OutIds, TextRow};
 use crate::outbox::wish::Wish;
 use crate::outbox::{self, Draft, queue, show};
@@ -29,7 +30,12 @@ pub(super) async fn send(
     }
     let at = app.outside.clock.now();
     let draft = draft(params, at)?;
-    let pushed = app.store.write(move |txn| outbox::push(txn, &draft, at)).await?;
+    let pushed = app
+        .store
+        .write(move |txn| {
+            outbox::push(txn, &draft, at).map_err(|error| error::of_name(txn, &draft.to, error))
+        })
+        .await?;
     match wait {
         Some(stage) => wait_for(&app, &caller, pushed.contact, pushed.id, stage, timeout).await,
         None => Ok(SendResult {
@@ -180,15 +186,14 @@ fn with_steps(
         return show::with_steps(db, entry.contact, entry.seq);
     }
     let Some(message) = history::received(db, place)? else { return Ok(None) };
-    let step = |time, what: State| Step {
-        time,
-        what: what.to_string(),
-        via: message.via.clone(),
-        reason: None,
-    };
-    let mut steps = Vec::with_capacity(1);
+    let step = |time, what: State, via| Step { time, what: what.to_string(), via, reason: None };
+    let mut steps = Vec::with_capacity(2);
     if let Some(time) = message.time_received {
-        steps.push(step(time, State::Delivered));
+        steps.push(step(time, State::Delivered, message.via.clone()));
+    }
+    let received = db.get::<Received>(&(entry.contact, entry.seq))?;
+    if let Some(read) = received.and_then(|row| row.read_at) {
+        steps.push(step(Time::from_millis(read), State::Read, None));
     }
     Ok(Some(MessageSteps {
         message,

@@ -28,7 +28,7 @@ use ams_rpc::{CallContext, METHODS, RpcError, Service, ServiceBuilder};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::contacts::{ContactId, by_name};
+use crate::contacts::ContactId;
 use crate::dispatch::Dispatch;
 use crate::live::Live;
 use crate::outside::Outside;
@@ -54,6 +54,8 @@ pub struct Core {
     pub outside: Outside,
     /// What the user chose, as it is now.
     pub settings: watch::Sender<Settings>,
+    /// What is wrong with the config that was read last, where the one before it stays.
+    pub config_mistake: watch::Receiver<Option<String>>,
     /// The folder that the user knows the profile by.
     pub home: PathBuf,
     /// When the daemon started.
@@ -151,5 +153,5 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
 
 /// The contact of that name.
 fn contact_called(db: &impl Read, name: &str) -> Result<ContactId, RpcError> {
-    by_name(db, name)?.map(|(id, _)| id).ok_or_else(|| error::no_such_contact(name))
+    error::contact_called(db, name).map(|(id, _)| id)
 }

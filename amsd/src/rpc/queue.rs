@@ -1,6 +1,6 @@
 //! `queue.*`: messages that are not delivered yet, and what is to become of them.
 
-use ams_rpc::types::{Messages, QueueListParams, QueueOutcome, QueueOutcomes, QueueParams};
+use ams_rpc::types::{Messages, QueueListParams, QueueOutcome, QueueOutcomes, QueueParams, State};
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::id::MessageId;
 
@@ -141,11 +141,7 @@ impl Which {
             Self::Ids(ids) => {
                 let mut found = Vec::new();
                 for id in ids {
-                    let of_id = queue::by_id(db, *id)?;
-                    if of_id.is_empty() {
-                        return Err(no_such_message(*id));
-                    }
-                    found.extend(of_id);
+                    found.extend(undecided(db, *id)?);
                 }
                 return Ok((found, None));
             }
@@ -163,6 +159,29 @@ impl Which {
         live.truncate(MAX_DECIDED);
         let next = live.last().filter(|_| more).map(|(contact, seq, _)| Place(*contact, *seq));
         Ok((live.into_iter().map(|(contact, seq, _)| (contact, seq)).collect(), next))
+    }
+}
+
+/// The messages of that id about which something can be decided: one that went to several may be
+/// on its way to some of them.
+fn undecided(db: &impl Read, id: MessageId) -> Result<Vec<(ContactId, u64)>, RpcError> {
+    let mut found = Vec::new();
+    let mut ended = None;
+    for at in queue::by_id(db, id)? {
+        match db.get::<Out>(&at)?.map(|row| State::from(row.state)) {
+            Some(state) if state.is_final() => ended = Some(state),
+            Some(_) => found.push(at),
+            // Deleted here since.
+            None => {}
+        }
+    }
+    match ended {
+        Some(state) if found.is_empty() => {
+            Err(RpcError::not_allowed(format!("message {id} is {state}: nothing is to be decided"))
+                .with_hint(format!("amsctl message show {id} shows every step it took")))
+        }
+        None if found.is_empty() => Err(no_such_message(id)),
+        _ => Ok(found),
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ams_crypto::opaque::Password;
 use ams_rpc::types::{
-    Done, Fact, LinkState, RelayInfo, RelayJoinParams, RelayLeaveParams, RelayLoginParams,
-    RelayParams, RelayPasswordParams, Relays as Shown, Secret,
+    Done, LinkState, RelayInfo, RelayJoinParams, RelayLeaveParams, RelayLoginParams, RelayParams,
+    RelayPasswordParams, Relays as Shown, Secret,
 };
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::address::{HostPort, Link, RELAY_PORT, RelayLink};
@@ -14,9 +14,8 @@ use ams_wire::username::Username;
 use tokio::time::timeout;
 
 use super::{App, error};
-use crate::dispatch::Follower;
 use crate::live::Live;
-use crate::relay::{RelayId, RelayRow, Relays, by_nick};
+use crate::relay::{AccountError, Refusal, RelayId, RelayRow, Relays, by_nick};
 use crate::store::{Read, StoreError};
 
 /// A relay that this daemon has an account at: by its nickname, `HOST` or `HOST:PORT`.
@@ -94,9 +93,8 @@ pub(super) async fn join(
 ) -> Result<RelayInfo, RpcError> {
     let link = Link::parse_invite(&params.link).map_err(error::bad_link)?;
     let password = password(&params.password)?;
-    let news = app.dispatch.follow_new();
     let joined = app.accounts.join(link, password, params.nick).await?;
-    settled(&app, joined, news).await
+    settled(&app, joined).await
 }
 
 pub(super) async fn login(
@@ -118,9 +116,8 @@ pub(super) async fn login(
         }
     }
     let password = password(&params.password)?;
-    let news = app.dispatch.follow_new();
     let joined = app.accounts.login(link, user, password, params.nick).await?;
-    settled(&app, joined, news).await
+    settled(&app, joined).await
 }
 
 fn is_enrolled(db: &impl Read, relay: &Key, user: &Username) -> Result<bool, StoreError> {
@@ -134,9 +131,27 @@ pub(super) async fn connect(
     _: CallContext,
     params: RelayParams,
 ) -> Result<RelayInfo, RpcError> {
-    let news = app.dispatch.follow_new();
-    let relay = app.accounts.connect(&params.nick).await?;
-    settled(&app, relay, news).await
+    let nick = params.nick;
+    let named = nick.clone();
+    let known = app.store.read(move |db| Ok::<_, StoreError>(by_nick(db, &named)?)).await?;
+    let failures = known.map_or(0, |(id, _)| app.live.failures(id));
+    let relay = app.accounts.connect(&nick).await?;
+    let info = outcome(&app, relay, Some(failures), CONNECT).await?;
+    if info.state == LinkState::Up {
+        return Ok(info);
+    }
+    // It stays wanted: what is answered is how this try ended.
+    let row = app.store.read(move |db| db.get::<Relays>(&relay)).await?;
+    Err(match (row.and_then(|row| row.refused), info.state) {
+        (Some(Refusal::Replaced), _) => AccountError::DeviceRefused(nick).into(),
+        (Some(Refusal::Cloned), _) => AccountError::Cloned(nick).into(),
+        (None, LinkState::Off) => AccountError::Off(nick).into(),
+        (None, _) => {
+            let reason = info.reason.unwrap_or_else(|| "no answer yet".to_owned());
+            RpcError::not_reachable(format!("{nick} is not connected: {reason}"))
+                .with_hint("it is tried again by itself; amsctl relay list shows how it stands")
+        }
+    })
 }
 
 pub(super) async fn disconnect(
@@ -172,27 +187,43 @@ pub(super) async fn resume(
     _: CallContext,
     params: RelayParams,
 ) -> Result<RelayInfo, RpcError> {
-    let news = app.dispatch.follow_new();
     let relay = app.accounts.resume(&params.nick).await?;
-    settled(&app, relay, news).await
+    settled(&app, relay).await
 }
 
-/// How long an answer waits for the link, so that it tells how connecting went and not only that it
-/// was begun.
+/// How long an answer waits for the link where something else was done already, so that it tells
+/// how connecting went and not only that it was begun.
 const SETTLE: Duration = Duration::from_secs(3);
+/// How long a try to connect may take: longer than dialling somebody who does not answer.
+const CONNECT: Duration = Duration::from_secs(25);
 
 /// How that account stands once its link is up or refused, or [`SETTLE`] is over.
-async fn settled(app: &App, relay: RelayId, mut news: Follower) -> Result<RelayInfo, RpcError> {
+async fn settled(app: &App, relay: RelayId) -> Result<RelayInfo, RpcError> {
+    outcome(app, relay, None, SETTLE).await
+}
+
+/// How that account stands once its link is up or refused, or has failed more often than
+/// `failures`, or `patience` is over.
+async fn outcome(
+    app: &App,
+    relay: RelayId,
+    failures: Option<u64>,
+    patience: Duration,
+) -> Result<RelayInfo, RpcError> {
+    let mut news = app.live.follow();
     let look = async {
         loop {
+            let failed = failures.is_some_and(|before| app.live.failures(relay) > before);
             let info = shown(app, relay).await?;
-            if !matches!(info.state, LinkState::Connecting | LinkState::Down) {
+            if failed || !matches!(info.state, LinkState::Connecting | LinkState::Down) {
                 return Ok(info);
             }
-            while !matches!(news.next().await.fact, Fact::RelayUp(_) | Fact::StateCloned(_)) {}
+            if news.changed().await.is_err() {
+                return Ok(info);
+            }
         }
     };
-    match timeout(SETTLE, look).await {
+    match timeout(patience, look).await {
         Ok(settled) => settled,
         Err(_) => shown(app, relay).await,
     }

@@ -63,6 +63,7 @@ impl Bench {
             accounts: Accounts::new(store.clone(), me, links, Outside::default()),
             outside: Outside::default(),
             settings,
+            config_mistake: watch::Sender::new(None).subscribe(),
             home: folder.path().to_owned(),
             started: Time::now(),
             stop: CancellationToken::new(),
@@ -136,11 +137,17 @@ impl Bench {
             };
             txn.put::<In>(&place, &row)?;
             txn.put::<InIds>(&(id, ALICE), &place)?;
-            txn.put::<Received>(&(ALICE, seq), &ReceivedRow { read: false })?;
+            txn.put::<Received>(&(ALICE, seq), &ReceivedRow::default())?;
             txn.tell(Fact::Arrived);
             Ok(())
         });
         Result::<_, StoreError>::unwrap(written.await);
+    }
+
+    /// The readers, and how much each has not had.
+    async fn readers(&self) -> Vec<(String, u64)> {
+        let readers = self.call::<m::inbox::Readers>(NoParams {}).await.readers;
+        readers.into_iter().map(|reader| (reader.name, reader.unread)).collect()
     }
 
     async fn end(self) {
@@ -188,6 +195,7 @@ fn next(reader: &str) -> InboxNextParams {
         from: None,
         from_start: None,
         peek: None,
+        after: None,
     }
 }
 
@@ -223,6 +231,93 @@ async fn a_wait_ends_when_the_stage_is_reached() {
     Result::<_, StoreError>::unwrap(read.await);
     let result = longer.await.unwrap().unwrap();
     assert_eq!((result.state, result.reached, result.exit), (State::Read, true, 0));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_decided_about_a_message_that_has_ended() {
+    let bench = Bench::new().await;
+    let id = bench.send("hi").await.id;
+    bench.delivered(1).await;
+    let of = |ids: Vec<MessageId>| QueueParams { ids: Some(ids), ..QueueParams::default() };
+    bench.refused::<m::queue::Discard>(of(vec![id]), ErrorKind::NotAllowed).await;
+    bench.refused::<m::queue::Keep>(of(vec![id]), ErrorKind::NotAllowed).await;
+    // All or none of those that are named.
+    let other = bench.send("other").await.id;
+    bench.refused::<m::queue::Keep>(of(vec![other, id]), ErrorKind::NotAllowed).await;
+    let shown = bench.call::<m::message::Show>(MessageParams { id: other, contact: None }).await;
+    assert_eq!(shown.messages[0].message.state, State::Queued);
+    let nobodys = of(vec![MessageId([7; 16])]);
+    bench.refused::<m::queue::Retry>(nobodys, ErrorKind::NoSuchMessage).await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_in_shows_when_it_was_read() {
+    let bench = Bench::new().await;
+    bench.arrives(1, "one").await;
+    let params = || MessageParams { id: MessageId([1; 16]), contact: None };
+    let steps = |shown: ams_rpc::types::MessageShown| -> Vec<String> {
+        shown.messages[0].steps.iter().map(|step| step.what.clone()).collect()
+    };
+    assert_eq!(steps(bench.call::<m::message::Show>(params()).await), ["delivered"]);
+    let cursor = bench.call::<m::inbox::Next>(next("default")).await.cursor.unwrap();
+    let ack = InboxAckParams { reader: "default".into(), cursor };
+    bench.call::<m::inbox::Ack>(ack.clone()).await;
+    let shown = bench.call::<m::message::Show>(params()).await;
+    let read = shown.messages[0].steps[1].time;
+    assert_eq!(steps(shown), ["delivered", "read"]);
+    // The first time counts.
+    bench.call::<m::inbox::Ack>(InboxAckParams { reader: "default".into(), ..ack }).await;
+    let shown = bench.call::<m::message::Show>(params()).await;
+    assert_eq!(shown.messages[0].steps[1].time, read);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_goes_on_behind_what_it_saw() {
+    let bench = Bench::new().await;
+    for seq in 1..=3 {
+        bench.arrives(seq, &format!("text {seq}")).await;
+    }
+    let look = |after: Option<String>| InboxNextParams {
+        peek: Some(true),
+        max: Some(2),
+        after,
+        ..next("default")
+    };
+    let first = bench.call::<m::inbox::Next>(look(None)).await;
+    assert_eq!((first.messages.len(), first.more), (2, true));
+    let second = bench.call::<m::inbox::Next>(look(first.cursor.clone())).await;
+    assert_eq!((second.messages[0].body.as_str(), second.more), ("text 3", false));
+    let last = bench.call::<m::inbox::Next>(look(second.cursor)).await;
+    assert_eq!((last.messages.len(), last.cursor), (0, None));
+    // In one contact's messages it goes on, too.
+    let from = InboxNextParams { from: Some("alice".into()), ..look(first.cursor) };
+    assert_eq!(bench.call::<m::inbox::Next>(from).await.messages.len(), 1);
+    let reader = InboxNextParams { peek: None, ..look(Some("1".into())) };
+    bench.refused::<m::inbox::Next>(reader, ErrorKind::InvalidParams).await;
+    assert_eq!(bench.readers().await, [("default".into(), 3)], "nothing was taken");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_nobodys_may_be_an_address_or_in_other_letters() {
+    let bench = Bench::new().await;
+    let mut client = bench.client();
+    let hints = spawn_blocking(move || {
+        ["ALICE", "alice@", "bob"].map(|to| {
+            match client.call::<m::message::Send>(&SendParams::new(to, "hi")) {
+                Err(CallError::Failed(failure)) => failure.data.unwrap().hint,
+                other => panic!("{other:?}"),
+            }
+        })
+    });
+    let [letters, address, nobody] = hints.await.unwrap();
+    assert!(letters.starts_with("alice may be meant"), "{letters}");
+    // The relay of this contact has no name here.
+    assert!(address.starts_with("alice may be meant"), "{address}");
+    assert_eq!(nobody, ErrorKind::NoSuchContact.hint());
     bench.end().await;
 }
 
@@ -390,7 +485,7 @@ async fn a_waiting_reader_gets_what_arrives() {
     bench.arrives(1, "before it was made").await;
     let waiting = bench.begin::<m::inbox::Next>(new);
     // It begins at its first use, which has to come before what it is to get.
-    while bench.call::<m::inbox::Readers>(NoParams {}).await.readers.is_empty() {}
+    while bench.readers().await.len() == 1 {}
     bench.arrives(2, "after").await;
     let batch = waiting.await.unwrap().unwrap();
     assert_eq!(batch.messages.len(), 1);
@@ -398,9 +493,8 @@ async fn a_waiting_reader_gets_what_arrives() {
 
     let peek = InboxNextParams { peek: Some(true), from_start: Some(true), ..next("unmade") };
     let peeked = bench.call::<m::inbox::Next>(peek).await;
-    assert_eq!((peeked.messages.len(), peeked.cursor), (2, None));
-    let readers = bench.call::<m::inbox::Readers>(NoParams {}).await.readers;
-    assert_eq!(readers.len(), 1, "looking makes no reader");
+    assert_eq!(peeked.messages.len(), 2);
+    assert_eq!(bench.readers().await, [("default".into(), 2), ("new".into(), 1)], "none is made");
     let of = InboxNextParams { from: Some("alice".into()), ..next("default") };
     assert_eq!(bench.call::<m::inbox::Next>(of).await.messages.len(), 2);
     let of = InboxNextParams { from: Some("bob".into()), ..next("default") };

@@ -33,6 +33,9 @@ pub struct InviteLink {
     pub name: String,
     /// Until when it is good.
     pub expires: Time,
+    /// An invite for the same name that was made before is no longer good.
+    #[serde(default)]
+    pub replaced: bool,
 }
 
 /// An invite.

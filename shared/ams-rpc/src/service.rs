@@ -1,5 +1,7 @@
 //! A request meets its handler: a table of methods and a handler for each, held by jsonrpsee.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -318,12 +320,29 @@ fn read_params<P: DeserializeOwned>(params: Option<&str>, entry: &Entry) -> Resu
         let message = if unknown.is_empty() {
             // serde's place in the line means nothing to somebody who wrote an object.
             let text = error.to_string();
-            text.split(" at line ").next().unwrap_or(&text).to_owned()
+            let text = text.split(" at line ").next().unwrap_or(&text);
+            match params.and_then(|params| parameter_at(params, error.column())) {
+                Some(name) => format!("`{name}`: {text}"),
+                None => text.to_owned(),
+            }
         } else {
             format!("{} has no parameter {}", entry.name, unknown.join(", "))
         };
         RpcError::invalid_params(message).with_hint(format!("{} takes {takes}", entry.name))
     })
+}
+
+/// The name of the parameter at whose value serde stopped, after so many bytes.
+fn parameter_at(params: &str, stopped: usize) -> Option<String> {
+    let given: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(params).ok()?;
+    let start_of =
+        |value: &RawValue| value.get().as_ptr().addr().checked_sub(params.as_ptr().addr());
+    let is_there = |value: &RawValue| {
+        start_of(value).is_some_and(|start| {
+            (start..=start.saturating_add(value.get().len())).contains(&stopped)
+        })
+    };
+    given.into_iter().find(|(_, value)| is_there(value)).map(|(name, _)| name.into_owned())
 }
 
 /// What a stranger wrote, short enough to quote.

@@ -240,7 +240,7 @@ async fn mistakes_are_named_and_the_connection_goes_on() {
     assert_eq!(error["data"]["exit"], 2);
     assert_eq!(error["data"]["hint"], "test.echo takes loud, text");
     let answer = alice.ask(json!(1), "test.echo", json!({"text": 5})).await;
-    assert_eq!(answer["error"]["message"], "invalid type: integer `5`, expected a string");
+    assert_eq!(answer["error"]["message"], "`text`: invalid type: integer `5`, expected a string");
     let answer = alice.ask(json!(1), "test.echo", json!({})).await;
     assert_eq!(answer["error"]["message"], "missing field `text`");
     let answer = alice.ask(json!(1), "test.ehco", json!({})).await;

@@ -137,7 +137,7 @@ async fn a_look_takes_nothing() {
     for _ in 0..2 {
         let seen = reader.look(peek.clone()).await.unwrap();
         assert_eq!(bodies(&seen.messages), ["1"]);
-        assert_eq!(seen.cursor, None);
+        assert!(seen.cursor.is_some());
     }
     bob.delivers("alice", "a barrier").await;
     assert_eq!(alice.message(id).await.message.state.as_str(), "delivered");

@@ -74,6 +74,42 @@ async fn whoever_disconnects_stays_away_until_connect() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_connects_hears_how_it_went() {
+    let net = Net::new().await;
+    let alice = net.person("alice").await;
+    net.home().stop().await;
+    alice.link_is(net.home(), LinkState::Down).await;
+    let began = std::time::Instant::now();
+    let refused = failure(alice.try_call::<relay::Connect>(nick("home")).await);
+    assert_eq!(
+        (refused.data.as_ref().unwrap().kind.as_str(), refused.exit()),
+        ("not_reachable", 3)
+    );
+    let change = RelayPasswordParams {
+        nick: "home".to_owned(),
+        old_password: Secret::new(PASSWORD.to_owned()),
+        password: Secret::new("another one".to_owned()),
+    };
+    assert_eq!(refusal(alice.try_call::<relay::Password>(change).await), "not_reachable");
+    // Neither waits longer than it takes to be turned away.
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
+
+    net.home().start().await;
+    let up = alice.call::<relay::Connect>(nick("home")).await;
+    assert_eq!(up.state, LinkState::Up);
+    let disabled = || admin::NameParams { name: "alice".to_owned() };
+    net.home().admin::<admin::user::Disable>(disabled()).await;
+    alice.link_is(net.home(), LinkState::Refused).await;
+    let refused = failure(alice.try_call::<relay::Connect>(nick("home")).await);
+    assert_eq!(
+        (refused.data.as_ref().unwrap().kind.as_str(), refused.exit()),
+        ("device_refused", 6)
+    );
+    net.home().admin::<admin::user::Enable>(disabled()).await;
+    assert_eq!(alice.call::<relay::Connect>(nick("home")).await.state, LinkState::Up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invite_is_for_one_daemon() {
     let net = Net::new().await;
     let alice = net.stranger("alice", |_| ()).await;

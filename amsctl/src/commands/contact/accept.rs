@@ -1,11 +1,12 @@
 //! `amsctl contact accept`
 
 use ams_rpc::methods::contact;
-use ams_rpc::types::ContactAcceptParams;
+use ams_rpc::types::{ContactAcceptParams, ContactBrief, ContactState};
 
 use crate::failed::Failed;
 use crate::render;
 use crate::session::Session;
+use crate::text::line;
 
 /// Accept a request.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,19 @@ pub struct Args {
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
         let params = ContactAcceptParams { name: self.name, local: self.local };
-        session.show::<contact::Accept>(&params, render::contact_brief)
+        session.show::<contact::Accept>(&params, text)
+    }
+}
+
+/// Its own daemon may be away; until it answers, the contact is `pending`.
+fn text(accepted: &ContactBrief) -> String {
+    match accepted.state {
+        ContactState::Pending => {
+            format!(
+                "{}: accepted, and active once the other side's daemon answers",
+                line(&accepted.name)
+            )
+        }
+        _ => render::contact_brief(accepted),
     }
 }

@@ -23,7 +23,7 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let _turn = self.0.turn.lock().await;
         let (id, row) = self.find(nick).await?;
-        let failed = |error| failed(error, &row, AccountError::WrongPassword);
+        let failed = |error| failed(error, &row, AccountError::WrongOldPassword);
         let (login, ke1) = ClientLogin::start(old).map_err(|error| failed(error.into()))?;
         let (registration, request) =
             ClientRegistration::start(new).map_err(|error| failed(error.into()))?;

@@ -15,6 +15,7 @@ use ams_wire::username::Username;
 
 use super::{AccountError, Accounts, begin_anew, enrol, failed};
 use crate::fact::Fact;
+use crate::outbox::show::ME;
 use crate::profile::{self, Me};
 use crate::relay::row::{RelayId, RelayRow, Relays};
 use crate::store::{Read, StoreError, Txn};
@@ -168,7 +169,8 @@ fn enrolled(
 fn checked(nick: &str, others: &[&str]) -> Result<String, AccountError> {
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '@' | '/');
     let length = nick.chars().count();
-    if !(1..=MAX_NICK).contains(&length) || !nick.chars().all(plain) || nick.starts_with('-') {
+    let fits = (1..=MAX_NICK).contains(&length) && nick.chars().all(plain);
+    if !fits || nick.starts_with('-') || nick == ME {
         return Err(AccountError::BadNick);
     }
     if others.contains(&nick) {
@@ -182,7 +184,7 @@ fn free_nick(host: &str, others: &[&str]) -> String {
     let host: String = host.chars().take(MAX_NICK).collect();
     let mut nick = host.clone();
     let mut next = 2_u32;
-    while others.contains(&nick.as_str()) {
+    while nick == ME || others.contains(&nick.as_str()) {
         nick = format!("{host}-{next}");
         next = next.saturating_add(1);
     }

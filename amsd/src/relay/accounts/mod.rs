@@ -42,7 +42,7 @@ pub enum AccountError {
     /// The nickname is none.
     #[error(
         "a relay's nickname is 1 to 64 characters without spaces, control characters, '@' and '/', \
-         and does not begin with '-'"
+         does not begin with '-', and is not 'me'"
     )]
     BadNick,
     /// Another account has that nickname.
@@ -76,6 +76,9 @@ pub enum AccountError {
     /// The relay never says which it is.
     #[error("the relay refused the login: wrong name or password")]
     WrongPassword,
+    /// The password that the account has was said to be another one.
+    #[error("the relay refused the change: the old password is wrong")]
+    WrongOldPassword,
     /// A change was refused although the old password was right.
     #[error("the relay refused the change")]
     ChangeRefused,
@@ -86,7 +89,10 @@ pub enum AccountError {
     #[error("{0} is switched off")]
     Off(String),
     /// The relay no longer takes this device.
-    #[error("{0} no longer takes this device")]
+    #[error(
+        "{0} no longer takes this device: another one was enrolled, or the account is disabled or \
+         gone"
+    )]
     DeviceRefused(String),
     /// This profile is an old copy, or runs twice.
     #[error("{0} has seen a newer copy of this profile")]

@@ -226,7 +226,7 @@ async fn a_password_is_changed_over_the_accounts_own_link() {
         };
         let (changed, ()) = tokio::join!(change, serve);
         assert_eq!(changed.is_ok(), right, "{changed:?}");
-        assert!(right || matches!(changed, Err(AccountError::WrongPassword)));
+        assert!(right || matches!(changed, Err(AccountError::WrongOldPassword)));
     }
 }
 

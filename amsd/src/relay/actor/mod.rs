@@ -168,7 +168,12 @@ impl Actor {
             };
             tracing::debug!(relay = self.relay.0, reason = end.reason(), "a link ended");
             self.reason = Some(end.reason().to_owned());
-            self.show(LinkState::Down, self.reason.clone());
+            if end == End::Stopped {
+                self.show(LinkState::Down, self.reason.clone());
+            } else {
+                let reason = end.reason().to_owned();
+                self.deps.live.relay_failed(self.relay, &self.row.nick, reason);
+            }
             let pause = match end {
                 End::Stopped => return,
                 End::Refused(refusal) if self.park(refusal, 0).await => return,

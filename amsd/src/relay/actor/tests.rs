@@ -103,7 +103,7 @@ async fn a_daemon_that_stops_says_goodbye() {
 }
 
 #[tokio::test]
-async fn a_refused_device_asks_no_more_until_the_user_does() {
+async fn a_refused_device_is_asked_about_when_the_user_wants_it() {
     let relay = Relay::start().await;
     let mut alice = Daemon::at(&relay).await;
     let mut wire = relay.accept().await;
@@ -118,6 +118,25 @@ async fn a_refused_device_asks_no_more_until_the_user_does() {
     let changed = accounts.password("home", password("old-password"), password("new-password"));
     assert!(matches!(changed.await, Err(AccountError::DeviceRefused(_))));
     accounts.connect("home").await.unwrap();
+    let _wire = relay.attach().await;
+    alice.up().await;
+    assert_eq!(alice.row().await.refused, None);
+}
+
+/// An account that was disabled for a while works again by itself.
+#[tokio::test]
+async fn a_relay_that_refuses_is_asked_again_after_minutes() {
+    let relay = Relay::start().await;
+    let mut alice = Daemon::at(&relay).await;
+    let mut wire = relay.accept().await;
+    wire.hear_attach().await;
+    wire.say(&[hello(), FromRelay::Refused]).await;
+    while alice.row().await.refused.is_none() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5 * 60)).await;
+    tokio::time::resume();
     let _wire = relay.attach().await;
     alice.up().await;
     assert_eq!(alice.row().await.refused, None);

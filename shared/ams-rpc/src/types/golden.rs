@@ -319,8 +319,13 @@ fn events() {
 #[test]
 fn the_relays_administration() {
     golden(
-        &admin::InviteLink { link: "ams://x".into(), name: "bob".into(), expires: time() },
-        json!({"link": "ams://x", "name": "bob", "expires": TIME}),
+        &admin::InviteLink {
+            link: "ams://x".into(),
+            name: "bob".into(),
+            expires: time(),
+            replaced: true,
+        },
+        json!({"link": "ams://x", "name": "bob", "expires": TIME, "replaced": true}),
     );
     golden(
         &admin::Invites {

@@ -26,6 +26,8 @@ pub struct InboxNextParams {
     pub from_start: Option<bool>,
     /// Only look: do not hold the reader, nothing to acknowledge.
     pub peek: Option<bool>,
+    /// With `peek`: only what lies behind this cursor of an earlier look.
+    pub after: Option<String>,
 }
 
 /// Result of `inbox.next`.
@@ -33,8 +35,8 @@ pub struct InboxNextParams {
 pub struct InboxBatch {
     /// In order of arrival; none when nothing was there in time.
     pub messages: Vec<Message>,
-    /// What to give to `inbox.ack` when all of these were taken; `null` where there are none, and
-    /// when peeking.
+    /// What to give to `inbox.ack` when all of these were taken, and when peeking to the next look
+    /// as `after`; `null` where there are none.
     pub cursor: Option<String>,
     /// There are more already.
     pub more: bool,
