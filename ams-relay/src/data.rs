@@ -52,7 +52,11 @@ pub enum DataError {
     #[error("there is no relay in {}: `ams-relay serve` makes one there", .0.display())]
     Missing(PathBuf),
     /// Somebody else uses it.
-    #[error("{} is in use by the process {pid}", path.display())]
+    #[error(
+        "{} is in use by the process {pid}; stop that one first, or choose another folder with \
+         --data",
+        path.display()
+    )]
     InUse {
         /// The folder.
         path: PathBuf,

@@ -51,7 +51,10 @@ pub enum OpenError {
         what: &'static str,
     },
     /// The database.
-    #[error("cannot open {}: {source}", path.display())]
+    #[error(
+        "cannot open {}: {source}; if it is damaged, restore a backup of the folder",
+        path.display()
+    )]
     Store {
         /// Its file.
         path: PathBuf,

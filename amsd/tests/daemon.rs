@@ -190,7 +190,7 @@ async fn one_program_at_a_time_reads_as_one_reader() {
     daemon.call::<m::inbox::Next>(next("script")).await.unwrap();
     let readers = daemon.call::<m::inbox::Readers>(NoParams {}).await.unwrap().readers;
     let names: Vec<_> = readers.iter().map(|reader| reader.name.as_str()).collect();
-    assert_eq!(names, ["other", "script"]);
+    assert_eq!(names, ["default", "other", "script"]);
     daemon.running.stop().await;
 }
 

@@ -302,7 +302,7 @@ async fn the_new_password_serves_and_the_old_one_does_not() {
     let (alice, id) = Daemon::joined(&relay, "alice").await;
     let accounts = &alice.accounts;
     let wrong = accounts.password("home", password("wrong password"), password(NEW_PASSWORD));
-    assert!(matches!(wrong.await, Err(AccountError::WrongPassword)));
+    assert!(matches!(wrong.await, Err(AccountError::WrongOldPassword)));
     accounts.password("home", password(PASSWORD), password(NEW_PASSWORD)).await.unwrap();
     assert!(alice.live.is_up(id));
 

@@ -225,8 +225,6 @@ pub struct Operator {
 
 /// What makes a relay quick enough for a test.
 const RELAY_TOML: &str = "\
-retry_window = \"60s\"
-
 [limits]
 ask_interval = \"0s\"
 presence_tick = \"10ms\"
@@ -236,10 +234,21 @@ impl Operator {
     /// Starts a relay in `folder`, on a port that it can have again.
     #[must_use]
     pub fn start(folder: &Path, more_arguments: &[&str]) -> Self {
+        Self::start_with(folder, "60s", more_arguments)
+    }
+
+    /// As [`Operator::start`], with another time for which the relay tries.
+    #[must_use]
+    pub fn start_trying(folder: &Path, window: &str) -> Self {
+        Self::start_with(folder, window, &[])
+    }
+
+    fn start_with(folder: &Path, window: &str, more_arguments: &[&str]) -> Self {
         let data = folder.join("relay-data");
         let beside = folder.join("relay");
         std::fs::create_dir_all(&beside).unwrap();
-        let config = file(&beside, "relay.toml", RELAY_TOML);
+        let text = format!("retry_window = \"{window}\"\n\n{RELAY_TOML}");
+        let config = file(&beside, "relay.toml", &text);
         let (data_text, config_text) = (data.to_str().unwrap(), config.to_str().unwrap());
         let listen = format!("127.0.0.1:{}", quiet_port());
         let arguments =

@@ -24,7 +24,7 @@ pub enum HomeError {
     Socket(#[from] BindError),
     /// Another daemon has it.
     #[error(
-        "amsd is running for this profile already{}: {}",
+        "amsd is running for this profile already{}: {}; amsctl stop ends it",
         pid.map(|pid| format!(", pid {pid}")).unwrap_or_default(),
         data.display()
     )]

@@ -160,7 +160,8 @@ pub(super) async fn verify(
             Ok::<_, RpcError>(ContactVerified {
                 name: row.name,
                 safety_number,
-                verified: row.verified.is_some(),
+                // The number may be that of another key than the one that was verified.
+                verified: row.verified.is_some() && row.offered.is_none(),
                 verified_by: row.verified.map(Into::into),
             })
         })

@@ -228,7 +228,7 @@ pub enum FolderError {
         path: String,
     },
     /// The system says no.
-    #[error("cannot use the folder {path}: {source}")]
+    #[error("cannot use the folder {path}: {source}; choose one that you may write to")]
     Io {
         /// The path.
         path: String,

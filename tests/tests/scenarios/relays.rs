@@ -99,7 +99,12 @@ async fn whoever_connects_hears_how_it_went() {
     assert_eq!(up.state, LinkState::Up);
     let disabled = || admin::NameParams { name: "alice".to_owned() };
     net.home().admin::<admin::user::Disable>(disabled()).await;
-    alice.link_is(net.home(), LinkState::Refused).await;
+    alice
+        .until("the link to end", |client| {
+            let relays = client.call::<relay::List>(&NoParams {}).ok()?.relays;
+            (relays[0].state != LinkState::Up).then_some(())
+        })
+        .await;
     let refused = failure(alice.try_call::<relay::Connect>(nick("home")).await);
     assert_eq!(
         (refused.data.as_ref().unwrap().kind.as_str(), refused.exit()),

@@ -168,11 +168,15 @@ impl Actor {
             };
             tracing::debug!(relay = self.relay.0, reason = end.reason(), "a link ended");
             self.reason = Some(end.reason().to_owned());
-            if end == End::Stopped {
-                self.show(LinkState::Down, self.reason.clone());
-            } else {
-                let reason = end.reason().to_owned();
-                self.deps.live.relay_failed(self.relay, &self.row.nick, reason);
+            match &end {
+                End::Lost(reason) | End::Disk(reason) => {
+                    let nick = &self.row.nick;
+                    self.deps.live.relay_failed(self.relay, nick, reason.clone());
+                }
+                // Nothing failed, or the relay's word on it is kept first.
+                End::Stopped | End::Superseded | End::Refused(_) | End::Cloned(_) => {
+                    self.show(LinkState::Down, self.reason.clone());
+                }
             }
             let pause = match end {
                 End::Stopped => return,

@@ -18,8 +18,8 @@ words! {
         Down = "down",
         /// Not connected, because the user said so.
         Off = "off",
-        /// Not connected, because the relay does not want it or an old copy of this profile was
-        /// noticed; not tried again by itself.
+        /// Not connected, because the relay does not want it, which is asked again every few minutes,
+        /// or an old copy of this profile was noticed, which waits for `relay.resume`.
         Refused = "refused",
     }
 }
