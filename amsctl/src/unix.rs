@@ -22,11 +22,10 @@ pub(crate) fn wait_for_exit(_pid: u32, _patience: Duration) {}
 /// Stdout, as far as it matters to whom what was written goes.
 pub(crate) mod stdout {
     use std::io;
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
     use std::thread;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, stat};
     use rustix::io::ioctl_fionread;
 
     /// How often a reader gets the processor before it is waited for.
@@ -42,10 +41,9 @@ pub(crate) mod stdout {
     /// `/dev/null` in its place, for reading and writing, as no shell does.
     pub(crate) fn is_closed() -> bool {
         let Ok(found) = fstat(io::stdout()) else { return true };
-        let null = std::fs::metadata("/dev/null");
-        let is_null = null.is_ok_and(|null| {
-            null.file_type().is_char_device() && null.rdev() == u64::from(found.st_rdev)
-        });
+        let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+        let is_null =
+            is_device && stat("/dev/null").is_ok_and(|null| null.st_rdev == found.st_rdev);
         is_null && fcntl_getfl(io::stdout()).is_ok_and(|flags| flags.contains(OFlags::RDWR))
     }
 

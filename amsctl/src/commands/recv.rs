@@ -72,12 +72,12 @@ impl Args {
         let json = session.json || !self.exec.is_empty();
         let first = Limit::new(self.timeout);
         let mut printed = 0_u32;
-        let mut after = None;
+        let mut after: Option<String> = None;
         loop {
             let wait = self.wait(first, printed);
             let left = self.max.map(|max| max.saturating_sub(printed));
             let most = [left, outlet.at_once()].into_iter().flatten().min();
-            let batch = self.next(session, wait, most, after.take())?;
+            let batch = self.next(session, wait, most, after.as_deref())?;
             let shown = batch.messages.iter().map(|message| shown(message, json));
             let (taken, ended) = outlet.hand_over(shown);
             printed = printed.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
@@ -110,7 +110,7 @@ impl Args {
         session: &mut Session,
         wait: Option<Limit>,
         max: Option<u32>,
-        after: Option<String>,
+        after: Option<&str>,
     ) -> Result<InboxBatch, Failed> {
         let params = |wait| InboxNextParams {
             reader: self.reader.clone(),
@@ -119,7 +119,7 @@ impl Args {
             from: self.from.clone(),
             from_start: Some(true).filter(|_| self.from_start),
             peek: Some(true).filter(|_| self.peek),
-            after: after.clone(),
+            after: after.map(str::to_owned),
         };
         match wait {
             None => session.call::<inbox::Next>(&params(None)),

@@ -133,7 +133,7 @@ pub(super) async fn connect(
 ) -> Result<RelayInfo, RpcError> {
     let nick = params.nick;
     let named = nick.clone();
-    let known = app.store.read(move |db| Ok::<_, StoreError>(by_nick(db, &named)?)).await?;
+    let known = app.store.read(move |db| by_nick(db, &named)).await?;
     let failures = known.map_or(0, |(id, _)| app.live.failures(id));
     let relay = app.accounts.connect(&nick).await?;
     let info = outcome(&app, relay, Some(failures), CONNECT).await?;
