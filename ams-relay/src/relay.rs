@@ -132,8 +132,9 @@ pub async fn start_in(
     config: Config,
 ) -> Result<Running, StartError> {
     let data = Data::claim(folder)?;
+    let doors = Doors::open(&config).await?;
     let (store, keys) = data.open_on(disk)?;
-    start_with(config, Arc::new(store), keys, Some(data)).await
+    begin(config, Arc::new(store), keys, doors, Some(data))
 }
 
 /// As [`start`], on accounts of any kind and with these keys, whatever the config says of storage.
