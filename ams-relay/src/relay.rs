@@ -216,6 +216,7 @@ fn begin(
             usize::try_from(limits.handshakes_waiting).unwrap_or(usize::MAX),
         ),
         epoch: Instant::now(),
+        started: std::time::Instant::now(),
         limits: limits.clone(),
     };
     let by = (config.clock, config.chance.clone());

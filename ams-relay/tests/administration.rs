@@ -80,7 +80,8 @@ impl Drop for Relay {
 fn lasting(status: &str) -> Vec<&str> {
     status
         .lines()
-        .filter(|line| !line.starts_with("running") && !line.contains("held_bytes"))
+        .filter(|line| !line.starts_with("running"))
+        .filter(|line| !line.contains("held_bytes") && !line.contains("memory_bytes"))
         .collect()
 }
 

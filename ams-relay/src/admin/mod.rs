@@ -24,6 +24,7 @@ use crate::config::{Config, Registration};
 use crate::data::{self, Data, DataError};
 use crate::hub::Hub;
 use crate::hub::member::Ending;
+use crate::memory;
 use backup::BackupError;
 
 /// How long an invite is good where nothing else is said.
@@ -241,6 +242,7 @@ impl Administration {
             limits: vec![
                 limit("accounts", Some(accounts), limits.accounts),
                 limit("held_bytes", live.map(|_| held), limits.held_bytes),
+                limit("memory_bytes", live.and_then(|_| memory::resident()), limits.memory_bytes),
                 limit("sender_held_bytes", None, limits.sender_held_bytes),
                 limit("sender_held_messages", None, limits.sender_held_messages.into()),
                 limit("contact_held_messages", None, limits.contact_held_messages.into()),

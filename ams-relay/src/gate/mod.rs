@@ -40,6 +40,8 @@ const MAX_RECORD: usize = 4096 + RECORD_TAG;
 const FREE_TRIES: u32 = 3;
 /// Refusals and password answers leave on ticks, so that how long they took is nobody's.
 const TICK: Duration = Duration::from_millis(10);
+/// The last piece before a tick: more than the runtime's timers are late by.
+const PIECE: Duration = Duration::from_millis(3);
 
 /// What all strangers share.
 pub(crate) struct Gate {
@@ -56,7 +58,9 @@ pub(crate) struct Gate {
     /// Password tries, by name: for every name, whether it exists or not.
     pub(crate) tries: Table,
     pub(crate) turns: Arc<Turns>,
+    /// When ticks began, by the runtime's clock and by that of the machine.
     pub(crate) epoch: Instant,
+    pub(crate) started: std::time::Instant,
 }
 
 /// Somebody came through.
@@ -174,10 +178,26 @@ impl Gate {
     }
 
     /// Waits for the next tick.
+    ///
+    /// The runtime's timers have whole milliseconds: a thread that waits for one wakes up so many of
+    /// them after it began to wait, and that moment tells within the millisecond how long the answer
+    /// took. So a thread of its own, whose sleep is precise, waits for the last piece.
     async fn tick(&self) {
-        let since = self.epoch.elapsed().as_nanos();
-        let passed = since.checked_rem(TICK.as_nanos()).unwrap_or(0);
-        let left = TICK.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)));
-        tokio::time::sleep(left).await;
+        match self.clock {
+            Clock::System => {
+                let coarse = left(self.epoch.elapsed()).saturating_sub(PIECE);
+                tokio::time::sleep(coarse).await;
+                let precise = left(self.started.elapsed());
+                // Without it the answer comes early, when the relay stops.
+                let _ = tokio::task::spawn_blocking(move || std::thread::sleep(precise)).await;
+            }
+            Clock::Following { .. } => tokio::time::sleep(left(self.epoch.elapsed())).await,
+        }
     }
+}
+
+/// How long it is until the next tick.
+fn left(since: Duration) -> Duration {
+    let passed = since.as_nanos().checked_rem(TICK.as_nanos()).unwrap_or(0);
+    TICK.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
 }

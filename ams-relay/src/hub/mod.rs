@@ -258,6 +258,12 @@ impl Hub {
         self.held_messages.load(Ordering::Relaxed)
     }
 
+    /// Names of which anything is kept.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> usize {
+        lock(&self.directory).len()
+    }
+
     fn add(&self, bytes: usize, messages: usize) {
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.held_messages.fetch_add(messages, Ordering::Relaxed);

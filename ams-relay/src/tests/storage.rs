@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ams_crypto::dh::DhSecret;
+use ams_wire::from_relay::{FromRelay, Outcome};
+use ams_wire::id::Handle;
 use ams_wire::limits::MIN_ENVELOPE;
 use ams_wire::to_relay::{Send, ToRelay};
 
@@ -147,6 +149,41 @@ async fn no_message_and_no_password_is_on_the_disk_or_in_the_logs() {
     for secret in [CANARY, PASSWORD.as_bytes(), b"alice-canary", b"bob-canary"] {
         assert!(!contains(&log, secret), "{}", String::from_utf8_lossy(&log));
     }
+}
+
+/// However many names that nobody has somebody asks, what is kept stays within the quota, on the disk
+/// and in memory.
+#[tokio::test(start_paused = true)]
+async fn asking_nobody_fills_no_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("relay");
+    let mut config = Config { storage: Storage::Folder(data.clone()), ..config() };
+    config.limits.asks_per_day = u32::MAX;
+    config.limits.control_frame_burst = u32::MAX;
+    let quota = u8::try_from(config.limits.asks_pending).unwrap();
+    let relay = crate::start(config).await.unwrap();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    let intro = "x".repeat(4_096);
+    let size = || std::fs::metadata(data.join("accounts.redb")).unwrap().len();
+    for number in 0..1_000 {
+        let own = Handle(ams_crypto::random::bytes());
+        let own = if number < quota.into() { handle(u8::try_from(number).unwrap()) } else { own };
+        let done = alice.ask(own, &format!("nobody{number}"), &intro).await;
+        let expected = if number < quota.into() { Outcome::Ok } else { Outcome::Limited };
+        assert_eq!(done, FromRelay::Done(expected), "{number}");
+    }
+    let full = size();
+    // Taken back, there is room for another one, and no more than that.
+    for number in 0..150 {
+        let own = handle(u8::try_from(number % u32::from(quota)).unwrap());
+        alice.say(&ToRelay::Remove(own)).await;
+        assert_eq!(alice.answer().await, FromRelay::Done(Outcome::Ok));
+        let done = alice.ask(own, &format!("another{number}"), &intro).await;
+        assert_eq!(done, FromRelay::Done(Outcome::Ok));
+    }
+    assert!(size() <= 2 * full, "{full} bytes became {}", size());
+    // Alice, and nobody for any name that she asked.
+    assert!(relay.desk().hub.names() <= 2, "{}", relay.desk().hub.names());
 }
 
 #[tokio::test]
