@@ -236,8 +236,12 @@ impl Data {
     /// [`DataError::Io`].
     pub fn record_address(&self, at: &HostPort) -> Result<(), DataError> {
         let path = self.path.join(ADDRESS);
-        platform::replace(&path, format!("{at}\n").as_bytes())
-            .map_err(|source| DataError::Io { path, source })
+        let text = format!("{at}\n");
+        // A relay whose disk is full starts all the same, at the address that it had.
+        if fs::read(&path).is_ok_and(|recorded| recorded == text.as_bytes()) {
+            return Ok(());
+        }
+        platform::replace(&path, text.as_bytes()).map_err(|source| DataError::Io { path, source })
     }
 
     /// Where the relay is reached, as `serve` recorded it.

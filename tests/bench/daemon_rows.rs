@@ -25,6 +25,17 @@ const BATCH: u64 = 64;
 const CONTACTS: usize = 100;
 const IDLE: Duration = Duration::from_secs(10);
 const STORED: u64 = 100_032;
+/// What is asked of a daemon that keeps many messages.
+const STORED_LOOKS: [&[&str]; 6] = [
+    &["status"],
+    &["recv", "--peek", "--max", "10"],
+    &["history", "--limit", "20"],
+    &["history", "--limit", "20", "--search", "xxx"],
+    &["history", "--search", "what nobody said"],
+    &["queue", "list"],
+];
+/// How often.
+const LOOKS: usize = 10;
 
 /// Measures the rows that are wanted.
 pub(crate) fn measure(table: &mut Table, wants: impl Fn(&str) -> bool) -> Result<()> {
@@ -171,9 +182,20 @@ fn stored(table: &mut Table, alice: Person, bob: Person) -> Result<()> {
         left -= some;
     }
     for (person, what) in [(alice, "sent"), (bob, "received")] {
-        let (_running, took) = person.restart()?;
+        let (person, took) = person.restart()?;
+        let row = |what: &str| format!("100,000 stored messages, {what}");
         let took = Figures::of("ms", 0, millis(took));
-        table.row(&format!("start with 100,000 stored messages, {what}"), "< 300 ms", &took, None);
+        table.row(&row(&format!("{what}: start")), "< 300 ms", &took, None);
+        for arguments in STORED_LOOKS {
+            let mut figures = Figures::new("ms", 1);
+            for _ in 0..LOOKS {
+                figures.add(millis(run(&mut person.amsctl(arguments)?)?));
+            }
+            let what = format!("{what}: {}", arguments.join(" "));
+            table.row(&row(&what), "by what is printed", &figures, None);
+        }
+        let memory = Figures::of("MiB", 1, person.daemon.memory()? / 1024.0);
+        table.row(&row(&format!("{what}: RSS after that")), "flat", &memory, None);
     }
     Ok(())
 }

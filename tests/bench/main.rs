@@ -44,7 +44,7 @@ const ROWS: &[(&str, &str)] = &[
     ("send", "amsctl send, process start to exit"),
     ("throughput", "messages per second between two daemons, durable and receipted"),
     ("idle", "an idle daemon with 100 contacts"),
-    ("stored", "start of a daemon with 100,000 stored messages (only if named)"),
+    ("stored", "start, lists, searches and memory with 100,000 stored messages (only if named)"),
 ];
 
 fn main() -> Result<()> {

@@ -29,9 +29,9 @@ pub fn find(
 ) -> Result<(), StoreError> {
     let wanted = query.search.as_ref().map(|text| text.to_lowercase());
     let mut failed = None;
-    let mut look = |place: u64, entry: Entry| match message(db, place, entry) {
-        Ok(Some(message)) if matches(&message, wanted.as_deref()) => step(message),
-        Ok(_) => ControlFlow::Continue(()),
+    let mut look = |place: u64, entry: Entry| match message(db, place, entry, wanted.as_deref()) {
+        Ok(Some(message)) => step(message),
+        Ok(None) => ControlFlow::Continue(()),
         Err(error) => {
             failed = Some(error);
             ControlFlow::Break(())
@@ -49,25 +49,47 @@ pub fn find(
     failed.map_or(Ok(()), Err)
 }
 
-fn matches(message: &Message, wanted: Option<&str>) -> bool {
+/// Whether a message has `wanted` in it, which is in lower case.
+fn matches(text: &str, title: Option<&str>, wanted: Option<&str>) -> bool {
     let Some(wanted) = wanted else { return true };
-    message.body.to_lowercase().contains(wanted)
-        || message.title.as_ref().is_some_and(|title| title.to_lowercase().contains(wanted))
+    let has = |text: &str| text.to_lowercase().contains(wanted);
+    has(text) || title.is_some_and(has)
 }
 
-fn message(db: &impl Read, place: u64, entry: Entry) -> Result<Option<Message>, StoreError> {
+/// The message at `place`, if it is there and has `wanted` in it. What it says is looked at before
+/// anything else of it: of most messages nothing else is wanted.
+fn message(
+    db: &impl Read,
+    place: u64,
+    entry: Entry,
+    wanted: Option<&str>,
+) -> Result<Option<Message>, StoreError> {
     match entry.direction {
-        Direction::Out => show::message(db, entry.contact, entry.seq),
-        Direction::In => received(db, place),
+        Direction::Out => {
+            let says = db.get::<out::Texts>(&(entry.contact, entry.seq))?;
+            if says.is_some_and(|row| matches(&row.text, row.title.as_deref(), wanted)) {
+                return show::message(db, entry.contact, entry.seq);
+            }
+        }
+        Direction::In => {
+            let says = db.get::<In>(&place)?;
+            if let Some(row) = says.filter(|row| matches(&row.text, row.title.as_deref(), wanted)) {
+                return shown(db, &row).map(Some);
+            }
+        }
     }
+    Ok(None)
 }
 
 /// The received message at `place`; `None` when it was deleted.
 pub fn received(db: &impl Read, place: u64) -> Result<Option<Message>, StoreError> {
-    let Some(row) = db.get::<In>(&place)? else { return Ok(None) };
+    db.get::<In>(&place)?.map(|row| shown(db, &row)).transpose()
+}
+
+fn shown(db: &impl Read, row: &InRow) -> Result<Message, StoreError> {
     let name = db.get::<crate::contacts::Contacts>(&row.contact)?;
     let read = db.get::<Received>(&(row.contact, row.seq))?.unwrap_or_default();
-    Ok(Some(incoming(name.as_ref().map_or("", |row| row.name.as_str()), &row, read)))
+    Ok(incoming(name.as_ref().map_or("", |row| row.name.as_str()), row, read))
 }
 
 /// A received message as the user sees it.
@@ -152,10 +174,5 @@ pub fn clear(txn: &Txn<'_>, contact: ContactId) -> Result<u64, StoreError> {
 
 /// How many received messages are kept.
 pub fn kept(db: &impl Read) -> Result<u64, StoreError> {
-    let mut count = 0_u64;
-    db.each::<Received>(&(), None, |_, _| {
-        count = count.saturating_add(1);
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
+    db.count::<Received>()
 }

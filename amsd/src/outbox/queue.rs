@@ -1,9 +1,11 @@
 //! What the user decides about messages that are not delivered.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use ams_wire::id::MessageId;
 
+use super::contacts_with_live;
 use super::row::{Live, Out, OutIds, OutState, Waiting};
 use super::state::change;
 use super::wish::{self, Way};
@@ -12,6 +14,7 @@ use crate::fact::Fact;
 use crate::relay::{RelayId, Relays};
 use crate::session::open;
 use crate::store::{Read, StoreError, Txn};
+use crate::timeline::{ByContact, Direction};
 
 /// What to do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,75 @@ pub fn live_from(
         None => db.each::<Live>(&(), from.as_ref(), &mut take)?,
     }
     Ok(found)
+}
+
+/// Goes over every message that is not final, of one contact or of all, in the order in which they
+/// were accepted, from behind the place `after`, until `step` breaks. What is not gone over is not
+/// looked at, however many wait.
+pub fn in_order<E: From<StoreError>>(
+    db: &impl Read,
+    contact: Option<ContactId>,
+    after: Option<u64>,
+    mut step: impl FnMut(ContactId, u64) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
+    let contacts = match contact {
+        Some(contact) => vec![contact],
+        None => contacts_with_live(db)?,
+    };
+    // The next one of each contact, by its place. Within a contact, places stand as `seq`s do.
+    let mut next = BTreeSet::new();
+    for contact in contacts {
+        if let Some(seq) = first_behind(db, contact, after)? {
+            next.extend(next_of(db, contact, seq)?);
+        }
+    }
+    while let Some((_, contact, seq)) = next.pop_first() {
+        if step(contact, seq)?.is_break() {
+            break;
+        }
+        next.extend(next_of(db, contact, seq.saturating_add(1))?);
+    }
+    Ok(())
+}
+
+/// The `seq` of the contact's first message behind a place.
+fn first_behind(
+    db: &impl Read,
+    contact: ContactId,
+    after: Option<u64>,
+) -> Result<Option<u64>, StoreError> {
+    let Some(after) = after else { return Ok(Some(0)) };
+    let mut found = None;
+    let from = (contact, after.saturating_add(1));
+    db.each::<ByContact>(&contact, Some(&from), |_, entry| match entry.direction {
+        Direction::Out => {
+            found = Some(entry.seq);
+            ControlFlow::Break(())
+        }
+        Direction::In => ControlFlow::Continue(()),
+    })?;
+    Ok(found)
+}
+
+/// The contact's first message from `seq` on that is not final, with its place.
+fn next_of(
+    db: &impl Read,
+    contact: ContactId,
+    seq: u64,
+) -> Result<Option<(u64, ContactId, u64)>, StoreError> {
+    let mut from = seq;
+    loop {
+        let mut found = None;
+        db.each::<Live>(&contact, Some(&(contact, from)), |(_, seq), _| {
+            found = Some(seq);
+            ControlFlow::Break(())
+        })?;
+        let Some(seq) = found else { return Ok(None) };
+        if let Some(row) = db.get::<Out>(&(contact, seq))? {
+            return Ok(Some((row.place, contact, seq)));
+        }
+        from = seq.saturating_add(1);
+    }
 }
 
 /// The messages of that id: one for each contact that it was sent to.

@@ -1,5 +1,7 @@
 //! `queue.*`: messages that are not delivered yet, and what is to become of them.
 
+use std::ops::ControlFlow;
+
 use ams_rpc::types::{Messages, QueueListParams, QueueOutcome, QueueOutcomes, QueueParams, State};
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::id::MessageId;
@@ -21,24 +23,15 @@ pub(super) async fn list(
     app.store
         .read(move |db| {
             let to = params.to.as_deref().map(|name| contact_called(db, name)).transpose()?;
-            let mut places = Vec::new();
-            for (contact, seq, _) in queue::live(db, to)? {
-                if let Some(row) = db.get::<Out>(&(contact, seq))? {
-                    places.push((row.place, contact, seq));
-                }
-            }
-            // By their places they stand in the order in which they were accepted.
-            places.sort_unstable();
             let after = params.after.map(|id| place_of(db, MessageId(id.0))).transpose()?;
-            let behind = |place: u64| after.is_none_or(|after| place > after);
             let mut page = Page::of(usize::MAX);
-            for (_, contact, seq) in places.into_iter().filter(|(place, ..)| behind(*place)) {
-                if let Some(message) = show::message(db, contact, seq)?
-                    && page.take(message).is_break()
-                {
-                    break;
-                }
-            }
+            queue::in_order(db, to, after, |contact, seq| {
+                let message = show::message(db, contact, seq)?;
+                Ok::<_, RpcError>(match message {
+                    Some(message) => page.take(message),
+                    None => ControlFlow::Continue(()),
+                })
+            })?;
             Ok(page.messages())
         })
         .await

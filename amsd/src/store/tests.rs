@@ -157,6 +157,24 @@ async fn walks_keep_to_their_prefix_both_ways() {
     assert!(walk(false, 4, None).unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn rows_are_counted_also_those_of_this_transaction() {
+    let (_folder, store) = new_store(silent());
+    let count = |store: &Store| store.read_now(|db| db.count::<Numbers>());
+    assert_eq!(count(&store), Ok(0));
+    put(&store, (1, 1), "one").await;
+    put(&store, (1, 2), "two").await;
+    let within = store.write(|txn| {
+        txn.put::<Numbers>(&(1, 3), &"three".to_owned())?;
+        txn.put::<Numbers>(&(1, 2), &"again".to_owned())?;
+        txn.delete::<Numbers>(&(1, 1))?;
+        txn.delete::<Numbers>(&(9, 9))?;
+        txn.count::<Numbers>()
+    });
+    assert_eq!(within.await, Ok(2));
+    assert_eq!(count(&store), Ok(2));
+}
+
 /// A disk that stays between openings, and whose calls fail from the n-th on until it is mended.
 #[derive(Debug, Clone)]
 struct Failing {

@@ -6,7 +6,10 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use ams_crypto::store::StoreKey;
-use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableError, WriteTransaction,
+};
 
 use super::StoreError;
 use super::table::{Key, Table};
@@ -41,6 +44,14 @@ pub trait Read {
     /// Steps over opened rows.
     #[doc(hidden)]
     fn raw_walk(&self, table: &'static str, walk: Walk, step: Step<'_>) -> Result<(), StoreError>;
+    /// How many rows there are, without a look at them.
+    #[doc(hidden)]
+    fn raw_count(&self, table: &'static str) -> Result<u64, StoreError>;
+
+    /// How many rows a table has. It takes the same time for many as for few.
+    fn count<T: Table>(&self) -> Result<u64, StoreError> {
+        self.raw_count(T::NAME)
+    }
 
     /// The row of `key`.
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Row>, StoreError> {
@@ -153,11 +164,29 @@ pub struct View<'a> {
     pub(super) raw: &'a ReadTransaction,
     pub(super) key: &'a StoreKey,
     failed: Cell<bool>,
+    /// Each is opened once: a list looks into the same few for every message. `None`: it was not
+    /// made yet.
+    tables: RefCell<BTreeMap<&'static str, Option<Rc<Opened>>>>,
 }
+
+type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 impl<'a> View<'a> {
     pub(super) fn new(raw: &'a ReadTransaction, key: &'a StoreKey) -> Self {
-        Self { raw, key, failed: Cell::new(false) }
+        Self { raw, key, failed: Cell::new(false), tables: RefCell::default() }
+    }
+
+    fn table(&self, table: &'static str) -> Result<Option<Rc<Opened>>, StoreError> {
+        if let Some(known) = self.tables.borrow().get(table) {
+            return Ok(known.clone());
+        }
+        let opened = match self.raw.open_table(Raw::new(table)) {
+            Ok(opened) => Some(Rc::new(opened)),
+            Err(TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        self.tables.borrow_mut().insert(table, opened.clone());
+        Ok(opened)
     }
 
     /// Whether the disk failed under it. Whoever looked may not have said so.
@@ -170,13 +199,10 @@ impl<'a> View<'a> {
     }
 
     fn opened_row(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.raw.open_table(Raw::new(table)) {
-            Ok(opened) => match opened.get(key)? {
-                Some(row) => open(self.key, table, key, row.value()).map(Some),
-                None => Ok(None),
-            },
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+        let Some(opened) = self.table(table)? else { return Ok(None) };
+        match opened.get(key)? {
+            Some(row) => open(self.key, table, key, row.value()).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -186,11 +212,13 @@ impl<'a> View<'a> {
         walk: &Walk,
         step: Step<'_>,
     ) -> Result<(), StoreError> {
-        match self.raw.open_table(Raw::new(table)) {
-            Ok(opened) => walk_over(&opened, self.key, table, walk, step),
-            Err(TableError::TableDoesNotExist(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let Some(opened) = self.table(table)? else { return Ok(()) };
+        walk_over(&*opened, self.key, table, walk, step)
+    }
+
+    fn rows_of(&self, table: &'static str) -> Result<u64, StoreError> {
+        let Some(opened) = self.table(table)? else { return Ok(0) };
+        Ok(opened.len()?)
     }
 }
 
@@ -205,6 +233,10 @@ impl Read for View<'_> {
 
     fn raw_walk(&self, table: &'static str, walk: Walk, step: Step<'_>) -> Result<(), StoreError> {
         self.noted(self.walk_table(table, &walk, step))
+    }
+
+    fn raw_count(&self, table: &'static str) -> Result<u64, StoreError> {
+        self.noted(self.rows_of(table))
     }
 }
 
@@ -338,6 +370,14 @@ impl Read for Txn<'_> {
             sheet.write_down(self.key, table)?;
         }
         walk_over(&sheet.borrow().table, self.key, table, &walk, step)
+    }
+
+    fn raw_count(&self, table: &'static str) -> Result<u64, StoreError> {
+        let sheet = self.sheet(table)?;
+        if let Ok(mut sheet) = sheet.try_borrow_mut() {
+            sheet.write_down(self.key, table)?;
+        }
+        Ok(sheet.borrow().table.len()?)
     }
 }
 
