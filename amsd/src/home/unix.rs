@@ -213,7 +213,7 @@ pub enum ConfigFileError {
     #[error("the config file {} is larger than 1 MiB", .0.display())]
     TooLarge(PathBuf),
     /// Its folder.
-    #[error("cannot look into the folder {}: {source}", path.display())]
+    #[error("cannot look into the folder {}: {source}; choose one of your own", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,

@@ -107,7 +107,7 @@ fn warnings(
         }
         if row.offered.is_some() {
             warnings.push(format!(
-                "the key of {name} changed: amsctl contact show {name}",
+                "the key of {name} changed, compare the new number: amsctl contact verify {name}",
                 name = row.name
             ));
         }

@@ -177,7 +177,10 @@ pub(super) fn contact_called(
 /// Somebody shows another key in the contact's place.
 pub(super) fn key_changed(name: &str) -> RpcError {
     RpcError::key_changed(format!("the key of {name} changed, so nothing is sent")).with_hint(
-        format!("amsctl contact show {name} shows both fingerprints; compare before you trust"),
+        format!(
+            "compare the number of the new key with {name}, then confirm it: amsctl contact verify \
+             {name}"
+        ),
     )
 }
 

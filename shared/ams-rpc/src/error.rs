@@ -158,7 +158,7 @@ error_table! {
     // 4: key not trusted.
     /// The contact shows another key than the one that is known.
     KeyChanged, key_changed = "key_changed", 401, KeyNotTrusted,
-        "amsctl contact show NAME shows both fingerprints; compare before you trust";
+        "compare the number of the new key, then confirm it: amsctl contact verify NAME";
     /// The safety numbers differ.
     NumberMismatch, number_mismatch = "number_mismatch", 402, KeyNotTrusted,
         "compare again over a channel that you trust; if it still differs, somebody is in between";
