@@ -15,7 +15,7 @@ use ams_crypto::store::StoreKey;
 use ams_rpc::places::Places;
 
 use crate::home::{Home, HomeError};
-use crate::inbox::history;
+use crate::inbox::row::Received;
 use crate::open::{self, OpenError};
 use crate::outbox::queue;
 use crate::profile::Me;
@@ -79,7 +79,7 @@ pub fn examine(place: &Place, key: &StoreKey) -> Result<Findings, StoreError> {
             relays: db.list::<Relays>(&()).map_or(0, |relays| relays.len()),
             contacts: contacts::all(db).map_or(0, |contacts| contacts.len()),
             queued: queue::live(db, None).map_or(0, |live| live.len()),
-            received: history::kept(db).unwrap_or_default(),
+            received: db.count::<Received>().unwrap_or_default(),
             rows: Rows::default(),
             faults: rules::broken(db).unwrap_or_default(),
         })

@@ -9,11 +9,12 @@
 //! A user's program meets it at [`rpc`], and hears of it through [`dispatch`].
 //!
 //! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@unix`],
-//! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database),
+//! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database,
+//! [`migrate`] for those of an earlier version),
 //! [`check`] (a profile is looked at).
 //!
 //! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
-//! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`live`] (what is up),
+//! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`tally`] (how many), [`live`] (what is up),
 //! [`fact`] (what a commit tells), [`settings`], [`mod@outside`] (time, chance, network), [`clock`].
 
 pub mod check;
@@ -27,6 +28,7 @@ pub mod home;
 pub mod inbox;
 pub mod live;
 pub mod logs;
+pub mod migrate;
 pub mod open;
 pub mod outbox;
 pub mod outside;
@@ -39,6 +41,7 @@ pub mod running;
 pub mod session;
 pub mod settings;
 pub mod store;
+pub mod tally;
 pub mod tidy;
 pub mod timeline;
 #[cfg(unix)]

@@ -16,6 +16,7 @@ use ams_crypto::store::StoreKey;
 use ams_crypto::{Zeroizing, random};
 
 use crate::home::{Home, append_private, replace, write_private};
+use crate::migrate::migrate;
 use crate::profile::Me;
 use crate::store::{Disk, Place, Store, StoreError, Told};
 
@@ -101,7 +102,10 @@ pub async fn open_profile(
     if existed(home, &place)? {
         let store = Store::at(place, existing_key(home)?, told).map_err(failed)?;
         return match store.read_now(|db| Me::find(db)).map_err(failed)? {
-            Some(me) => Ok((store, me)),
+            Some(me) => {
+                store.write(migrate).await.map_err(failed)?;
+                Ok((store, me))
+            }
             None => {
                 store.close().await;
                 Err(OpenError::Lost { path, what: "without an identity" })
@@ -116,6 +120,7 @@ pub async fn open_profile(
         None => store.write(Me::create).await.map_err(failed)?,
     };
     let mark = home.mark();
+    store.write(migrate).await.map_err(failed)?;
     write_private(&mark, MARK).map_err(|source| OpenError::Mark { path: mark, source })?;
     Ok((store, me))
 }

@@ -28,6 +28,7 @@ struct Inner {
 const IDENTITY: &str = "identity";
 const OLM: &str = "olm_account";
 const INVISIBLE: &str = "invisible";
+const LAYOUT: &str = "layout";
 
 impl Me {
     /// Makes the identity of a new profile.
@@ -93,14 +94,27 @@ pub fn set_invisible(txn: &Txn<'_>, invisible: bool) -> Result<(), StoreError> {
     put(txn, INVISIBLE, vec![u8::from(invisible)])
 }
 
+/// The form of what lies on disk, from 1.
+pub(crate) fn layout(db: &impl Read) -> Result<u64, StoreError> {
+    Ok(number(db, LAYOUT)?.unwrap_or(1))
+}
+
+/// It has this form now.
+pub(crate) fn set_layout(txn: &Txn<'_>, layout: u64) -> Result<(), StoreError> {
+    put(txn, LAYOUT, layout.to_be_bytes().to_vec())
+}
+
 /// Takes the next number of the counter `name`, from 1.
 pub fn count(txn: &Txn<'_>, name: &'static str) -> Result<u64, StoreError> {
-    let last = single(txn, name)?.map_or(Ok(0), |bytes| {
-        bytes.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Damaged(name))
-    })?;
-    let next = last.saturating_add(1);
+    let next = number(txn, name)?.unwrap_or_default().saturating_add(1);
     put(txn, name, next.to_be_bytes().to_vec())?;
     Ok(next)
+}
+
+fn number(db: &impl Read, name: &'static str) -> Result<Option<u64>, StoreError> {
+    let Some(bytes) = single(db, name)? else { return Ok(None) };
+    let bytes = bytes.as_slice().try_into().map_err(|_| StoreError::Damaged(name))?;
+    Ok(Some(u64::from_be_bytes(bytes)))
 }
 
 fn single(db: &impl Read, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -2,17 +2,21 @@
 //!
 //! A message that came in may go when some reader acknowledged it, it is older than `history`, and
 //! every reader that was used within 90 days is past it. One that went out may go when nothing
-//! more is tried for it and it is older than that. Ids stay behind, so that nothing is taken twice.
+//! more is tried for it and it is older than that. Ids stay behind, so that nothing is taken twice,
+//! for as long as it could be ([`prune`]).
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::contacts::intro;
 use crate::inbox::row::{In, ReaderRow, Readers, Received};
-use crate::inbox::{history, reader};
+use crate::inbox::{history, known, reader};
+use crate::outbox::ids;
 use crate::outbox::row::Out;
 use crate::settings::{History, Settings};
 use crate::store::{Read, Store, StoreError, Txn};
@@ -20,6 +24,8 @@ use crate::timeline::{Direction, Entry, Timeline};
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_hours(1);
+/// Between two looks at everything that is remembered.
+const PRUNE_PAUSE: Duration = Duration::from_hours(24);
 /// After the start, which has more urgent things to do.
 const FIRST: Duration = Duration::from_secs(60);
 /// Messages that leave in one transaction.
@@ -42,6 +48,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut pause = FIRST;
+    let mut pruned: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
@@ -53,8 +60,24 @@ pub async fn run(
         if let Err(error) = round(&store, kept, clock.now()).await {
             tracing::error!(%error, "old messages could not be removed");
         }
+        if pruned.is_none_or(|at| at.elapsed() >= PRUNE_PAUSE) {
+            if let Err(error) = prune(&store, clock.now()).await {
+                tracing::error!(%error, "what need not be remembered could not be forgotten");
+            }
+            pruned = Some(Instant::now());
+        }
         pause = PAUSE;
     }
+}
+
+/// Forgets what nothing can ask about any more: ids, answers, keys that were never used.
+///
+/// # Errors
+/// [`StoreError`]; what is left goes the next time.
+pub async fn prune(store: &Store, now: i64) -> Result<(), StoreError> {
+    known::prune(store, now).await?;
+    while store.write(move |txn| ids::prune(txn, AT_ONCE, now)).await? >= AT_ONCE {}
+    store.write(move |txn| intro::prune(txn, now)).await
 }
 
 /// Removes everything that may go; answers how many messages went.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::contacts::ContactId;
 use crate::contacts::row::{Contacts, Handles, Names};
-use crate::inbox::row::{In, InIds, Known, Received};
+use crate::inbox::row::{In, InIds, InRow, Known, Received};
 use crate::outbox::row::{Live, Out, OutIds, OutState, Texts, Waiting};
 use crate::session::row::{Ciphers, Roots};
 use crate::store::{Read, StoreError, Table};
@@ -108,9 +108,15 @@ fn messages_in(db: &impl Read, faults: &mut Vec<String>) -> Result<(), StoreErro
         let fits = db.get::<Timeline>(&place)? == Some(entry)
             && db.get::<InIds>(&(id, contact))? == Some(place)
             && db.get::<Received>(&(contact, row.seq))?.is_some()
-            && db.get::<Known>(&(contact, id))?.is_some();
+            && is_remembered(db, &row)?;
         Ok((!fits).then(|| format!("message {id} from contact {contact} is not noted everywhere")))
     })
+}
+
+/// Its id is known, or old enough to be forgotten.
+fn is_remembered(db: &impl Read, row: &InRow) -> Result<bool, StoreError> {
+    let forgotten = db.get::<Contacts>(&row.contact)?.map_or(0, |contact| contact.known_from);
+    Ok(row.seq < forgotten || db.get::<Known>(&(row.contact, row.id))?.is_some())
 }
 
 /// No counter is beyond what its root says was used: its key would be used twice.

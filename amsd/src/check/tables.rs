@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::contacts::ask::Asked;
-use crate::contacts::request::Intros;
-use crate::contacts::row::{Contacts, Handles, Names};
+use crate::contacts::intro::{Intros, Unanswered};
+use crate::contacts::row::{Addresses, Contacts, Handles, Identities, Names};
 use crate::inbox::row::{In, InIds, Known, ReadAhead, Readers, Received};
-use crate::outbox::row::{Digests, Ends, Live, Out, OutIds, ReadSeen, Texts, Waiting};
+use crate::outbox::ids::Gone;
+use crate::outbox::row::{Digests, Ends, Live, Out, OutIds, Queued, ReadSeen, Texts, Waiting};
 use crate::outbox::wish::{Deadlines, Keyed, OneWay};
 use crate::profile::Singles;
-use crate::relay::chores::Chores;
+use crate::relay::chores::{ChoreCounts, ChoreRows, Chores};
 use crate::relay::{Marks, Relays};
-use crate::session::row::{Ciphers, Roots};
+use crate::session::row::{Ciphers, Envelopes, Roots};
 use crate::store::{Key, Table};
+use crate::tally::Tallies;
 use crate::timeline::{ByContact, Timeline};
 
 /// How the rows of a database are.
@@ -77,9 +79,45 @@ macro_rules! known {
 }
 
 const KNOWN: &[(&str, Reads)] = known![
-    Asked, ByContact, Chores, Ciphers, Contacts, Deadlines, Digests, Ends, Handles, In, InIds,
-    Intros, Keyed, Known, Live, Marks, Names, OneWay, Out, OutIds, ReadAhead, ReadSeen, Readers,
-    Received, Relays, Roots, Singles, Texts, Timeline, Waiting,
+    Addresses,
+    Asked,
+    ByContact,
+    ChoreCounts,
+    ChoreRows,
+    Chores,
+    Ciphers,
+    Contacts,
+    Deadlines,
+    Digests,
+    Ends,
+    Envelopes,
+    Gone,
+    Handles,
+    Identities,
+    In,
+    InIds,
+    Intros,
+    Keyed,
+    Known,
+    Live,
+    Marks,
+    Names,
+    OneWay,
+    Out,
+    OutIds,
+    Queued,
+    ReadAhead,
+    ReadSeen,
+    Readers,
+    Received,
+    Relays,
+    Roots,
+    Singles,
+    Tallies,
+    Texts,
+    Timeline,
+    Unanswered,
+    Waiting,
 ];
 
 fn reads(table: &str) -> Option<Reads> {

@@ -7,9 +7,9 @@ use ams_wire::to_relay::{Ask, ToRelay};
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
 
-use super::request;
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
 use super::{BadName, by_address, by_name, check_name, free_name, next_generation};
+use super::{intro, request};
 use crate::profile::{self, Me};
 use crate::relay::{RelayId, RelayRow, Relays, chores};
 use crate::store::{Read, StoreError, Table, Txn};
@@ -110,7 +110,7 @@ pub fn add(
         None => free_name(txn, user, &relay.1.nick)?,
     };
     // Somebody who asked us already is answered: that is all that asking could lead to.
-    if let Some(waiting) = request::waiting_from(txn, relay.0, user)? {
+    if let Some(waiting) = intro::waiting_from(txn, relay.0, user)? {
         return Ok(request::approve_waiting(txn, me, relay, waiting, Some(name), now)?);
     }
     let id = ContactId(profile::count(txn, "contacts")?);
@@ -141,6 +141,8 @@ pub(super) fn new_row(
         unread_from: 0,
         renewed_at: 0,
         unheard: false,
+        their_low: 0,
+        known_from: 0,
     }
 }
 
@@ -166,6 +168,7 @@ pub(super) fn ask(
             row.secrets()?.intro().to_vec()
         }
         None => {
+            withdraw(txn, key)?;
             let mut account = profile::olm(txn)?;
             let expires = now.saturating_add(LIFE).checked_div(1000).unwrap_or_default();
             let meeting = Meeting {
@@ -229,9 +232,18 @@ pub(super) fn make_up(
 /// Drops what was asked of a contact.
 pub(super) fn cancel(txn: &Txn<'_>, contact: &ContactRow) -> Result<(), StoreError> {
     for path in &contact.paths {
-        txn.delete::<Asked>(&(path.relay, path.handle))?;
+        withdraw(txn, (path.relay, path.handle))?;
     }
     Ok(())
+}
+
+/// Drops what was asked on a row, and the one-time key that was made for it.
+pub(crate) fn withdraw(txn: &Txn<'_>, asked: (RelayId, Handle)) -> Result<(), StoreError> {
+    let Some(row) = txn.get::<Asked>(&asked)? else { return Ok(()) };
+    let mut account = profile::olm(txn)?;
+    row.secrets()?.withdraw(&mut account);
+    profile::put_olm(txn, &account)?;
+    txn.delete::<Asked>(&asked)
 }
 
 /// What we asked and nobody answered, of those who are not contacts yet.

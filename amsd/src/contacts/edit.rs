@@ -5,12 +5,12 @@ use ams_crypto::safety;
 use ams_wire::to_relay::ToRelay;
 
 use super::row::{self, ContactId, ContactRow, Stage, Verified};
-use super::{BadName, ask, by_name, check_name, request};
+use super::{BadName, ask, by_name, check_name, intro};
 use crate::fact::Fact;
 use crate::outbox::queue;
 use crate::profile::Me;
 use crate::relay::{Relays, chores};
-use crate::session::row::{Ciphers, Roots, retire};
+use crate::session::row as session;
 use crate::store::{Read, StoreError, Txn};
 
 /// Why a contact stays as it is.
@@ -83,9 +83,8 @@ pub fn remove(txn: &Txn<'_>, name: &str, now: i64) -> Result<ContactId, EditErro
     for path in &before.paths {
         chores::push(txn, path.relay, &ToRelay::Remove(path.handle))?;
     }
-    txn.delete_all::<Ciphers>(&id)?;
-    txn.delete_all::<Roots>(&id)?;
-    request::forget(txn, &before)?;
+    session::forget(txn, id)?;
+    intro::forget_of(txn, &before)?;
     // The key stays: met again, what came from it before is not shown a second time.
     let after = ContactRow {
         stage: Stage::Removed,
@@ -121,8 +120,8 @@ pub fn verify(
     let after = ContactRow { verified, identity: key, offered: None, ..before.clone() };
     row::put(txn, id, Some(&before), &after)?;
     if before.offered.is_some() {
-        retire(txn, id, now)?;
-        txn.delete_all::<Roots>(&id)?;
+        session::retire(txn, id, now)?;
+        session::forget(txn, id)?;
         ask::cancel(txn, &after)?;
         for path in &after.paths {
             if let Some(relay) = txn.get::<Relays>(&path.relay)? {

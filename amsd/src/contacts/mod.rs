@@ -6,24 +6,26 @@
 //! 4. [`snapshot`]: the relay's rows are compared with ours
 //! 5. [`edit`]: rename, block, verify, remove
 //! 6. [`show`]: what the user sees
+//!
+//! Kept: [`row`] (contacts), [`intro`] (introductions that came).
 
 pub mod approval;
 pub mod ask;
 pub mod edit;
+pub mod intro;
 pub mod request;
 pub mod row;
 pub mod show;
 pub mod snapshot;
 
 pub use row::{ContactId, ContactRow, Contacts, PathRow, Stage, all, by_handle, by_name, put};
+use row::{by_address, by_identity, with_identity};
 
-use ams_crypto::identity::IdentityPublic;
 use ams_wire::id::Key;
 use ams_wire::username::Username;
 
 use crate::inbox;
 use crate::outbox::show::ME;
-use crate::relay::RelayId;
 use crate::store::{Read, StoreError, Txn};
 
 /// Longest local name, characters.
@@ -53,16 +55,6 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// The contact with that address.
-fn by_address(
-    db: &impl Read,
-    relay: RelayId,
-    user: &Username,
-) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
-    let has = |row: &ContactRow| row.paths.iter().any(|p| p.relay == relay && p.user == *user);
-    Ok(all(db)?.into_iter().find(|(_, row)| has(row)))
-}
-
 /// The name of the contact that somebody who wrote `text` may mean: it differs in the case of its
 /// letters alone, or `text` is its address.
 pub fn alike(db: &impl Read, text: &str) -> Result<Option<String>, StoreError> {
@@ -80,20 +72,11 @@ pub fn alike(db: &impl Read, text: &str) -> Result<Option<String>, StoreError> {
     Ok(None)
 }
 
-/// The contact with that identity key.
-fn by_identity(
-    db: &impl Read,
-    identity: &IdentityPublic,
-) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
-    let has = |row: &ContactRow| row.identity.is_some_and(|key| key.0 == *identity.as_bytes());
-    Ok(all(db)?.into_iter().find(|(_, row)| has(row)))
-}
-
 /// The contact `id` turned out to have this key. If it was removed before, under another id, what
 /// it sent then is known.
 fn recognise(txn: &Txn<'_>, id: ContactId, identity: Key) -> Result<(), StoreError> {
-    for (other, row) in txn.list::<Contacts>(&())? {
-        if row.stage == Stage::Removed && row.identity == Some(identity) && other != id {
+    for (other, row) in with_identity(txn, identity)? {
+        if row.stage == Stage::Removed && other != id {
             inbox::inherit(txn, other, id)?;
         }
     }

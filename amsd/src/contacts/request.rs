@@ -7,20 +7,19 @@
 //! A refusal is silent: the asker sees somebody who is offline.
 
 use ams_crypto::introduction::{self, VerifiedIntro};
-use ams_rpc::types::{Fact as Event, IncomingRequest, KeyChangedFact, Time};
+use ams_rpc::types::{Fact as Event, KeyChangedFact};
 use ams_wire::from_relay::Request;
 use ams_wire::id::{Blob, Handle, IntroId, Key};
 use ams_wire::intro::Place;
 use ams_wire::to_relay::{Approve, Refuse, ToRelay};
 use ams_wire::username::Username;
-use minicbor::{Decode, Encode};
 
 use super::ask::new_row;
+use super::intro::{self, Answer, IntroRow, Intros, request_id};
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
 use super::snapshot::with_missing;
 use super::{
-    BadName, by_address, by_handle, by_identity, by_name, check_name, free_name, next_generation,
-    recognise,
+    BadName, by_address, by_identity, by_name, check_name, free_name, next_generation, recognise,
 };
 use crate::fact::Fact;
 use crate::profile::{self, Me};
@@ -35,75 +34,6 @@ const MAX_WAITING: usize = 100;
 /// Most roots of one contact that were approved and not used yet.
 const MAX_UNUSED_ROOTS: usize = 4;
 
-/// An introduction and what became of it. Kept, so that one that comes again is answered alike.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct IntroRow {
-    /// Where it came.
-    #[n(0)]
-    pub relay: RelayId,
-    /// Who asks there.
-    #[n(1)]
-    pub from: Username,
-    /// The asker's handle.
-    #[n(2)]
-    pub their_handle: Handle,
-    /// The asker's identity key.
-    #[n(3)]
-    pub identity: Key,
-    /// Milliseconds since 1970.
-    #[n(4)]
-    pub at: i64,
-    /// It comes from somebody who is a contact already.
-    #[n(5)]
-    pub again: bool,
-    /// What became of it.
-    #[n(6)]
-    pub answer: Answer,
-}
-
-/// What became of an introduction.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum Answer {
-    /// Nothing yet; the introduction itself.
-    #[n(0)]
-    Waiting(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
-    /// Approved; our handle and the sealed approval.
-    #[n(1)]
-    Approved(#[n(0)] Handle, #[cbor(n(1), with = "minicbor::bytes")] Vec<u8>),
-    /// Refused.
-    #[n(2)]
-    Refused,
-}
-
-/// Introduction → what became of it.
-pub struct Intros;
-impl Table for Intros {
-    const NAME: &'static str = "intros";
-    type Key = IntroId;
-    type Row = IntroRow;
-}
-
-impl IntroRow {
-    /// The request as the user sees it.
-    pub fn shown(&self, id: IntroId, nick: &str) -> IncomingRequest {
-        let identity = ams_crypto::identity::IdentityPublic::from_bytes(self.identity.0);
-        IncomingRequest {
-            id: request_id(id),
-            from: format!("{}@{nick}", self.from),
-            name: self.from.to_string(),
-            fingerprint: identity.map(|key| key.fingerprint()).unwrap_or_default(),
-            again: self.again,
-            received: Time::from_millis(self.at),
-        }
-    }
-}
-
-/// What a request is called: the first half of its introduction's hash.
-pub fn request_id(id: IntroId) -> String {
-    id.to_string().chars().take(16).collect()
-}
-
 /// An introduction came from the relay.
 pub fn receive(
     txn: &Txn<'_>,
@@ -115,11 +45,11 @@ pub fn receive(
 ) -> Result<(), StoreError> {
     let id = introduction::id(request.intro.as_bytes());
     if let Some(known) = txn.get::<Intros>(&id)? {
-        if !is_void(txn, &known)? {
+        if !intro::is_void(txn, &known)? {
             return repeat_answer(txn, relay.0, &known);
         }
         // Approved for a contact that was removed since: asked anew.
-        txn.delete::<Intros>(&id)?;
+        intro::forget(txn, id)?;
     }
     let refuse = || refuse(txn, relay.0, &request.from, request.their_handle);
     let Ok(intro) = introduction::verify(request.intro.as_bytes()) else { return refuse() };
@@ -147,6 +77,7 @@ pub fn receive(
                 row::put(txn, contact, Some(&known), &unheard)
             }
             Some(key) if key != row.identity => key_changed(txn, contact, &known, row.identity),
+            _ if !intro::may_answer(txn, row.identity, now)? => Ok(()),
             // Ours crosses theirs, or they renew: both have said yes already.
             _ => {
                 let path = known.paths.iter().find(|path| path.user == request.from);
@@ -162,22 +93,21 @@ pub fn receive(
         row.again = true;
     }
     match rule {
-        Requests::Deny => {
-            txn.put::<Intros>(&id, &IntroRow { answer: Answer::Refused, ..row })?;
-            refuse()
-        }
+        // Nothing is kept of it: whoever is denied must not fill the disk.
+        Requests::Deny => refuse(),
+        Requests::Accept if !intro::may_answer(txn, row.identity, now)? => Ok(()),
         Requests::Accept => {
             let (contact, known, handle) = new_or_known(txn, relay, &intro, &row, None)?;
             approve(txn, me, &intro, row, (contact, &known, handle), now)
         }
         Requests::Ask => {
-            if waiting(txn)?.len() >= MAX_WAITING {
+            if intro::count_waiting(txn)? >= MAX_WAITING {
                 return Ok(());
             }
             txn.tell(Fact::event(Event::ContactRequest(ams_rpc::types::RequestFact {
                 request: row.shown(id, &relay.1.nick),
             })));
-            txn.put::<Intros>(&id, &row)
+            intro::put(txn, id, &row)
         }
     }
 }
@@ -193,13 +123,6 @@ fn is_meant_for_us(intro: &VerifiedIntro, me: &Me, relay: &RelayRow, from: &User
 fn is_expired(intro: &VerifiedIntro, now: i64) -> bool {
     let now = u64::try_from(now).unwrap_or_default().checked_div(1000).unwrap_or_default();
     intro.fields.expires <= now
-}
-
-/// Whether the contact that an introduction was approved for is no longer one.
-fn is_void(db: &impl Read, known: &IntroRow) -> Result<bool, StoreError> {
-    let Answer::Approved(handle, _) = &known.answer else { return Ok(false) };
-    let contact = by_handle(db, known.relay, *handle)?;
-    Ok(contact.is_none_or(|(_, row)| row.identity != Some(known.identity)))
 }
 
 fn repeat_answer(txn: &Txn<'_>, relay: RelayId, known: &IntroRow) -> Result<(), StoreError> {
@@ -302,7 +225,7 @@ fn approve(
     txn.put::<Roots>(&(contact, approved.roots.tag), &root)?;
     send_approval(txn, row.relay, &row, handle, approved.approval.clone())?;
     let answer = Answer::Approved(handle, approved.approval);
-    txn.put::<Intros>(&intro.id, &IntroRow { answer, ..row })?;
+    intro::put(txn, intro.id, &IntroRow { answer, ..row })?;
     txn.tell(Fact::Due(contact));
     Ok(())
 }
@@ -398,43 +321,13 @@ pub(super) fn approve_waiting(
 pub fn reject(txn: &Txn<'_>, wanted: &str) -> Result<(), AnswerError> {
     let (id, row) = find(txn, wanted)?;
     refuse(txn, row.relay, &row.from, row.their_handle)?;
-    txn.put::<Intros>(&id, &IntroRow { answer: Answer::Refused, ..row })?;
-    Ok(())
-}
-
-/// Forgets what a contact that is removed had asked: asking again, it is asked about anew.
-pub(super) fn forget(txn: &Txn<'_>, contact: &ContactRow) -> Result<(), StoreError> {
-    for (id, row) in txn.list::<Intros>(&())? {
-        let theirs = Some(row.identity) == contact.identity;
-        if theirs && matches!(row.answer, Answer::Approved(..)) {
-            txn.delete::<Intros>(&id)?;
-        }
-    }
-    Ok(())
-}
-
-/// Every request that waits for the user, oldest first.
-pub fn waiting(db: &impl Read) -> Result<Vec<(IntroId, IntroRow)>, StoreError> {
-    let mut rows = db.list::<Intros>(&())?;
-    rows.retain(|(_, row)| matches!(row.answer, Answer::Waiting(_)));
-    rows.sort_by_key(|(_, row)| row.at);
-    Ok(rows)
-}
-
-/// The request of that address, if one waits.
-pub(super) fn waiting_from(
-    db: &impl Read,
-    relay: RelayId,
-    user: &Username,
-) -> Result<Option<(IntroId, IntroRow)>, StoreError> {
-    let rows = waiting(db)?;
-    Ok(rows.into_iter().rfind(|(_, row)| row.relay == relay && row.from == *user))
+    Ok(intro::put(txn, id, &IntroRow { answer: Answer::Refused, ..row })?)
 }
 
 fn find(db: &impl Read, wanted: &str) -> Result<(IntroId, IntroRow), AnswerError> {
     let (user, nick) = wanted.split_once('@').unwrap_or((wanted, ""));
     let mut found = Vec::new();
-    for (id, row) in waiting(db)? {
+    for (id, row) in intro::waiting(db)? {
         let at = db.get::<crate::relay::Relays>(&row.relay)?;
         let here =
             nick.is_empty() || at.is_some_and(|relay| relay.nick == nick || relay.at == nick);

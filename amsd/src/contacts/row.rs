@@ -127,6 +127,12 @@ pub struct ContactRow {
     /// It asked for fresh keys while it was blocked, and was not heard.
     #[cbor(n(10), default)]
     pub unheard: bool,
+    /// Every message of its below this `seq` is over for it, as it said.
+    #[cbor(n(11), default)]
+    pub their_low: u64,
+    /// Ids of its messages below this `seq` may be forgotten.
+    #[cbor(n(12), default)]
+    pub known_from: u64,
 }
 
 impl ContactRow {
@@ -172,6 +178,60 @@ impl Table for Handles {
     type Row = ContactId;
 }
 
+/// Blinded address and contact. Requests and rows of a relay are looked up by address.
+pub struct Addresses;
+impl Table for Addresses {
+    const NAME: &'static str = "contact_addresses";
+    type Key = ([u8; 16], ContactId);
+    type Row = ();
+}
+
+/// Blinded identity key and contact, also one that was removed.
+pub struct Identities;
+impl Table for Identities {
+    const NAME: &'static str = "contact_identities";
+    type Key = ([u8; 16], ContactId);
+    type Row = ();
+}
+
+/// The contact with that address.
+pub(crate) fn by_address(
+    db: &impl Read,
+    relay: RelayId,
+    user: &Username,
+) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
+    let has = |row: &ContactRow| row.paths.iter().any(|p| p.relay == relay && p.user == *user);
+    for ((_, id), ()) in db.list::<Addresses>(&address_key(db, relay, user))? {
+        let row = db.get::<Contacts>(&id)?.filter(|row| row.stage != Stage::Removed && has(row));
+        if let Some(row) = row {
+            return Ok(Some((id, row)));
+        }
+    }
+    Ok(None)
+}
+
+/// The contact with that identity key.
+pub(crate) fn by_identity(
+    db: &impl Read,
+    identity: &IdentityPublic,
+) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
+    let all = with_identity(db, Key(*identity.as_bytes()))?;
+    Ok(all.into_iter().find(|(_, row)| row.stage != Stage::Removed))
+}
+
+/// Every contact that has, or had when it was removed, that identity key.
+pub(super) fn with_identity(
+    db: &impl Read,
+    identity: Key,
+) -> Result<Vec<(ContactId, ContactRow)>, StoreError> {
+    let mut found = Vec::new();
+    for ((_, id), ()) in db.list::<Identities>(&identity_key(db, identity))? {
+        let row = db.get::<Contacts>(&id)?.filter(|row| row.identity == Some(identity));
+        found.extend(row.map(|row| (id, row)));
+    }
+    Ok(found)
+}
+
 /// The contact of that name.
 pub fn by_name(db: &impl Read, name: &str) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
     let Some(id) = db.get::<Names>(&name_key(db, name))? else { return Ok(None) };
@@ -212,11 +272,31 @@ pub fn put(
             txn.put::<Names>(&new, &id)?;
         }
     }
+    index(txn, id, before, row)?;
+    txn.put::<Contacts>(&id, row)
+}
+
+/// Brings what leads to a row by its address, handle or identity to where the row is now.
+pub(crate) fn index(
+    txn: &Txn<'_>,
+    id: ContactId,
+    before: Option<&ContactRow>,
+    row: &ContactRow,
+) -> Result<(), StoreError> {
     let paths = before.map(|row| row.paths.as_slice()).unwrap_or_default();
     if paths != row.paths {
         index_paths(txn, id, paths, row)?;
     }
-    txn.put::<Contacts>(&id, row)
+    let identity = before.and_then(|row| row.identity);
+    if identity != row.identity {
+        if let Some(old) = identity {
+            txn.delete::<Identities>(&(identity_key(txn, old), id))?;
+        }
+        if let Some(new) = row.identity {
+            txn.put::<Identities>(&(identity_key(txn, new), id), &())?;
+        }
+    }
+    Ok(())
 }
 
 fn index_paths(
@@ -229,11 +309,23 @@ fn index_paths(
         if !row.paths.iter().any(|kept| (kept.relay, kept.handle) == (path.relay, path.handle)) {
             txn.delete::<Handles>(&(path.relay, path.handle))?;
         }
+        txn.delete::<Addresses>(&(address_key(txn, path.relay, &path.user), id))?;
     }
     for path in &row.paths {
         txn.put::<Handles>(&(path.relay, path.handle), &id)?;
+        txn.put::<Addresses>(&(address_key(txn, path.relay, &path.user), id), &())?;
     }
     Ok(())
+}
+
+fn address_key(db: &impl Read, relay: RelayId, user: &Username) -> [u8; 16] {
+    let mut address = relay.0.to_be_bytes().to_vec();
+    address.extend_from_slice(user.as_str().as_bytes());
+    db.sealer().blind(Addresses::NAME, &address)
+}
+
+fn identity_key(db: &impl Read, identity: Key) -> [u8; 16] {
+    db.sealer().blind(Identities::NAME, &identity.0)
 }
 
 fn name_key(db: &impl Read, name: &str) -> [u8; 16] {

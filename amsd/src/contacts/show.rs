@@ -8,7 +8,7 @@ use ams_rpc::types::{
 use ams_wire::id::Key;
 
 use super::row::{ContactId, ContactRow, PathRow, Stage};
-use super::{all, ask, request};
+use super::{all, ask, intro};
 use crate::live::Live;
 use crate::relay::{RelayId, Relays};
 use crate::router::path;
@@ -67,12 +67,12 @@ pub fn list(db: &impl Read, live: &Live) -> Result<Vec<Contact>, StoreError> {
 /// Requests that wait, in and out.
 pub fn requests(db: &impl Read) -> Result<Requests, StoreError> {
     let mut shown = Requests { incoming: Vec::new(), outgoing: Vec::new() };
-    for (id, row) in request::waiting(db)? {
+    for (id, row) in intro::waiting(db)? {
         shown.incoming.push(row.shown(id, &nick(db, row.relay)?));
     }
     for (relay, asked, contact, user) in ask::outgoing(db)? {
         shown.outgoing.push(OutgoingRequest {
-            id: request::request_id(asked.secrets()?.id()),
+            id: intro::request_id(asked.secrets()?.id()),
             to: format!("{user}@{}", nick(db, relay)?),
             name: contact.name,
             sent: Time::from_millis(asked.at),

@@ -10,8 +10,8 @@ use ams_rpc::types::{ContactFact, Fact as Event, ReceivedFact};
 use ams_wire::body::Body;
 use ams_wire::id::Handle;
 
-use super::history;
 use super::row::{In, InIds, InRow, Known, KnownRow, Received, ReceivedRow};
+use super::{history, known};
 use crate::contacts::{self, ContactId, ContactRow, Stage};
 use crate::fact::Fact;
 use crate::outbox::{queue, state};
@@ -21,6 +21,7 @@ use crate::session::open::{Opened, Opening};
 use crate::session::row::retire;
 use crate::session::seal::CipherKey;
 use crate::store::{Read, StoreError, Txn};
+use crate::tally::{self, Tally};
 use crate::timeline::{self, Direction};
 
 /// What the router should do about an envelope that was handled.
@@ -173,10 +174,11 @@ fn activate(txn: &Txn<'_>, id: ContactId) -> Result<(), StoreError> {
 }
 
 fn keep(txn: &Txn<'_>, id: ContactId, via: &str, body: Body, now: i64) -> Result<(), StoreError> {
-    if txn.get::<Known>(&(id, body.id))?.is_some() {
+    let Some(mut contact) = txn.get::<contacts::Contacts>(&id)? else { return Ok(()) };
+    if known::is_known(txn, id, &contact, &body, now)? {
         return Ok(());
     }
-    let Some(mut contact) = txn.get::<contacts::Contacts>(&id)? else { return Ok(()) };
+    let their_low = known::their_low(&contact, &body);
     let place = timeline::append(txn, id, Direction::In, body.seq)?;
     let message = InRow {
         contact: id,
@@ -195,9 +197,18 @@ fn keep(txn: &Txn<'_>, id: ContactId, via: &str, body: Body, now: i64) -> Result
     txn.put::<In>(&place, &message)?;
     txn.put::<Known>(&(id, body.id), &KnownRow { seq: body.seq, at: now, place })?;
     txn.put::<InIds>(&(body.id, id), &place)?;
+    if txn.get::<Received>(&(id, body.seq))?.is_none() {
+        tally::more(txn, Tally::Kept)?;
+    }
     txn.put::<Received>(&(id, body.seq), &ReceivedRow::default())?;
-    if body.seq < contact.unread_from || contact.unread_from == 0 {
+    let lowest = body.seq < contact.unread_from || contact.unread_from == 0;
+    if lowest {
         contact.unread_from = body.seq;
+    }
+    if let Some(low) = their_low {
+        contact.their_low = low;
+    }
+    if lowest || their_low.is_some() {
         txn.put::<contacts::Contacts>(&id, &contact)?;
     }
     txn.tell(Fact::Arrived);

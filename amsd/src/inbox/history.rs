@@ -6,8 +6,9 @@ use ams_rpc::types::{Direction as Way, Message, MessageId, State, Time};
 
 use super::row::{In, InIds, InRow, Received, ReceivedRow};
 use crate::contacts::ContactId;
-use crate::outbox::{row as out, show};
+use crate::outbox::{ids, row as out, show};
 use crate::store::{Read, StoreError, Txn};
+use crate::tally::{self, Tally};
 use crate::timeline::{self, ByContact, Direction, Entry, Timeline};
 
 /// What to look for.
@@ -142,7 +143,10 @@ pub fn delete(txn: &Txn<'_>, place: u64, entry: Entry) -> Result<bool, StoreErro
                 txn.delete::<InIds>(&(row.id, row.contact))?;
             }
             txn.delete::<In>(&place)?;
-            txn.delete::<Received>(&at)?;
+            if txn.get::<Received>(&at)?.is_some() {
+                txn.delete::<Received>(&at)?;
+                tally::less(txn, Tally::Kept)?;
+            }
             super::raise_unread(txn, entry.contact)?;
         }
         Direction::Out => {
@@ -152,6 +156,7 @@ pub fn delete(txn: &Txn<'_>, place: u64, entry: Entry) -> Result<bool, StoreErro
             if let Some(row) = txn.get::<out::Out>(&at)? {
                 // Whoever asks by its id is told how it ended.
                 txn.put::<out::Ends>(&(row.id, entry.contact), &row.state)?;
+                ids::outlive(txn, row.id, entry.contact, row.accepted_at)?;
             }
             txn.delete::<out::Out>(&at)?;
             txn.delete::<out::Texts>(&at)?;
@@ -170,9 +175,4 @@ pub fn clear(txn: &Txn<'_>, contact: ContactId) -> Result<u64, StoreError> {
         }
     }
     Ok(deleted)
-}
-
-/// How many received messages are kept.
-pub fn kept(db: &impl Read) -> Result<u64, StoreError> {
-    db.count::<Received>()
 }

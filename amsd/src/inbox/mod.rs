@@ -3,9 +3,12 @@
 //! 1. [`accept()`]: an envelope is opened, checked, deduplicated and kept, in one transaction
 //! 2. [`reader`]: programs take what they have not had yet, and acknowledge it
 //! 3. [`history`]: what the user looks up, and deletes
+//!
+//! [`known`] remembers what came, so that nothing is shown twice.
 
 mod accept;
 pub mod history;
+pub mod known;
 pub mod reader;
 pub mod row;
 

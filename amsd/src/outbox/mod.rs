@@ -6,7 +6,10 @@
 //! 4. [`state`]: what happens to it, step by step
 //! 5. [`queue`]: what the user decides about it
 //! 6. [`show`]: what the user sees of it
+//!
+//! [`ids`] remembers for a while what is gone.
 
+pub(crate) mod ids;
 pub mod queue;
 pub mod row;
 pub mod seal;
@@ -139,7 +142,7 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
     txn.put::<Out>(&(contact, seq), &out)?;
     txn.put::<OutIds>(&(id, contact), &seq)?;
     txn.put::<Digests>(&(id, contact), &digest(txn, &draft.text)?)?;
-    txn.put::<Live>(&(contact, seq), &OutState::Queued)?;
+    state::file(txn, (contact, seq), None, OutState::Queued)?;
     txn.tell(Fact::Due(contact));
     Ok(Pushed { contact, id, state: State::Queued })
 }

@@ -12,7 +12,7 @@ use super::wish::{self, Way};
 use crate::contacts::ContactId;
 use crate::fact::Fact;
 use crate::relay::{RelayId, Relays};
-use crate::session::open;
+use crate::session::row as session;
 use crate::store::{Read, StoreError, Txn};
 use crate::timeline::{ByContact, Direction};
 
@@ -203,7 +203,7 @@ pub fn discard_all(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), St
         change(txn, contact, seq, now, None, Some("the contact was removed"), |_| {
             Some(OutState::Discarded)
         })?;
-        open::drop_cipher(txn, contact, seq)?;
+        session::unseal(txn, contact, seq)?;
     }
     Ok(())
 }

@@ -187,6 +187,15 @@ impl Table for Live {
     type Row = OutState;
 }
 
+/// Contact and `seq` of every message that is queued. A queue of a few behind thousands that are
+/// undelivered is found without a look at those.
+pub struct Queued;
+impl Table for Queued {
+    const NAME: &'static str = "out_queued";
+    type Key = (ContactId, u64);
+    type Row = ();
+}
+
 /// Contact and `seq` of every message that waits for the contact.
 pub struct Waiting;
 impl Table for Waiting {

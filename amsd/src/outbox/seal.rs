@@ -7,17 +7,17 @@ use std::ops::ControlFlow;
 use ams_wire::body::{Body, KIND_TEXT};
 use ams_wire::id::WorkMark;
 
-use super::row::{Live, Out, OutRow, OutState, Texts};
+use super::row::{Out, OutRow, Queued, Texts};
 use super::wish::seconds_left;
 use super::{MAX_SPAN, low, state};
 use crate::contacts::{ContactId, ContactRow};
 use crate::profile::Me;
 use crate::relay::RelayId;
 use crate::router::path::{Route, Routes};
-use crate::session::row::CipherRow;
+use crate::session::row::{CipherRow, Envelopes};
 use crate::session::seal::{CipherKey, Desk, Room};
 use crate::settings::Undeliverable;
-use crate::store::{Read, StoreError, Txn};
+use crate::store::{Read, StoreError, Table, Txn};
 
 /// The device that a profile is at its relays; there is one.
 const DEVICE: u32 = 1;
@@ -64,9 +64,9 @@ pub fn seal_due(
     let mut found = Vec::new();
     for (route, contents) in contents {
         let sealed = desk.seal(txn, me, row, route.relay, &contents, tell_read)?;
-        found.extend(sealed.iter().map(|(key, cipher)| {
-            let ttl = cipher.seq.and_then(|seq| ends.get(&seq)).copied().unwrap_or(0);
-            outgoing(*key, cipher, route, ttl)
+        found.extend(sealed.into_iter().map(|new| {
+            let ttl = new.cipher.seq.and_then(|seq| ends.get(&seq)).copied().unwrap_or(0);
+            outgoing(new.key, &new.cipher, new.envelope, route, ttl)
         }));
     }
     Ok(found)
@@ -87,7 +87,7 @@ pub fn probe(
         return Ok(None);
     }
     let sealed = desk.seal(txn, me, row, route.relay, &[(None, Vec::new())], tell_read)?;
-    Ok(sealed.first().map(|(key, cipher)| outgoing(*key, cipher, route, 0)))
+    Ok(sealed.into_iter().next().map(|new| outgoing(new.key, &new.cipher, new.envelope, route, 0)))
 }
 
 /// What is on its way, has no receipt, and was not `handed` to the relay over which it goes now, in
@@ -112,17 +112,25 @@ pub fn unreceipted(
             },
             None => 0,
         };
-        found.push((cipher.seq, outgoing(*key, cipher, route, ttl)));
+        let envelope = db.get::<Envelopes>(&(key.contact, key.root, key.ctr))?;
+        let envelope = envelope.ok_or(StoreError::Damaged(Envelopes::NAME))?;
+        found.push((cipher.seq, outgoing(*key, cipher, envelope.into(), route, ttl)));
     }
     // Across roots the order is that of the messages; within a root the counters have it.
     found.sort_by_key(|(seq, out)| (seq.unwrap_or(u64::MAX), out.key.ctr));
     Ok(found.into_iter().map(|(_, out)| out).collect())
 }
 
-fn outgoing(key: CipherKey, cipher: &CipherRow, route: Route, ttl: u32) -> Outgoing {
+fn outgoing(
+    key: CipherKey,
+    cipher: &CipherRow,
+    envelope: Vec<u8>,
+    route: Route,
+    ttl: u32,
+) -> Outgoing {
     // A mark speaks of one account: over another relay the envelope goes without.
     let mark = if cipher.relay == route.relay { cipher.mark } else { WorkMark::default() };
-    Outgoing { key, route, ttl, envelope: cipher.envelope.clone(), mark }
+    Outgoing { key, route, ttl, envelope, mark }
 }
 
 /// The first `most` messages that are queued, have no ciphertext, and whose way is open.
@@ -136,9 +144,8 @@ fn next_queued(
     if most == 0 {
         return Ok(next);
     }
-    db.each::<Live>(&desk.contact(), None, |(_, seq), state| {
-        let is_next = state == OutState::Queued && !sealed.contains(&seq);
-        if is_next && routes.of(Some(seq)).is_some() {
+    db.each::<Queued>(&desk.contact(), None, |(_, seq), ()| {
+        if !sealed.contains(&seq) && routes.of(Some(seq)).is_some() {
             next.push(seq);
         }
         if next.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use ams_rpc::types::{Fact as Event, StateFact};
 use ams_wire::receipt::Window;
 
-use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, ReadSeen, StepRow, Waiting};
+use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, Queued, ReadSeen, StepRow, Waiting};
 use super::wish;
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
-use crate::session::open;
-use crate::session::row::Ciphers;
+use crate::session::row::{self as session, Ciphers};
 use crate::session::seal::CipherKey;
 use crate::settings::Undeliverable;
 use crate::store::{Read, StoreError, Txn};
+use crate::tally::{self, Tally};
 
 /// What became of a message that had left, or could not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub fn read(
 /// A later message has a receipt and this one has none: its slot is free, unless it is moving.
 pub fn passed_over(txn: &Txn<'_>, contact: ContactId, seq: u64) -> Result<(), StoreError> {
     let moving = txn.get::<Out>(&(contact, seq))?.is_some_and(|row| row.state.is_moving());
-    if moving { Ok(()) } else { open::drop_cipher(txn, contact, seq) }
+    if moving { Ok(()) } else { session::unseal(txn, contact, seq) }
 }
 
 /// Its ciphertext is gone with its root, or with the link: it is queued again.
@@ -183,23 +183,46 @@ pub(super) fn change(
     }
     record(&mut row, now, via, reason);
     txn.put::<Out>(&(contact, seq), &row)?;
-    if state.is_final() {
-        txn.delete::<Live>(&(contact, seq))?;
-        if let Some(wish) = &row.wish {
-            wish::forget(txn, contact, seq, wish)?;
-        }
-    } else {
-        txn.put::<Live>(&(contact, seq), &state)?;
-    }
-    if before == OutState::Waiting {
-        txn.delete::<Waiting>(&(contact, seq))?;
+    file(txn, (contact, seq), Some(before), state)?;
+    if state.is_final()
+        && let Some(wish) = &row.wish
+    {
+        wish::forget(txn, contact, seq, wish)?;
     }
     if state == OutState::Waiting {
-        txn.put::<Waiting>(&(contact, seq), &())?;
         // The contact may be there now, or has to be asked.
         txn.tell(Fact::Due(contact));
     }
     tell(txn, contact, &row, reason)
+}
+
+/// Files a message under its state; `before` is the one that it was filed under.
+pub(super) fn file(
+    txn: &Txn<'_>,
+    at: (ContactId, u64),
+    before: Option<OutState>,
+    state: OutState,
+) -> Result<(), StoreError> {
+    match before {
+        Some(OutState::Queued) => txn.delete::<Queued>(&at)?,
+        Some(OutState::Waiting) => txn.delete::<Waiting>(&at)?,
+        _ => {}
+    }
+    match state {
+        OutState::Queued => txn.put::<Queued>(&at, &())?,
+        OutState::Waiting => txn.put::<Waiting>(&at, &())?,
+        _ => {}
+    }
+    if let Some(tally) = before.and_then(Tally::of) {
+        tally::less(txn, tally)?;
+    }
+    match Tally::of(state) {
+        Some(tally) => {
+            tally::more(txn, tally)?;
+            txn.put::<Live>(&at, &state)
+        }
+        None => txn.delete::<Live>(&at),
+    }
 }
 
 fn record(row: &mut OutRow, now: i64, via: Option<&str>, reason: Option<&str>) {

@@ -17,7 +17,7 @@ use ams_wire::receipt::Window;
 use ams_wire::username::Username;
 
 use super::queue::Decision;
-use super::row::Waiting;
+use super::row::{Queued, Waiting};
 use super::state::Outcome;
 use super::wish::{Deadlines, Keyed, OneWay};
 use super::*;
@@ -27,6 +27,7 @@ use crate::session::row::{CipherRow, Ciphers};
 use crate::session::seal::CipherKey;
 use crate::settings::Undeliverable;
 use crate::store::Store;
+use crate::tally::{self, Tally};
 
 const BOB: ContactId = ContactId(1);
 const HOME: RelayId = RelayId(1);
@@ -173,6 +174,15 @@ impl Bench {
             seqs(waiting.iter().map(|((_, seq), ())| *seq).collect()),
             those(&|row| row.state == OutState::Waiting)
         );
+        let queued = self.read(|db| db.list::<Queued>(&()));
+        assert_eq!(
+            seqs(queued.iter().map(|((_, seq), ())| *seq).collect()),
+            those(&|row| row.state == OutState::Queued)
+        );
+        for state in [OutState::Queued, OutState::Sent, OutState::Undelivered, OutState::Waiting] {
+            let counted = self.read(|db| tally::of(db, Tally::of(state).unwrap()));
+            assert_eq!(counted, u64::try_from(those(&|row| row.state == state).len()).unwrap());
+        }
         let deadlines = self.read(|db| db.list::<Deadlines>(&()));
         assert_eq!(
             seqs(deadlines.iter().map(|((_, _, seq), ())| *seq).collect()),
@@ -203,7 +213,7 @@ fn key(seq: u64) -> CipherKey {
 }
 
 fn cipher(seq: u64) -> CipherRow {
-    CipherRow { seq: Some(seq), envelope: vec![1], relay: HOME, mark: WorkMark::default() }
+    CipherRow { seq: Some(seq), relay: HOME, mark: WorkMark::default() }
 }
 
 fn draft(wish: Wish) -> Draft {
@@ -235,6 +245,8 @@ fn bob() -> ContactRow {
         unread_from: 0,
         renewed_at: 0,
         unheard: false,
+        their_low: 0,
+        known_from: 0,
     }
 }
 

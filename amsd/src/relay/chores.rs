@@ -15,7 +15,7 @@ use crate::store::{Read, StoreError, Table, Txn};
 
 /// Chores of one account that may wait. Those that the relay makes us push by what it shows are
 /// dropped beyond that: it shows the same again at the next attach.
-const MOST: usize = 256;
+const MOST: u64 = 256;
 
 /// One encoded frame.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -34,6 +34,22 @@ impl Table for Chores {
     type Row = ChoreRow;
 }
 
+/// Relay, row that a chore is about, and number of the chore.
+pub struct ChoreRows;
+impl Table for ChoreRows {
+    const NAME: &'static str = "chores_by_row";
+    type Key = (RelayId, Handle, u64);
+    type Row = ();
+}
+
+/// Relay → how many chores wait.
+pub struct ChoreCounts;
+impl Table for ChoreCounts {
+    const NAME: &'static str = "chore_counts";
+    type Key = RelayId;
+    type Row = u64;
+}
+
 /// Has `frame` told to `relay`, after everything that was pushed before it. What it makes needless
 /// is no longer told.
 pub fn push(txn: &Txn<'_>, relay: RelayId, frame: &ToRelay<'_>) -> Result<(), StoreError> {
@@ -41,24 +57,58 @@ pub fn push(txn: &Txn<'_>, relay: RelayId, frame: &ToRelay<'_>) -> Result<(), St
     if frame.encode(&mut row.frame).is_err() {
         return Err(StoreError::Damaged("a control frame"));
     }
-    let all = txn.list::<Chores>(&relay)?;
-    if all.len() >= MOST && is_shown_again(frame) {
+    let count = txn.get::<ChoreCounts>(&relay)?.unwrap_or_default();
+    if count >= MOST && is_shown_again(frame) {
         return Ok(());
     }
-    for (key, waiting) in all {
-        if waiting == row {
-            return Ok(());
-        }
-        if decode(&waiting.frame).is_some_and(|before| makes_needless(frame, &before)) {
-            txn.delete::<Chores>(&key)?;
+    if let Some(about) = about(frame) {
+        for ((_, _, number), ()) in txn.list::<ChoreRows>(&(relay, about))? {
+            let Some(waiting) = txn.get::<Chores>(&(relay, number))? else { continue };
+            if waiting == row {
+                return Ok(());
+            }
+            if decode(&waiting.frame).is_some_and(|before| makes_needless(frame, &before)) {
+                done(txn, relay, number)?;
+            }
         }
     }
     // Never used twice: the link may have told one that was deleted here, and deletes its number
     // again when the answer comes.
     let number = profile::count(txn, "chores")?;
     txn.put::<Chores>(&(relay, number), &row)?;
+    file(txn, relay, number, frame)?;
     txn.tell(Fact::Asks(relay));
     Ok(())
+}
+
+/// Counts a chore that waits, and files it under its row.
+fn file(txn: &Txn<'_>, relay: RelayId, number: u64, frame: &ToRelay<'_>) -> Result<(), StoreError> {
+    let count = txn.get::<ChoreCounts>(&relay)?.unwrap_or_default();
+    txn.put::<ChoreCounts>(&relay, &count.saturating_add(1))?;
+    match about(frame) {
+        Some(about) => txn.put::<ChoreRows>(&(relay, about, number), &()),
+        None => Ok(()),
+    }
+}
+
+/// Files what an earlier version did not.
+pub(crate) fn index(txn: &Txn<'_>) -> Result<(), StoreError> {
+    for ((relay, number), row) in txn.list::<Chores>(&())? {
+        match decode(&row.frame) {
+            Some(frame) => file(txn, relay, number, &frame)?,
+            // It could never be told.
+            None => txn.delete::<Chores>(&(relay, number))?,
+        }
+    }
+    Ok(())
+}
+
+/// The row that chores are compared by: the account's own, or the asker's that is refused.
+fn about(frame: &ToRelay<'_>) -> Option<Handle> {
+    match frame {
+        ToRelay::Refuse(refuse) => Some(refuse.their_handle),
+        other => row_of(other),
+    }
 }
 
 /// Whether the relay shows again what this answers, until it is answered.
@@ -110,12 +160,21 @@ pub fn waiting(db: &impl Read, relay: RelayId) -> Result<Vec<(u64, Vec<u8>)>, St
 
 /// The relay answered: the chore is done.
 pub fn done(txn: &Txn<'_>, relay: RelayId, number: u64) -> Result<(), StoreError> {
-    txn.delete::<Chores>(&(relay, number))
+    let Some(row) = txn.get::<Chores>(&(relay, number))? else { return Ok(()) };
+    txn.delete::<Chores>(&(relay, number))?;
+    let count = txn.get::<ChoreCounts>(&relay)?.unwrap_or_default();
+    txn.put::<ChoreCounts>(&relay, &count.saturating_sub(1))?;
+    match decode(&row.frame).as_ref().and_then(about) {
+        Some(about) => txn.delete::<ChoreRows>(&(relay, about, number)),
+        None => Ok(()),
+    }
 }
 
 /// The account is given up: nothing waits any more.
 pub(super) fn forget(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
-    txn.delete_all::<Chores>(&relay)
+    txn.delete_all::<Chores>(&relay)?;
+    txn.delete_all::<ChoreRows>(&relay)?;
+    txn.delete::<ChoreCounts>(&relay)
 }
 
 #[cfg(test)]
@@ -152,14 +211,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_relay_shows_without_end_does_not_fill_the_disk() {
-        let row = |n: usize| {
+        let row = |n: u64| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&n.to_be_bytes());
             Handle(bytes)
         };
         let pushed = (0..=MOST).map(|n| ToRelay::Remove(row(n)));
         let left = waiting_after(pushed.chain([ToRelay::Block(row(MOST))]).collect()).await;
-        assert_eq!(left.len(), MOST + 1);
+        assert_eq!(left.len(), 257);
         // What the user wants is never dropped.
         assert_eq!(left.last(), Some(&ToRelay::Block(row(MOST))));
     }

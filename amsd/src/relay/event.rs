@@ -94,14 +94,14 @@ pub struct LinkHandle {
 
 /// The link's end.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub struct Mailbox {
     parcels: mpsc::Receiver<Vec<Parcel>>,
     bytes: Arc<AtomicUsize>,
 }
 
 impl LinkHandle {
-    /// The mailbox of a new link.
-    pub(super) fn new() -> (Self, Mailbox) {
+    /// The mailbox of a new link, both ends.
+    pub fn pair() -> (Self, Mailbox) {
         let (sender, parcels) = mpsc::channel(MAILBOX);
         let bytes = Arc::new(AtomicUsize::new(0));
         (Self { parcels: sender, bytes: bytes.clone() }, Mailbox { parcels, bytes })
@@ -127,13 +127,13 @@ impl LinkHandle {
 
 impl Mailbox {
     /// Waits for the next parcels. Nothing is lost if the future is dropped.
-    pub(super) async fn recv(&mut self) -> Option<Vec<Parcel>> {
+    pub async fn recv(&mut self) -> Option<Vec<Parcel>> {
         let parcels = self.parcels.recv().await;
         parcels.inspect(|parcels| self.took(parcels))
     }
 
     /// The next parcels, if there are any.
-    pub(super) fn try_recv(&mut self) -> Option<Vec<Parcel>> {
+    pub fn try_recv(&mut self) -> Option<Vec<Parcel>> {
         let parcels = self.parcels.try_recv().ok();
         parcels.inspect(|parcels| self.took(parcels))
     }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_link_that_takes_nothing_is_offered_no_more() {
-        let (link, mut mailbox) = LinkHandle::new();
+        let (link, mut mailbox) = LinkHandle::pair();
         for _ in 0..MAILBOX {
             assert!(link.offer(parcel(1)).is_ok());
         }

@@ -21,6 +21,6 @@ mod scripted;
 
 pub use accounts::{AccountError, Accounts};
 pub use dial::DialError;
-pub use event::{LinkEvent, LinkHandle, Parcel};
+pub use event::{LinkEvent, LinkHandle, Mailbox, Parcel};
 pub use links::{Deps, Links, LinksHandle};
 pub use row::{Marks, Refusal, RelayId, RelayRow, Relays, by_nick, mark, raise_mark};

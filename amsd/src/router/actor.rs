@@ -37,9 +37,6 @@ const STEP_PAUSE: Duration = Duration::from_secs(60);
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// A link whose mailbox was full is tried again after this.
 const ROOM_PAUSE: Duration = Duration::from_millis(200);
-/// Envelopes in a row that none of a contact's keys opens, after which it is asked for fresh ones:
-/// it may have gone on with keys that are not here any more.
-const MAX_UNREADABLE: u32 = 3;
 /// First and longest pause between two probes.
 const PROBE_PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
@@ -243,16 +240,13 @@ impl RouterActor {
     async fn handled(&mut self, relay: RelayId, of: Vec<Accepted>) {
         let mut renew = BTreeSet::new();
         for accepted in of {
-            if let Some(contact) = accepted.unreadable {
-                let seen = self.seen.entry(contact).or_default();
-                seen.unreadable = seen.unreadable.saturating_add(1);
-                if seen.unreadable >= MAX_UNREADABLE {
-                    seen.unreadable = 0;
-                    renew.insert(contact);
-                }
+            if let Some(contact) = accepted.unreadable
+                && self.seen.entry(contact).or_default().nothing_opened()
+            {
+                renew.insert(contact);
             }
             let Some(contact) = accepted.from else { continue };
-            self.seen.entry(contact).or_default().unreadable = 0;
+            self.seen.entry(contact).or_default().opened();
             for key in accepted.receipted {
                 self.flights.end(key);
             }

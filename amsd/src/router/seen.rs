@@ -7,6 +7,10 @@ use tokio::time::Instant;
 use super::serve::Want;
 use crate::relay::RelayId;
 
+/// Envelopes in a row that none of a contact's keys opens, after which it is asked for fresh ones:
+/// it may have gone on with keys that are not here any more.
+const MAX_UNREADABLE: u32 = 3;
+
 /// What is remembered of a contact while the daemon runs.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -25,5 +29,23 @@ pub(super) struct Seen {
     /// Since when nothing could be sealed for it, though something is queued.
     pub(super) blocked_since: Option<Instant>,
     /// Envelopes in a row that none of our keys opened.
-    pub(super) unreadable: u32,
+    unreadable: u32,
+}
+
+impl Seen {
+    /// An envelope came as this contact's, and no key opens it; `true`: fresh ones are to be asked
+    /// for.
+    pub(super) fn nothing_opened(&mut self) -> bool {
+        self.unreadable = self.unreadable.saturating_add(1);
+        let enough = self.unreadable >= MAX_UNREADABLE;
+        if enough {
+            self.unreadable = 0;
+        }
+        enough
+    }
+
+    /// One opened.
+    pub(super) fn opened(&mut self) {
+        self.unreadable = 0;
+    }
 }

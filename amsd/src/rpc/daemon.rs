@@ -1,13 +1,13 @@
 //! `daemon.*`: how it is, and its end.
 
 use ams_rpc::RpcError;
-use ams_rpc::types::{DaemonStatus, Done, InboxCounts, PeerInfo, QueueCounts, State, Visibility};
+use ams_rpc::types::{DaemonStatus, Done, InboxCounts, PeerInfo, QueueCounts, Visibility};
 
 use super::{App, relay};
-use crate::inbox::history;
-use crate::outbox::{self, queue};
+use crate::outbox;
 use crate::relay::Refusal;
 use crate::store::{Read, StoreError};
+use crate::tally::{self, Tally};
 
 pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
     let visible = app.settings.borrow().visible;
@@ -28,7 +28,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 relays: relay::all(db, &shared.live)?,
                 peers: Vec::<PeerInfo>::new(),
                 queue,
-                inbox: InboxCounts { kept: history::kept(db)? },
+                inbox: InboxCounts { kept: tally::of(db, Tally::Kept)? },
                 hooks: Vec::new(),
                 warnings: warnings(db, &queue, now, mistake.as_deref())?,
             })
@@ -37,23 +37,12 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
 }
 
 fn counts(db: &impl Read) -> Result<QueueCounts, StoreError> {
-    let mut counts = QueueCounts::default();
-    for (_, _, state) in queue::live(db, None)? {
-        let count = match State::from(state) {
-            State::Queued => &mut counts.queued,
-            State::Sent => &mut counts.sent,
-            State::Undelivered => &mut counts.undelivered,
-            State::Waiting => &mut counts.waiting,
-            // Final ones are not in the queue.
-            State::Delivered
-            | State::Read
-            | State::Discarded
-            | State::Expired
-            | State::Replaced => continue,
-        };
-        *count = count.saturating_add(1);
-    }
-    Ok(counts)
+    Ok(QueueCounts {
+        queued: tally::of(db, Tally::Queued)?,
+        sent: tally::of(db, Tally::Sent)?,
+        undelivered: tally::of(db, Tally::Undelivered)?,
+        waiting: tally::of(db, Tally::Waiting)?,
+    })
 }
 
 /// 2026-11-01T00:00:00Z, in milliseconds: before any version of this program.

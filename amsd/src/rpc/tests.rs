@@ -179,6 +179,8 @@ fn alice() -> ContactRow {
         unread_from: 0,
         renewed_at: 0,
         unheard: false,
+        their_low: 0,
+        known_from: 0,
     }
 }
 

@@ -133,7 +133,7 @@ impl Opening {
         let Some((sealing, _)) = row::sealing_root(&self.roots) else { return Ok(()) };
         for (key, cipher) in txn.list::<Ciphers>(&self.id)? {
             if key.1 != *sealing {
-                txn.delete::<Ciphers>(&key)?;
+                row::drop_cipher(txn, &key)?;
                 opened.unsealed.extend(cipher.seq);
             }
         }
@@ -150,7 +150,7 @@ impl Opening {
     ) -> Result<(), StoreError> {
         for (tag, _) in self.roots.iter().filter(|(_, root)| root.generation < generation) {
             for (key, cipher) in txn.list::<Ciphers>(&(self.id, *tag))? {
-                txn.delete::<Ciphers>(&key)?;
+                row::drop_cipher(txn, &key)?;
                 opened.unsealed.extend(cipher.seq);
             }
             txn.delete::<Roots>(&(self.id, *tag))?;
@@ -202,7 +202,7 @@ fn merge(
                 opened.passed_over.insert(seq);
                 continue;
             }
-            txn.delete::<Ciphers>(&key)?;
+            row::drop_cipher(txn, &key)?;
             opened.receipted.push(CipherKey { contact, root, ctr });
         }
     }
@@ -233,15 +233,4 @@ fn take_full(root: &mut RootRow, ratchet: &mut olm::OlmSession, full: &Full, ope
             }
         }
     }
-}
-
-/// Drops the ciphertext of message `seq`, so that its slot is free and it is sealed anew if it
-/// goes out again.
-pub fn drop_cipher(txn: &Txn<'_>, contact: ContactId, seq: u64) -> Result<(), StoreError> {
-    for (key, cipher) in txn.list::<Ciphers>(&contact)? {
-        if cipher.seq == Some(seq) {
-            txn.delete::<Ciphers>(&key)?;
-        }
-    }
-    Ok(())
 }

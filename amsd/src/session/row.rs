@@ -4,6 +4,7 @@ use ams_crypto::olm;
 use ams_crypto::pair::{RootKeys, Side};
 use ams_wire::id::{IntroId, RootTag, WorkMark};
 use ams_wire::receipt::Window;
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::contacts::ContactId;
@@ -101,16 +102,15 @@ impl Table for Roots {
     type Row = RootRow;
 }
 
-/// An envelope that has no receipt yet: it is sent again as the same bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+/// A ciphertext that has no receipt yet. Its envelope stands in [`Envelopes`]: what is in a window is
+/// looked at with every envelope that comes or goes, the bytes only when they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct CipherRow {
     /// `seq` of the message in it; `None`: a full empty envelope.
     #[n(0)]
     pub seq: Option<u64>,
-    /// The envelope.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub envelope: Vec<u8>,
+    // 1 was the envelope.
     /// The relay whose work mark was raised for it, and the mark.
     #[n(2)]
     pub relay: RelayId,
@@ -119,12 +119,45 @@ pub struct CipherRow {
     pub mark: WorkMark,
 }
 
-/// Contact, root and counter → envelope.
+/// Contact, root and counter → ciphertext.
 pub struct Ciphers;
 impl Table for Ciphers {
     const NAME: &'static str = "ciphers";
     type Key = (ContactId, RootTag, u64);
     type Row = CipherRow;
+}
+
+/// Contact, root and counter → envelope: it is sent again as the same bytes.
+pub struct Envelopes;
+impl Table for Envelopes {
+    const NAME: &'static str = "envelopes";
+    type Key = (ContactId, RootTag, u64);
+    type Row = ByteVec;
+}
+
+/// Drops a ciphertext and its envelope.
+pub fn drop_cipher(txn: &Txn<'_>, key: &(ContactId, RootTag, u64)) -> Result<(), StoreError> {
+    txn.delete::<Ciphers>(key)?;
+    txn.delete::<Envelopes>(key)
+}
+
+/// Drops the ciphertext of message `seq`, so that its slot is free and it is sealed anew if it
+/// goes out again.
+pub fn unseal(txn: &Txn<'_>, contact: ContactId, seq: u64) -> Result<(), StoreError> {
+    for (key, cipher) in txn.list::<Ciphers>(&contact)? {
+        if cipher.seq == Some(seq) {
+            drop_cipher(txn, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops every key and ciphertext of a contact's.
+pub fn forget(txn: &Txn<'_>, contact: ContactId) -> Result<(), StoreError> {
+    for (key, _) in txn.list::<Ciphers>(&contact)? {
+        drop_cipher(txn, &key)?;
+    }
+    txn.delete_all::<Roots>(&contact)
 }
 
 /// The contact's roots, newest first; of one generation the bytewise lower introduction first.
@@ -156,7 +189,7 @@ pub fn retire(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreEr
         txn.put::<Roots>(&key, &RootRow { retired: true, ..root })?;
     }
     for (key, cipher) in txn.list::<Ciphers>(&contact)? {
-        txn.delete::<Ciphers>(&key)?;
+        drop_cipher(txn, &key)?;
         if let Some(seq) = cipher.seq {
             state::requeue(
                 txn,

@@ -7,7 +7,7 @@ use ams_wire::inner::{Full, Inner};
 use ams_wire::limits::COUNTER_WINDOW;
 
 use super::receipt;
-use super::row::{self, CipherRow, Ciphers, RootRow, Roots};
+use super::row::{self, CipherRow, Ciphers, Envelopes, RootRow, Roots};
 use crate::contacts::{ContactId, ContactRow};
 use crate::profile::Me;
 use crate::relay::{self, RelayId};
@@ -37,6 +37,17 @@ pub enum Room {
     NoRoot,
     /// Too much is without a receipt.
     Full,
+}
+
+/// What was sealed just now.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// Where it is kept.
+    pub key: CipherKey,
+    /// What is kept of it.
+    pub cipher: CipherRow,
+    /// The bytes.
+    pub envelope: Vec<u8>,
 }
 
 /// What is kept of one contact's ratchets and ciphertexts, read once for one look at it.
@@ -124,13 +135,13 @@ impl Desk {
         over: RelayId,
         contents: &[(Option<u64>, Vec<u8>)],
         tell_read: bool,
-    ) -> Result<&[(CipherKey, CipherRow)], StoreError> {
-        let before = self.ciphers.len();
+    ) -> Result<Vec<Sealed>, StoreError> {
+        let mut done = Vec::with_capacity(contents.len());
         let root = row::sealing_root(&self.roots).cloned();
         let (Some(to), Some((tag, mut root)), false) =
             (contact.identity(), root, contents.is_empty())
         else {
-            return Ok(&[]);
+            return Ok(done);
         };
         let mut ratchet = root.ratchet()?;
         let receipt = receipt::state(txn, self.contact, &self.roots, tell_read)?;
@@ -145,9 +156,12 @@ impl Desk {
             // An empty one is a question.
             let inner = Inner { answer: seq.is_none(), receipt: receipt.clone(), full: Some(full) };
             let envelope = receipt::wrap(me, &to, &root, &inner)?;
-            let cipher = CipherRow { seq: *seq, envelope, relay: over, mark };
+            let cipher = CipherRow { seq: *seq, relay: over, mark };
             txn.put::<Ciphers>(&(self.contact, tag, ctr), &cipher)?;
-            self.ciphers.push((CipherKey { contact: self.contact, root: tag, ctr }, cipher));
+            txn.put::<Envelopes>(&(self.contact, tag, ctr), &envelope.clone().into())?;
+            let key = CipherKey { contact: self.contact, root: tag, ctr };
+            self.ciphers.push((key, cipher));
+            done.push(Sealed { key, cipher, envelope });
             root.next_ctr = ctr.saturating_add(1);
         }
         root.ratchet = ratchet.to_bytes().to_vec();
@@ -155,7 +169,7 @@ impl Desk {
         if let Some((_, kept)) = self.roots.iter_mut().find(|(other, _)| *other == tag) {
             *kept = root;
         }
-        Ok(self.ciphers.get(before..).unwrap_or_default())
+        Ok(done)
     }
 }
 

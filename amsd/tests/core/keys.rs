@@ -1,15 +1,15 @@
 //! Fresh keys: asked for, crossing, lost, and used twice.
 
 use ams_wire::to_relay::ToRelay;
-use amsd::contacts::edit;
+use amsd::contacts::{ask, edit};
 use amsd::outbox::row::OutState;
-use amsd::outbox::{queue, state};
+use amsd::outbox::{self, queue, state};
 use amsd::relay::Relays;
 use amsd::session::row::{Ciphers, Roots};
 use amsd::settings::Undeliverable;
 use amsd::store::Read;
 
-use crate::person::{NOW, Person, RELAY, flow, friends, greet, routes, strangers};
+use crate::person::{NOW, Person, RELAY, draft, flow, friends, greet, routes, strangers};
 
 #[tokio::test]
 async fn a_renewal_loses_nothing_and_doubles_nothing() {
@@ -274,4 +274,77 @@ async fn why_nothing_could_be_sealed_is_said_as_it_is() {
     let reason = shown.steps.last().unwrap().reason.clone().unwrap();
     assert!(reason.contains("fresh keys"), "{reason}");
     assert!(alice.store.read_now(|db| db.get::<Relays>(&RELAY)).unwrap().is_some());
+}
+
+const MINUTE: i64 = 60 * 1000;
+const YEAR: i64 = 365 * 24 * 60 * MINUTE;
+
+async fn asks_at(person: &Person, name: &str, now: i64) -> usize {
+    let (me, relay, id) = (person.me.clone(), person.relay(), person.contact(name).0);
+    let asked = person.store.write(move |txn| ask::renew(txn, &me, (RELAY, &relay), id, now)).await;
+    asked.unwrap();
+    person.chores().await.len()
+}
+
+/// Once in a quarter of an hour, also by a clock that is set back by a year in between.
+#[tokio::test]
+async fn fresh_keys_are_asked_for_once_in_a_quarter_of_an_hour() {
+    let (alice, _bob) = friends().await;
+    assert_eq!(asks_at(&alice, "bob", NOW).await, 1);
+    assert_eq!(asks_at(&alice, "bob", NOW + 14 * MINUTE).await, 0);
+    assert_eq!(asks_at(&alice, "bob", NOW + 15 * MINUTE).await, 1);
+    assert_eq!(asks_at(&alice, "bob", NOW - YEAR).await, 1);
+    assert_eq!(asks_at(&alice, "bob", NOW - YEAR + MINUTE).await, 0);
+    assert_eq!(asks_at(&alice, "bob", NOW + YEAR).await, 1);
+}
+
+/// The relay may show everything again, at each attach.
+#[tokio::test]
+async fn what_the_relay_shows_twice_is_answered_alike_and_taken_once() {
+    let (alice, bob) = friends().await;
+    let renewal = alice.renew("bob").await;
+    let first = bob.answers(&alice, &renewal).await;
+    let second = bob.answers(&alice, &renewal).await;
+    assert_eq!(first.approval, second.approval, "an introduction has one answer");
+    alice.approval(&bob, &first).await;
+    let roots = |person: &Person, of: &str| {
+        let id = person.contact(of).0;
+        person.store.read_now(|db| amsd::session::row::roots(db, id)).unwrap().len()
+    };
+    assert!(matches!(alice.chores().await[..], [ToRelay::Fetched(_)]));
+    let before = roots(&alice, "bob");
+    alice.approval(&bob, &second).await;
+    assert!(matches!(alice.chores().await[..], [ToRelay::Fetched(_)]), "and is confirmed again");
+    assert_eq!((roots(&alice, "bob"), roots(&bob, "alice")), (before, 2));
+    greet(&alice, &bob).await;
+    alice.push("bob", "hi").await;
+    flow(&alice, &bob).await;
+    assert_eq!(bob.inbox(), ["hi"]);
+    // It was used: also the introduction, shown once more, changes nothing.
+    bob.request(&alice, &renewal).await;
+    flow(&alice, &bob).await;
+    assert_eq!((roots(&alice, "bob"), roots(&bob, "alice")), (1, 1));
+}
+
+/// Alice's clock goes forward by a year and back again: what she writes arrives, once and in order.
+#[tokio::test]
+async fn a_clock_that_jumps_by_a_year_changes_nothing_for_messages() {
+    let (alice, bob) = friends().await;
+    for (text, at) in [("now", NOW), ("in a year", NOW + YEAR), ("a year ago", NOW - YEAR)] {
+        let draft = draft("bob", None, text);
+        alice.store.write(move |txn| outbox::push(txn, &draft, at)).await.unwrap();
+        let out = alice.seal("bob").await;
+        // And bob's own clock is wrong the other way round.
+        bob.open_at("alice", &out[0].envelope, 2 * NOW - at).await;
+        bob.open_at("alice", &out[0].envelope, at).await;
+        alice.open_at("bob", &bob.bare("alice", false).unwrap(), at).await;
+    }
+    assert_eq!(bob.inbox(), ["now", "in a year", "a year ago"]);
+    assert!(alice.states("bob").iter().all(|state| *state == OutState::Delivered));
+    // An introduction that was made by the wrong clock is made anew by the right one.
+    assert_eq!(asks_at(&alice, "bob", NOW + YEAR).await, 1);
+    let again = alice.renew_at("bob", NOW).await;
+    let approval = bob.answers(&alice, &again).await;
+    alice.approval(&bob, &approval).await;
+    greet(&alice, &bob).await;
 }

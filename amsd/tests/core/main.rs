@@ -14,3 +14,5 @@ mod keys;
 mod meeting;
 mod messages;
 mod person;
+mod remembering;
+mod waiting;

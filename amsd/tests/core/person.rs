@@ -12,17 +12,19 @@ use ams_wire::username::Username;
 use amsd::contacts::{self, ContactId, ask, request};
 use amsd::fact::Fact;
 use amsd::inbox::{self, Accepted, reader};
-use amsd::outbox::row::{OutState, TextRow};
+use amsd::outbox::row::{Out, OutState, Queued, TextRow, Waiting};
 use amsd::outbox::seal::{self, Outgoing};
 use amsd::outbox::wish::Wish;
 use amsd::outbox::{self, Draft, state};
 use amsd::profile::Me;
 use amsd::relay::{RelayId, RelayRow, Relays, chores};
+use amsd::router::RouterHandle;
 use amsd::router::path::{Route, Routes};
 use amsd::session::seal::Desk;
 use amsd::session::{self, receipt};
 use amsd::settings::{Requests, Undeliverable};
 use amsd::store::{Read, Store, StoreError};
+use amsd::tally::{self, Tally};
 
 pub(crate) const RELAY: RelayId = RelayId(1);
 pub(crate) const NOW: i64 = 1_800_000_000_000;
@@ -32,6 +34,8 @@ pub(crate) struct Person {
     pub(crate) store: Store,
     pub(crate) me: Me,
     pub(crate) told: Arc<Mutex<Vec<Fact>>>,
+    /// Poked by every commit; it does nothing until it is started.
+    pub(crate) router: RouterHandle,
     _folder: tempfile::TempDir,
 }
 
@@ -40,10 +44,22 @@ impl Person {
         let folder = tempfile::tempdir().unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = told.clone();
+        let router = RouterHandle::default();
+        let poked = router.clone();
         let store = Store::create(
             &folder.path().join("ams.redb"),
             StoreKey::new(&[1; 32]),
-            Arc::new(move |facts| heard.lock().unwrap().extend(facts)),
+            Arc::new(move |facts| {
+                for fact in &facts {
+                    match fact {
+                        Fact::Due(contact) => poked.due(*contact),
+                        Fact::Greet(contact) => poked.greet(*contact),
+                        Fact::Read(contact) => poked.read(*contact),
+                        _ => {}
+                    }
+                }
+                heard.lock().unwrap().extend(facts);
+            }),
         )
         .unwrap();
         let me = store
@@ -66,7 +82,7 @@ impl Person {
             })
             .await
             .unwrap();
-        Self { name, store, me, told, _folder: folder }
+        Self { name, store, me, told, router, _folder: folder }
     }
 
     pub(crate) fn relay(&self) -> RelayRow {
@@ -83,8 +99,12 @@ impl Person {
 
     /// Asks a contact for fresh keys; what is told to the relay for it.
     pub(crate) async fn renew(&self, name: &str) -> Ask {
+        self.renew_at(name, NOW).await
+    }
+
+    pub(crate) async fn renew_at(&self, name: &str, now: i64) -> Ask {
         let (me, relay, id) = (self.me.clone(), self.relay(), self.contact(name).0);
-        self.store.write(move |txn| ask::renew(txn, &me, (RELAY, &relay), id, NOW)).await.unwrap();
+        self.store.write(move |txn| ask::renew(txn, &me, (RELAY, &relay), id, now)).await.unwrap();
         let [ToRelay::Ask(renewal)] = &self.chores().await[..] else { panic!("a renewal") };
         renewal.clone()
     }
@@ -115,13 +135,15 @@ impl Person {
     }
 
     pub(crate) async fn request(&self, from: &Person, ask: &Ask) {
+        self.request_by(from, ask, Requests::Ask, NOW).await;
+    }
+
+    pub(crate) async fn request_by(&self, from: &Person, ask: &Ask, rule: Requests, now: i64) {
         let (me, relay) = (self.me.clone(), self.relay());
         let request =
             Request { from: from.relay().user, their_handle: ask.handle, intro: ask.intro.clone() };
         self.store
-            .write(move |txn| {
-                request::receive(txn, &me, (RELAY, &relay), &request, Requests::Ask, NOW)
-            })
+            .write(move |txn| request::receive(txn, &me, (RELAY, &relay), &request, rule, now))
             .await
             .unwrap();
     }
@@ -179,10 +201,14 @@ impl Person {
     }
 
     pub(crate) async fn open(&self, from: &str, envelope: &[u8]) -> Accepted {
+        self.open_at(from, envelope, NOW).await
+    }
+
+    pub(crate) async fn open_at(&self, from: &str, envelope: &[u8], now: i64) -> Accepted {
         let (me, handle, envelope) = (self.me.clone(), self.handle(from), envelope.to_vec());
         self.store
             .write(move |txn| {
-                let came = inbox::Came { me: &me, relay: RELAY, nick: "home", now: NOW };
+                let came = inbox::Came { me: &me, relay: RELAY, nick: "home", now };
                 inbox::accept(txn, came, [(handle, envelope.as_slice())].into_iter())
             })
             .await
@@ -224,6 +250,34 @@ impl Person {
             })
             .await
             .unwrap();
+    }
+
+    /// What is counted, and filed under its state, is what is there.
+    pub(crate) fn counts_are_right(&self) {
+        let (mut counted, mut found) = ([0_u64; 5], [0_u64; 5]);
+        let all = [Tally::Queued, Tally::Sent, Tally::Undelivered, Tally::Waiting, Tally::Kept];
+        let looked = self.store.read_now(|db| {
+            for (count, what) in counted.iter_mut().zip(all) {
+                *count = tally::of(db, what)?;
+            }
+            let (mut queued, mut waiting) = (Vec::new(), Vec::new());
+            for (at, row) in db.list::<Out>(&())? {
+                if let Some(what) = Tally::of(row.state) {
+                    found[all.iter().position(|other| *other == what).unwrap()] += 1;
+                }
+                match row.state {
+                    OutState::Queued => queued.push((at, ())),
+                    OutState::Waiting => waiting.push((at, ())),
+                    _ => {}
+                }
+            }
+            found[4] = u64::try_from(db.list::<inbox::row::Received>(&())?.len()).unwrap();
+            assert_eq!(db.list::<Queued>(&())?, queued);
+            assert_eq!(db.list::<Waiting>(&())?, waiting);
+            Ok::<_, StoreError>(())
+        });
+        looked.unwrap();
+        assert_eq!(counted, found, "{}", self.name);
     }
 
     pub(crate) fn states(&self, to: &str) -> Vec<OutState> {
@@ -300,4 +354,6 @@ pub(crate) async fn flow(from: &Person, to: &Person) {
     }
     let receipt = to.bare(from.name, false).unwrap();
     from.open(to.name, &receipt).await;
+    from.counts_are_right();
+    to.counts_are_right();
 }

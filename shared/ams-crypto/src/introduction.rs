@@ -234,6 +234,15 @@ impl RequestSecrets {
         &self.intro
     }
 
+    /// The request is given up: its one-time key goes out of `account`, which must be committed
+    /// together with that.
+    pub fn withdraw(self, account: &mut OlmAccount) {
+        let asked = Signed::decode(&self.intro).and_then(|signed| Intro::decode(&signed.fields));
+        if let Ok(asked) = asked {
+            account.forget(asked.one_time);
+        }
+    }
+
     /// Step 4. On success the one-time key in `account` is used up; after an error it is unchanged.
     ///
     /// # Errors

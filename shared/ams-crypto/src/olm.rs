@@ -66,6 +66,13 @@ impl OlmAccount {
         made.first().map_or_else(|| std::process::abort(), |key| Key(key.to_bytes()))
     }
 
+    /// Forgets the one-time key of an introduction that is given up: no approval of it is opened any
+    /// more.
+    pub fn forget(&mut self, one_time: Key) {
+        // Used up already, or never ours: then there is nothing to be forgotten.
+        let _ = self.0.remove_one_time_key(Curve25519PublicKey::from(one_time.0));
+    }
+
     /// One-time keys that still wait for an approval.
     pub fn waiting_keys(&self) -> usize {
         self.0.stored_one_time_key_count()

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ams_rpc::methods::queue;
-use ams_rpc::types::{LinkState, Presence, QueueParams, Stage, State};
-use ams_tests::Net;
+use ams_rpc::types::{LinkState, Period, Presence, QueueParams, SendParams, Stage, State};
 use ams_tests::ledger::{Balance, assert_even, balance};
+use ams_tests::{Net, PATIENCE, Person};
 use amsd::settings::Undeliverable;
 
 /// As short as a window can be that is one.
@@ -270,4 +270,69 @@ async fn what_the_relay_has_no_room_for_is_not_lost() {
     assert_eq!(Balance { disordered: 0, ..balance(&texts, &shown) }, Balance::EVEN);
     alice.queue_is_empty().await;
     assert_eq!(bob.unread().await, 0);
+}
+
+/// Somebody is away while more is written to them than may be under way at once; then they are back.
+async fn overnight(policy: Undeliverable, ended: State) -> (Net, Person, Person, Vec<String>) {
+    let net = Net::with(short_window).await;
+    let alice = net.person_with("alice", |to| to.undeliverable = policy).await;
+    let bob = net.person("bob").await;
+    alice.meet(&bob).await;
+    bob.stop().await;
+    alice.sees("bob", Presence::Offline).await;
+    let texts: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    let mut sent = Vec::new();
+    for text in &texts {
+        sent.push(alice.send("bob", text).await);
+    }
+    for id in sent {
+        alice.message_is(id, ended).await;
+    }
+    bob.start().await;
+    let params = SendParams {
+        wait: Some(Stage::Delivered),
+        timeout: Some(Period(PATIENCE)),
+        ..SendParams::new("bob", "new")
+    };
+    let new = alice.try_send(params).await.unwrap();
+    assert_eq!((new.state, new.reached, new.exit), (State::Delivered, true, 0));
+    (net, alice, bob, texts)
+}
+
+/// All of `texts` in order, and the new one somewhere among them.
+async fn has_all(bob: &Person, texts: &[String]) {
+    let got = bob.receives(texts.len() + 1).await;
+    let mut shown: Vec<String> = got.into_iter().map(|message| message.body).collect();
+    let new = shown.iter().position(|text| text == "new").expect("the new one");
+    shown.remove(new);
+    assert_even("bob", texts, &shown);
+    assert_eq!(bob.unread().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_night_away_the_user_decides_about_forty_messages() {
+    let (_net, alice, bob, texts) = overnight(Undeliverable::Ask, State::Undelivered).await;
+    let status = alice.status().await;
+    assert_eq!(status.queue.undelivered, 40);
+    assert!(status.warnings.iter().any(|line| line.contains("40 undelivered")), "{status:?}");
+    let all = QueueParams { all: Some(true), ..QueueParams::default() };
+    alice.call::<queue::Retry>(all).await;
+    has_all(&bob, &texts).await;
+    alice.queue_is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_night_away_forty_kept_messages_go_out_by_themselves() {
+    let (_net, alice, bob, texts) = overnight(Undeliverable::Keep, State::Waiting).await;
+    has_all(&bob, &texts).await;
+    alice.queue_is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_night_away_forty_discarded_messages_hold_up_nothing() {
+    let (_net, alice, bob, _) = overnight(Undeliverable::Discard, State::Discarded).await;
+    bob.reads(&["new"]).await;
+    alice.delivers("bob", "another").await;
+    bob.reads(&["another"]).await;
+    assert!(alice.queue().await.is_empty());
 }

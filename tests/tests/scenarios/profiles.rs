@@ -1,7 +1,6 @@
 //! A profile that is copied, restored, or begun anew.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use ams_rpc::methods::{contact, queue, relay};
@@ -13,19 +12,7 @@ use ams_tests::Net;
 use ams_tests::connection::failure;
 use ams_tests::person::{PASSWORD, Person};
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else if kind.is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
+use crate::copy;
 
 /// Her backup of yesterday: it would use keys again that were used already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,8 @@ use ams_tests::Net;
 use ams_tests::connection::{failure, refusal};
 use ams_tests::person::{PASSWORD, Person};
 
+use crate::copy;
+
 fn nick(nick: &str) -> RelayParams {
     RelayParams { nick: nick.to_owned() }
 }
@@ -276,4 +278,41 @@ async fn a_contact_over_two_relays_is_reached_over_either() {
     alice.delivers("bob", "over home").await;
     bob.delivers("alice", "and back").await;
     bob.reads(&["over home"]).await;
+}
+
+/// The relay goes back to a backup from before Alice and Carol met. What is older goes on by itself;
+/// the two see what is missing, and ask each other again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_was_restored_from_an_older_backup_goes_on() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    let carol = net.person("carol").await;
+    alice.delivers("bob", "1").await;
+    net.home().stop().await;
+    let backup = net.folder().join("backup");
+    copy(net.home().data(), &backup);
+    net.home().start().await;
+    alice.link_is(net.home(), LinkState::Up).await;
+    alice.meet(&carol).await;
+    alice.delivers("bob", "2").await;
+    alice.delivers("carol", "3").await;
+    net.home().stop().await;
+    std::fs::remove_dir_all(net.home().data()).unwrap();
+    copy(&backup, net.home().data());
+    net.home().start().await;
+
+    alice.delivers("bob", "4").await;
+    bob.delivers("alice", "5").await;
+    bob.reads(&["1", "2", "4"]).await;
+    let missing = |contact: &Contact| contact.paths[0].state == PathState::Missing;
+    alice.contact_shows("carol", "missing", missing).await;
+    carol.contact_shows("alice", "missing", missing).await;
+    let queued = alice.send("carol", "6").await;
+    assert_eq!(alice.message(queued).await.message.state, State::Queued);
+    alice.add("carol").await;
+    carol.add("alice").await;
+    alice.reaches(queued, ams_rpc::types::Stage::Delivered).await;
+    carol.delivers("alice", "7").await;
+    carol.reads(&["3", "6"]).await;
+    assert_eq!(alice.call::<contact::List>(NoParams {}).await.contacts.len(), 2);
 }

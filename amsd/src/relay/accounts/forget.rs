@@ -1,7 +1,7 @@
 //! What is forgotten with an account.
 
-use crate::contacts::ask::Asked;
-use crate::contacts::request::{Answer, Intros};
+use crate::contacts::ask::{Asked, withdraw};
+use crate::contacts::intro;
 use crate::contacts::{self, Stage};
 use crate::fact::Fact;
 use crate::relay::chores;
@@ -22,12 +22,14 @@ pub(super) fn forget(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
         }
         contacts::put(txn, id, Some(&before), &after)?;
     }
-    for (id, intro) in txn.list::<Intros>(&())? {
-        if intro.relay == relay && matches!(intro.answer, Answer::Waiting(_)) {
-            txn.delete::<Intros>(&id)?;
+    for (id, intro) in intro::waiting(txn)? {
+        if intro.relay == relay {
+            intro::forget(txn, id)?;
         }
     }
-    txn.delete_all::<Asked>(&relay)?;
+    for (asked, _) in txn.list::<Asked>(&relay)? {
+        withdraw(txn, asked)?;
+    }
     chores::forget(txn, relay)?;
     row::reset_mark(txn, relay)?;
     txn.delete::<Relays>(&relay)?;

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use super::dial::DialError;
 use super::links::LinksHandle;
 use super::row::{self, Refusal, RelayId, RelayRow, Relays, by_nick};
-use crate::contacts::ask::{Asked, renew};
+use crate::contacts::ask::{renew, withdraw};
 use crate::contacts::{self, ContactRow};
 use crate::fact::Fact;
 use crate::outside::Outside;
@@ -233,7 +233,7 @@ fn begin_anew(
     for (id, before) in contacts::all(txn)? {
         let Some(path) = before.path(relay.0) else { continue };
         // What was asked may have been answered to the other one.
-        txn.delete::<Asked>(&(relay.0, path.handle))?;
+        withdraw(txn, (relay.0, path.handle))?;
         retire(txn, id, now)?;
         // However lately the keys were renewed.
         contacts::put(txn, id, Some(&before), &ContactRow { renewed_at: 0, ..before.clone() })?;

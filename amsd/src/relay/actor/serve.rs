@@ -92,7 +92,7 @@ impl<'a> Served<'a> {
         let attach_by = now.checked_add(ATTACH).unwrap_or(now);
         let lane = Lane::new(&actor.deps, relay, actor.row.clone());
         let keepalive = Keepalive::new(now, actor.deps.outside.chance.clone());
-        let (handle, parcels) = LinkHandle::new();
+        let (handle, parcels) = LinkHandle::pair();
         let mut served = Self {
             actor,
             relay,

@@ -1,10 +1,13 @@
 //! One daemon's link to a relay that says what a test wants it to say.
 
+use std::collections::BTreeSet;
+
 use ams_rpc::types::{Fact as Event, LinkState};
-use ams_wire::from_relay::{Bye, Deliver, FromRelay, Outcome, RelayHello};
+use ams_wire::from_relay::{Bye, Deliver, FromRelay, Outcome, Presence, RelayHello, Row, RowState};
 use ams_wire::id::{EnvelopeId, Handle, RootTag, WorkMark};
 use ams_wire::limits::MIN_ENVELOPE;
 use ams_wire::to_relay::ToRelay;
+use ams_wire::username::Username;
 
 use super::*;
 use crate::contacts::ContactId;
@@ -184,6 +187,65 @@ async fn chores_are_told_until_they_are_answered() {
     assert_eq!(left.len(), 1);
     // A refused one is not told again.
     wire.say(&[FromRelay::Done(Outcome::Refused)]).await;
+    while !alice.write(|txn| chores::waiting(txn, HOME)).await.is_empty() {}
+}
+
+/// Whatever was said and heard before the line broke, the next link begins from the start, shows
+/// what is asked of it, and what waits to be told is told.
+#[tokio::test]
+async fn a_link_that_dies_at_any_step_of_an_attach_comes_back() {
+    let relay = Relay::start().await;
+    let mut alice = Daemon::at(&relay).await;
+    alice.write(|txn| chores::push(txn, HOME, &ToRelay::Block(BOB))).await;
+    let presence = FromRelay::Presence(Presence { online: vec![BOB], offline: Vec::new() });
+    let left_over = Handle([3; 16]);
+    let row = FromRelay::Row(Row {
+        handle: left_over,
+        peer: Username::new("bob").unwrap(),
+        state: RowState::Accepted,
+        approval: None,
+    });
+    let junk = envelope(9);
+    let steps = [
+        hello(),
+        FromRelay::Attached,
+        row,
+        presence,
+        FromRelay::Deliver(Deliver { handle: BOB, envelope: &junk }),
+        FromRelay::SnapshotEnd,
+    ];
+    for said in 0..=steps.len() {
+        let mut wire = relay.accept().await;
+        if said > 0 {
+            wire.hear_attach().await;
+        }
+        wire.say(&steps[..said]).await;
+        if said == steps.len() {
+            let mut heard = BTreeSet::new();
+            while heard.len() < 3 {
+                heard.insert(wire.hear(|said| Some(format!("{said:?}"))).await);
+            }
+        }
+        drop(wire);
+        // Who is online was told: that it is not known any more is told, too.
+        if said >= 2 {
+            while !matches!(alice.events.recv().await, Some(LinkEvent::Down { .. })) {}
+        }
+        alice.links.connect(HOME);
+    }
+    let mut wire = relay.attach().await;
+    // Somebody was blocked, and a row that nobody here knows was shown: it is left over.
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let next = wire.hear(|said| match said {
+            ToRelay::Block(row) | ToRelay::Remove(row) => Some(*row),
+            _ => None,
+        });
+        told.push(next.await);
+    }
+    assert_eq!(told, [BOB, left_over]);
+    wire.say(&[FromRelay::Done(Outcome::Ok), FromRelay::Done(Outcome::Ok)]).await;
+    alice.up().await;
     while !alice.write(|txn| chores::waiting(txn, HOME)).await.is_empty() {}
 }
 
