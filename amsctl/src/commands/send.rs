@@ -255,7 +255,8 @@ pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option
         State::Undelivered => {
             format!("; what now: amsctl queue retry {id}, or keep, or discard", id = result.id)
         }
-        State::Queued | State::Waiting | State::Sent => "; it goes on by itself".to_owned(),
+        State::Waiting => "; it goes out when the contact comes online".to_owned(),
+        State::Queued | State::Sent => "; it goes on by itself".to_owned(),
         _ => String::new(),
     };
     format!("amsctl: not {wanted}: the message {}{whose} is {}{then}", result.id, result.state)

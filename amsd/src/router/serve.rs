@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::path::{Route, Routes};
-use crate::contacts::{ContactId, ContactRow, Contacts, Stage};
+use crate::contacts::{ContactId, ContactRow, Contacts, PathRow, Stage};
 use crate::live::Live;
 use crate::outbox::queue;
 use crate::outbox::seal::{self, Outgoing};
@@ -91,8 +91,12 @@ pub(super) fn look(
     };
     let Some(routes) = Routes::find(txn, contact, &row, live, look.last)? else { return Ok(None) };
     let route = routes.main();
-    if look.wake && live.is_online(route.relay, route.handle) {
-        queue::contact_is_there(txn, contact, route.relay, now)?;
+    if look.wake {
+        let is_there =
+            |path: &&PathRow| live.is_up(path.relay) && live.is_online(path.relay, path.handle);
+        for path in row.paths.iter().filter(is_there) {
+            queue::contact_is_there(txn, contact, path.relay, now)?;
+        }
     }
     let mut desk = Desk::open(txn, contact)?;
     let mut sealed = seal::unreceipted(txn, &desk, &routes, &look.handed, now)?;

@@ -10,7 +10,7 @@ use ams_rpc::types::{
     QueueParams, SendParams, Stage, State, Via,
 };
 use ams_tests::connection::refusal;
-use ams_tests::{Net, Person};
+use ams_tests::{Net, PATIENCE, Person};
 use amsd::settings::Undeliverable;
 
 fn short_window(config: &mut ams_relay::config::Config) {
@@ -27,6 +27,11 @@ fn text(body: &str) -> SendParams {
 
 fn within(millis: u64, body: &str) -> SendParams {
     SendParams { ttl: Some(Period(Duration::from_millis(millis))), ..text(body) }
+}
+
+/// What the relay keeps for those who are not there.
+async fn held(net: &Net) -> u64 {
+    net.home().admin::<admin::relay::Status>(NoParams {}).await.held_messages
 }
 
 async fn sent(alice: &Person, params: SendParams) -> MessageId {
@@ -58,22 +63,22 @@ async fn its_own_policy_beats_a_config_that_changes() {
 /// The relay keeps a message no longer than it is worth something, and the sender tries no longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_had_its_time_ends_whatever_its_state() {
-    let net = Net::new().await;
+    let net = Net::with(|config| config.retry_window = Duration::from_secs(3600)).await;
     let (alice, bob) = net.friends("alice", "bob").await;
     bob.stop().await;
-    let held = sent(&alice, within(1500, "sent")).await;
-    let shown = alice.message_is(held, State::Expired).await;
+    alice.sees("bob", Presence::Offline).await;
+    let never = sent(&alice, text("for ever")).await;
+    alice.message_is(never, State::Sent).await;
+    let before = held(&net).await;
+    let held_short = sent(&alice, within(1500, "sent")).await;
+    let shown = alice.message_is(held_short, State::Expired).await;
     let states: Vec<&str> = shown.steps.iter().map(|step| step.what.as_str()).collect();
     assert_eq!(states, ["queued", "sent", "expired"]);
     assert!(shown.expires.is_some());
-    let ended = alice.wait(held, Stage::Delivered, None).await;
+    let ended = alice.wait(held_short, Stage::Delivered, None).await;
     assert_eq!((ended.reached, ended.exit), (false, 9));
-    loop {
-        let relay = net.home().admin::<admin::relay::Status>(NoParams {}).await;
-        if relay.held_messages == 0 {
-            break;
-        }
-    }
+    let gone = async { while held(&net).await > before {} };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the relay tries no longer than the sender");
     let kept = SendParams { if_undelivered: Some(IfUndelivered::Keep), ..text("kept") };
     let kept = sent(&alice, SendParams { ttl: Some(Period(Duration::from_secs(2))), ..kept }).await;
     alice.message_is(kept, State::Sent).await;
@@ -86,7 +91,6 @@ async fn what_had_its_time_ends_whatever_its_state() {
     alice.link_is(net.home(), LinkState::Down).await;
     let soon = sent(&alice, within(1, "queued")).await;
     let later = sent(&alice, within(2_000, "queued")).await;
-    let never = sent(&alice, text("for ever")).await;
     alice.restart().await;
     alice.message_is(soon, State::Expired).await;
     alice.message_is(later, State::Expired).await;
