@@ -81,7 +81,7 @@ fn every_code_of_the_table() {
 
     // 8: kept, which ends a wait without an end of its own.
     alice.amsctl(&["queue", "keep", id]).exits(0);
-    alice.amsctl(&wait).exits(8).says("goes on by itself");
+    alice.amsctl(&wait).exits(8).says("comes online");
     // 9: discarded; and nothing is to be decided about it then.
     alice.amsctl(&["queue", "discard", id]).exits(0);
     alice.amsctl(&wait).exits(9);
