@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::receiver::Receiver;
 use crate::sender::Sender;
-use crate::stream::Stream;
+use crate::stream::{Stream, is_cut};
 
 /// Both halves of a link, and who is at the other end.
 #[derive(Debug)]
@@ -205,11 +205,5 @@ async fn read<const N: usize>(stream: &mut impl Stream) -> Result<[u8; N], Hands
 }
 
 fn failed(error: io::Error) -> HandshakeError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => HandshakeError::Closed,
-        _ => HandshakeError::Io(error),
-    }
+    if is_cut(&error) { HandshakeError::Closed } else { HandshakeError::Io(error) }
 }

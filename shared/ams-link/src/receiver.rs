@@ -17,9 +17,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::buffers;
+use crate::stream::is_cut;
 
 /// Bytes of a record's length.
 const LENGTH: usize = 2;
+/// Bytes of padding that are not worth a copy of the frames before it.
+const SLACK: usize = 1024;
 
 /// Reads frames.
 #[derive(Debug)]
@@ -62,7 +65,26 @@ pub struct Frame {
 
 /// The frames of all records that one read completed; perhaps none.
 #[derive(Debug)]
-pub struct Batch(Bytes);
+pub struct Batch {
+    frames: Bytes,
+    weight: Weight,
+}
+
+/// What reading records cost, whatever is in them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Their bytes as they came: with lengths, headers and padding.
+    pub bytes: u32,
+    /// How many had no frame at all.
+    pub empty_records: u32,
+}
+
+impl Batch {
+    /// What its records cost; nothing when asked again.
+    pub fn weigh(&mut self) -> Weight {
+        std::mem::take(&mut self.weight)
+    }
+}
 
 impl<R: AsyncRead + Unpin> Receiver<R> {
     pub(crate) fn new(io: R, opener: Opener) -> Self {
@@ -106,6 +128,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
     /// Opens what `input` completes and keeps the rest; `None` if it completes nothing.
     fn take(&mut self, mut input: &[u8]) -> Result<Option<Batch>, ReceiveError> {
         let mut frames = BytesMut::new();
+        let mut weight = Weight::default();
         let mut complete = false;
         if !self.partial.is_empty() {
             input = self.fill_partial(input)?;
@@ -113,13 +136,13 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
                 return Ok(None);
             };
             frames.reserve(record.len().saturating_add(input.len()));
-            open(&mut self.opener, record, &mut frames)?;
+            open(&mut self.opener, record, &mut frames, &mut weight)?;
             self.partial = Vec::new();
             complete = true;
         }
         frames.reserve(if complete { 0 } else { input.len() });
         while let Some((record, rest)) = split_record(input) {
-            open(&mut self.opener, record, &mut frames)?;
+            open(&mut self.opener, record, &mut frames, &mut weight)?;
             input = rest;
             complete = true;
         }
@@ -127,7 +150,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             self.partial.reserve_exact(self.whole(input)?);
             self.partial.extend_from_slice(input);
         }
-        Ok(complete.then(|| Batch(frames.freeze())))
+        Ok(complete.then(|| Batch { frames: tight(frames), weight }))
     }
 
     /// Moves what the incomplete record lacks from the front of `input`; gives the rest.
@@ -170,14 +193,29 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((record.get(LENGTH..)?, rest))
 }
 
+/// The frames in an allocation that is not mostly padding: a short body that somebody keeps would
+/// keep all of it.
+fn tight(frames: BytesMut) -> Bytes {
+    let much = frames.len().saturating_mul(2).saturating_add(SLACK);
+    if frames.capacity() > much { Bytes::copy_from_slice(&frames) } else { frames.freeze() }
+}
+
 /// Appends the frames of a record, without its padding.
-fn open(opener: &mut Opener, record: &[u8], frames: &mut BytesMut) -> Result<(), ReceiveError> {
+fn open(
+    opener: &mut Opener,
+    record: &[u8],
+    frames: &mut BytesMut,
+    weight: &mut Weight,
+) -> Result<(), ReceiveError> {
     let start = frames.len();
     frames.resize(start.saturating_add(record.len()), 0);
     let room = frames.get_mut(start..).unwrap_or_default();
     let length = opener.open(record, room).map_err(|_| ReceiveError::Rejected)?;
     let plaintext = room.get(..length).unwrap_or_default();
     let used = used_len(plaintext)?;
+    let bytes = u32::try_from(record.len().saturating_add(LENGTH)).unwrap_or(u32::MAX);
+    weight.bytes = weight.bytes.saturating_add(bytes);
+    weight.empty_records = weight.empty_records.saturating_add(u32::from(used == 0));
     frames.truncate(start.saturating_add(used));
     Ok(())
 }
@@ -194,23 +232,17 @@ impl Iterator for Batch {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
-        let (&[number, high, low], _) = self.0.split_first_chunk::<FRAME_HEADER>()?;
-        self.0.advance(FRAME_HEADER);
+        let (&[number, high, low], _) = self.frames.split_first_chunk::<FRAME_HEADER>()?;
+        self.frames.advance(FRAME_HEADER);
         let length = usize::from(u16::from_be_bytes([high, low]));
         // `used_len` has seen all of it.
-        let body = self.0.split_to(length.min(self.0.len()));
+        let body = self.frames.split_to(length.min(self.frames.len()));
         Some(Frame { number, body })
     }
 }
 
 fn failed(error: io::Error) -> ReceiveError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => ReceiveError::Cut,
-        _ => ReceiveError::Io(error),
-    }
+    if is_cut(&error) { ReceiveError::Cut } else { ReceiveError::Io(error) }
 }
 
 #[cfg(test)]
@@ -343,6 +375,47 @@ mod tests {
             frames += batch.len();
         }
         assert_eq!(frames, 40 * 170);
+    }
+
+    /// However long the records were, the allocation that a frame keeps is of the size of the frames.
+    #[test]
+    fn padding_is_given_back() {
+        for (body, most) in [(473, 2_000), (20_000, 42_000), (40_000, 90_000)] {
+            let (mut sealer, opener) = keys();
+            let mut plaintext = frame(0x20, &vec![1; body]);
+            plaintext.resize(60_000, 0);
+            let bytes = record(&mut sealer, &plaintext);
+            let mut receiver = receiver(opener, [bytes]);
+            let batch = receiver.poll_receive(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Ok(batch)) = batch else { panic!("{batch:?}") };
+            let capacity = batch.frames.try_into_mut().unwrap().capacity();
+            assert!(capacity <= most, "{body}: {capacity}");
+        }
+    }
+
+    #[test]
+    fn a_batch_weighs_what_was_read() {
+        let (mut sealer, opener) = keys();
+        let mut padded = frame(1, &[]);
+        padded.resize(512, 0);
+        let mut bytes = record(&mut sealer, &padded);
+        bytes.extend(record(&mut sealer, &[0; 2_048]));
+        bytes.extend(record(&mut sealer, &frame(1, &[]).repeat(5)));
+        let total = u32::try_from(bytes.len()).unwrap();
+        let rest = bytes.split_off(700);
+        let mut receiver = receiver(opener, [bytes, rest]);
+        let mut sum = Weight::default();
+        let mut batches = 0;
+        while let Poll::Ready(Ok(mut batch)) =
+            receiver.poll_receive(&mut Context::from_waker(Waker::noop()))
+        {
+            let weight = batch.weigh();
+            sum.bytes += weight.bytes;
+            sum.empty_records += weight.empty_records;
+            assert_eq!(batch.weigh(), Weight::default());
+            batches += 1;
+        }
+        assert_eq!((sum, batches), (Weight { bytes: total, empty_records: 1 }, 2));
     }
 
     #[test]

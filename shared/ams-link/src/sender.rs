@@ -21,6 +21,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::buffers;
+use crate::stream::is_cut;
 
 /// Waiting bytes from which on [`Sender::is_full`]: about one full record, so that gathering more
 /// would save nothing.
@@ -248,12 +249,7 @@ fn append(sealer: &mut Sealer, plaintext: &[u8], records: &mut Vec<u8>) -> Resul
 }
 
 fn failed(error: io::Error) -> SendError {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => SendError::Cut,
-        _ => SendError::Io(error),
-    }
+    if is_cut(&error) { SendError::Cut } else { SendError::Io(error) }
 }
 
 #[cfg(test)]

@@ -19,6 +19,17 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn split(self) -> (Self::Read, Self::Write);
 }
 
+/// Whether an error says that the other side is gone, and not that something is wrong here.
+pub(crate) fn is_cut(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
 /// The caller has set `TCP_NODELAY`: records are gathered here already.
 impl Stream for TcpStream {
     type Read = OwnedReadHalf;
