@@ -97,13 +97,16 @@ pub struct Limits {
     pub contacts: u32,
     /// Accounts.
     pub accounts: u64,
-    /// Bytes of messages in memory, of everybody.
+    /// Bytes of messages in memory, of everybody. From nine tenths on nothing more is held for people
+    /// who are not online.
     pub held_bytes: u64,
-    /// Bytes of one sender's messages for people who are not online.
+    /// Bytes of one sender's messages for people who are not online; one more than that is not held.
+    /// For one contact whose link ended, as much.
     pub sender_held_bytes: u64,
     /// One sender's messages for people who are not online.
     pub sender_held_messages: u32,
-    /// One sender's messages for one contact who is not online.
+    /// One sender's messages for one contact who is not online; all handles without a contact
+    /// count as one.
     pub contact_held_messages: u32,
     /// Bytes of messages that wait for one link; above it is closed.
     pub link_bytes: u64,

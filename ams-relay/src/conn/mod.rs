@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use ams_crypto::opaque::RelayLogin;
 use ams_link::keepalive::{Due, Keepalive};
-use ams_link::receiver::Batch;
+use ams_link::receiver::{Batch, Weight};
 use ams_link::{Receiver, Sender, Stream};
 use ams_wire::from_relay::{Bye, Deliver, FromRelay, Row};
 use ams_wire::id::{Handle, WorkMark};
@@ -86,7 +86,7 @@ pub(crate) struct Conn<S: Stream> {
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
     frames: Bucket,
-    /// Control frames, each of which costs a commit.
+    /// Control frames for which the store is asked.
     control_frames: Bucket,
     bytes: Bucket,
     /// Nothing is read before.
@@ -264,14 +264,15 @@ impl<S: Stream> Conn<S> {
         let Some(mut batch) = self.batch.take() else { return Ok(()) };
         let now = Instant::now();
         self.keepalive.heard(now);
-        let (mut frames, mut control_frames, mut bytes) = (0_u32, 0_u32, 0_u32);
+        // Whatever is in them, records cost what reading them does.
+        let Weight { bytes, empty_records: mut frames } = batch.weigh();
+        let mut control_frames = 0_u32;
         let before = self.mark;
         let mut result = Ok(());
         while self.task.is_none()
             && let Some(frame) = batch.next()
         {
-            let size = u32::try_from(frame.body.len()).unwrap_or(u32::MAX);
-            (frames, bytes) = (frames.saturating_add(1), bytes.saturating_add(size));
+            frames = frames.saturating_add(1);
             result = self.take_frame(frame.number, frame.body, now);
             if result.is_err() {
                 break;

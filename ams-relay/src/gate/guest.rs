@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ams_crypto::opaque::{self, RelayLogin};
 use ams_crypto::token::Token;
-use ams_link::receiver::{Batch, Frame, ReceiveError};
+use ams_link::receiver::{Batch, Frame, ReceiveError, Weight};
 use ams_link::{Link, Receiver, Sender, Stream};
 use ams_wire::from_relay::{Bye, FromRelay, RelayHello};
 use ams_wire::id::Key;
@@ -18,9 +18,11 @@ use super::{Admitted, Closed, Gate, Passed};
 use crate::accounts::Enrolled;
 use crate::config::Registration;
 
-/// Frames of a guest. A registration or login needs four; pings would else cost a stranger nothing
-/// and the relay its time.
+/// Frames of a guest, where a record without any counts for one. A registration or login needs four;
+/// pings would else cost a stranger nothing and the relay its time.
 const MAX_FRAMES: u32 = 64;
+/// Bytes of a guest, with padding. A registration or login needs less than 4 KiB.
+const MAX_BYTES: u32 = 64 * 1024;
 
 /// A link whose client is not known yet.
 pub(crate) struct Guest<S: Stream> {
@@ -36,6 +38,7 @@ pub(crate) struct Guest<S: Stream> {
     rx: Receiver<S::Read>,
     waiting: Option<Batch>,
     frames: u32,
+    bytes: u32,
     stage: Stage,
 }
 
@@ -63,6 +66,7 @@ impl<S: Stream> Guest<S> {
             rx: link.receiver,
             waiting: None,
             frames: 0,
+            bytes: 0,
             stage: Stage::New,
         }
     }
@@ -111,19 +115,22 @@ impl<S: Stream> Guest<S> {
                 }
             }
             self.tx.flush().await.map_err(|_| Closed::Left)?;
-            let batch = self.rx.receive().await.map_err(|error| match error {
+            let mut batch = self.rx.receive().await.map_err(|error| match error {
                 ReceiveError::Cut | ReceiveError::Io(_) => Closed::Left,
                 ReceiveError::Rejected | ReceiveError::Malformed => Closed::Protocol,
             })?;
+            let Weight { bytes, empty_records } = batch.weigh();
+            self.bytes = self.bytes.saturating_add(bytes);
+            if self.bytes > MAX_BYTES {
+                return Err(Closed::Protocol);
+            }
+            self.count(empty_records)?;
             self.waiting = Some(batch);
         }
     }
 
     async fn take_frame(&mut self, frame: &Frame) -> Result<Option<Step>, Closed> {
-        self.frames = self.frames.saturating_add(1);
-        if self.frames > MAX_FRAMES {
-            return Err(Closed::Protocol);
-        }
+        self.count(1)?;
         let decoded = ToRelay::decode(frame.number, &frame.body).map_err(|_| Closed::Protocol)?;
         // A type of a later version is skipped.
         let Some(frame) = decoded else { return Ok(None) };
@@ -157,6 +164,11 @@ impl<S: Stream> Guest<S> {
             _ => return Err(Closed::Protocol),
         }
         Ok(None)
+    }
+
+    fn count(&mut self, frames: u32) -> Result<(), Closed> {
+        self.frames = self.frames.saturating_add(frames);
+        if self.frames > MAX_FRAMES { Err(Closed::Protocol) } else { Ok(()) }
     }
 
     async fn greet(&mut self, hello: &ClientHello) -> Result<(), Closed> {

@@ -13,8 +13,8 @@ use crate::hash::RandomSet;
 
 /// What an envelope in memory costs beside its bytes.
 const OVERHEAD: usize = 128;
-/// Envelopes that may wait as slices of the records they came in. A slice of 512 bytes can pin a
-/// record of 64 KiB, so what waits behind these is copied.
+/// Envelopes on a lane, and again at a link that has not stored them, that may be slices of what they
+/// were read with. A slice of 512 bytes can pin 64 KiB, so what comes behind these is copied.
 const MAX_SLICES: usize = 64;
 
 /// An envelope that is on its way.
@@ -24,16 +24,25 @@ pub(crate) struct Held {
     /// When trying ends, in seconds of the hub.
     pub(crate) deadline: u32,
     pub(crate) envelope: Bytes,
+    /// The envelope pins nothing but itself.
+    is_copy: bool,
 }
 
 impl Held {
+    /// One that came just now, as a slice of what it was read with.
+    pub(crate) fn new(id: EnvelopeId, deadline: u32, envelope: Bytes) -> Self {
+        Self { id, deadline, envelope, is_copy: false }
+    }
+
     /// What it counts for.
     pub(crate) fn cost(&self) -> usize {
         self.envelope.len().saturating_add(OVERHEAD)
     }
 
     fn unpin(&mut self) {
-        self.envelope = Bytes::copy_from_slice(&self.envelope);
+        if !std::mem::replace(&mut self.is_copy, true) {
+            self.envelope = Bytes::copy_from_slice(&self.envelope);
+        }
     }
 }
 
@@ -46,6 +55,8 @@ pub(crate) struct Lane {
     recipient: Option<Arc<Member>>,
     /// Envelopes that it keeps for somebody who is not online.
     most_held: usize,
+    /// Bytes of them, and of all that the sender has under way to people who are not online.
+    most_bytes: usize,
     // Shared, behind a short lock.
     state: Mutex<State>,
 }
@@ -56,7 +67,8 @@ struct State {
     to: Option<Handle>,
     waiting: VecDeque<Held>,
     waiting_bytes: usize,
-    /// What was refused for a bound of this lane: it fails at its time like everything else.
+    /// What was refused for a bound: all of it is later than what waits, its bytes are gone, and it
+    /// fails at its time like everything else.
     refused: VecDeque<(EnvelopeId, u32)>,
     /// Everything that has not ended, here or at the recipient's link.
     ids: RandomSet<EnvelopeId>,
@@ -68,6 +80,15 @@ struct State {
     is_closed: bool,
     /// The earliest second for which the wheel will look here.
     alarm: Option<u32>,
+}
+
+impl State {
+    /// Something ends at this second; gives it if the wheel would look later.
+    fn alarm_at(&mut self, second: u32) -> Option<u32> {
+        let alarm = (second < self.alarm.unwrap_or(u32::MAX)).then_some(second);
+        self.alarm = alarm.or(self.alarm);
+        alarm
+    }
 }
 
 /// What a push did.
@@ -87,7 +108,7 @@ pub(super) enum Taken {
     /// Nothing waits.
     Nothing,
     /// Nothing may pass; this much is not kept any more.
-    Parked { bytes: usize, messages: usize },
+    Parked(Shed),
 }
 
 impl Lane {
@@ -97,7 +118,7 @@ impl Lane {
         recipient: Option<Arc<Member>>,
         to: Option<Handle>,
         is_parked: bool,
-        most_held: usize,
+        bounds: &Bounds,
     ) -> Arc<Self> {
         let state = State {
             to,
@@ -110,7 +131,14 @@ impl Lane {
             is_closed: false,
             alarm: None,
         };
-        Arc::new(Self { sender, handle, recipient, most_held, state: Mutex::new(state) })
+        Arc::new(Self {
+            sender,
+            handle,
+            recipient,
+            most_held: bounds.contact_messages,
+            most_bytes: bounds.sender_bytes,
+            state: Mutex::new(state),
+        })
     }
 
     pub(crate) fn sender(&self) -> &Arc<Member> {
@@ -127,8 +155,14 @@ impl Lane {
     }
 
     /// Takes the envelopes over; `None` when the lane is closed. One that is on its way already is
-    /// dropped; the first deadline holds in any case.
-    pub(super) fn push(&self, envelopes: &mut Vec<Held>, bounds: &Bounds) -> Option<Pushed> {
+    /// dropped; the first deadline holds in any case. `is_over` says, when so many bytes of these
+    /// were taken, whether a bound is reached beyond which nothing is held.
+    pub(super) fn push(
+        &self,
+        envelopes: &mut Vec<Held>,
+        bounds: &Bounds,
+        is_over: impl Fn(usize) -> bool,
+    ) -> Option<Pushed> {
         let state = &mut *lock(&self.state);
         if state.is_closed {
             return None;
@@ -136,22 +170,24 @@ impl Lane {
         let (mut bytes, mut messages) = (0_usize, 0_usize);
         let mut earliest = u32::MAX;
         for mut held in envelopes.drain(..) {
-            let is_full = state.is_parked && state.waiting.len() >= self.most_held;
+            let is_full =
+                state.is_parked && (state.waiting.len() >= self.most_held || is_over(bytes));
             if !state.ids.insert(held.id) {
-                // Sent again, and refused the first time: taken after all if there is room now, or
-                // what is sent after it would pass it.
+                // Sent again, and refused the first time: taken after all if there is room now and
+                // nothing was refused before it, or what is sent after it would pass it.
                 let refused = state.refused.iter().position(|(id, _)| *id == held.id);
-                let again = refused.filter(|_| !is_full).and_then(|at| state.refused.remove(at));
+                let may = |at: &usize| !is_full && (*at == 0 || !state.is_parked);
+                let again = refused.filter(may).and_then(|at| state.refused.remove(at));
                 let Some((_, deadline)) = again else { continue };
                 self.sender.uncount(1, 0);
                 held.deadline = deadline;
-            }
-            earliest = earliest.min(held.deadline);
-            if is_full {
+            } else if is_full || (state.is_parked && !state.refused.is_empty()) {
                 self.sender.count(1, 0);
+                earliest = earliest.min(held.deadline);
                 state.refused.push_back((held.id, held.deadline));
                 continue;
             }
+            earliest = earliest.min(held.deadline);
             if state.is_parked {
                 self.sender.count(1, held.cost());
             }
@@ -168,18 +204,18 @@ impl Lane {
         {
             recipient.load(bytes, bounds.link_bytes);
         }
-        let alarm = (earliest < state.alarm.unwrap_or(u32::MAX)).then_some(earliest);
-        state.alarm = alarm.or(state.alarm);
+        let alarm = state.alarm_at(earliest);
         let wakes = messages > 0 && !std::mem::replace(&mut state.is_ready, true);
         Some(Pushed { bytes, messages, wakes, alarm })
     }
 
-    /// Moves what waits, up to about `room` bytes, to the end of `out`, if `passes` allows it for
-    /// the recipient's handle.
+    /// Moves what waits and is not due at `now`, up to about `room` bytes, to the end of `out`, if
+    /// `passes` allows it for the recipient's handle.
     pub(super) fn take(
         &self,
         passes: impl FnOnce(Handle) -> bool,
         room: usize,
+        now: u32,
         out: &mut VecDeque<Held>,
     ) -> Taken {
         let state = &mut *lock(&self.state);
@@ -188,9 +224,17 @@ impl Lane {
         };
         self.unpark(state);
         let (mut bytes, mut messages) = (0_usize, 0_usize);
+        let mut late = Vec::new();
         while bytes < room
-            && let Some(held) = state.waiting.pop_front()
+            && let Some(mut held) = state.waiting.pop_front()
         {
+            if held.deadline <= now {
+                late.push(held);
+                continue;
+            }
+            if out.len() >= MAX_SLICES {
+                held.unpin();
+            }
             state.waiting_bytes = state.waiting_bytes.saturating_sub(held.cost());
             bytes = bytes.saturating_add(held.envelope.len());
             messages = messages.saturating_add(1);
@@ -198,6 +242,10 @@ impl Lane {
         }
         let more = !state.waiting.is_empty();
         state.is_ready = more;
+        // The wheel ends these, and is about to.
+        for held in late.into_iter().rev() {
+            state.waiting.push_front(held);
+        }
         if messages == 0 { Taken::Nothing } else { Taken::Some { handle, messages, more } }
     }
 
@@ -209,11 +257,19 @@ impl Lane {
         }
     }
 
-    /// What a link took and did not store comes back, last first.
-    pub(super) fn put_back(&self, envelopes: impl Iterator<Item = Held>) {
+    /// What a link took and did not store comes back, last first. Gives when the wheel should look
+    /// here, if earlier than it will, and what was not kept: `is_out` says, when so many bytes are
+    /// gone, whether there is still no room for what is left.
+    pub(super) fn put_back(
+        &self,
+        envelopes: impl Iterator<Item = Held>,
+        is_out: impl Fn(usize) -> bool,
+    ) -> (Option<u32>, Shed) {
         let state = &mut *lock(&self.state);
+        let mut earliest = u32::MAX;
         for mut held in envelopes {
             held.unpin();
+            earliest = earliest.min(held.deadline);
             state.waiting_bytes = state.waiting_bytes.saturating_add(held.cost());
             if state.is_parked {
                 self.sender.count(1, held.cost());
@@ -222,13 +278,15 @@ impl Lane {
             }
             state.waiting.push_front(held);
         }
+        (state.alarm_at(earliest), self.shed_of_absent(state, is_out))
     }
 
-    /// The recipient is away.
-    pub(super) fn recipient_left(&self) {
+    /// The recipient is away. What is not kept, as of [`Lane::put_back`].
+    pub(super) fn recipient_left(&self, is_out: impl Fn(usize) -> bool) -> Shed {
         let state = &mut *lock(&self.state);
-        self.park(state);
         state.is_ready = true;
+        self.park(state);
+        self.shed_of_absent(state, is_out)
     }
 
     /// The sender's row changed: whether and where it lets traffic pass. Returns whether the
@@ -250,6 +308,11 @@ impl Lane {
     /// Ends what is due; gives what failed, and when to look again. Closes a lane that is empty.
     pub(super) fn expire(&self, now: u32) -> Expired {
         let state = &mut *lock(&self.state);
+        if state.alarm.is_none_or(|alarm| alarm > now) {
+            // Another entry of the wheel stands for this lane now; or it was closed. Would each one
+            // that fires set the next, they would become more for ever.
+            return Expired { failed: Vec::new(), bytes: 0, messages: 0, next: Next::Stale };
+        }
         let mut failed = Vec::new();
         let (mut bytes, mut messages) = (0_usize, 0_usize);
         let mut next = u32::MAX;
@@ -287,7 +350,8 @@ impl Lane {
         // What is at the recipient's link is watched there; look again later whether it is through.
         let next = if next == u32::MAX { now.saturating_add(1) } else { next };
         state.alarm = (!state.is_closed).then_some(next);
-        Expired { failed, bytes, messages, next: state.alarm }
+        let next = state.alarm.map_or(Next::Closed, Next::At);
+        Expired { failed, bytes, messages, next }
     }
 
     fn park(&self, state: &mut State) {
@@ -307,16 +371,37 @@ impl Lane {
     /// there, or the sender could tell one from the other by when the bounds are reached.
     fn turn_away(&self, state: &mut State) -> Taken {
         self.park(state);
-        let (mut bytes, mut messages) = (0_usize, 0_usize);
-        let kept = self.most_held.min(state.waiting.len());
-        for held in state.waiting.split_off(kept) {
-            bytes = bytes.saturating_add(held.cost());
-            messages = messages.saturating_add(1);
-            state.refused.push_back((held.id, held.deadline));
+        // The one with which the sender's bound is reached is held, as it is in `push`.
+        Taken::Parked(self.shed(state, |state, _| {
+            let last = state.waiting.back().map_or(0, Held::cost);
+            self.sender.held_bytes().saturating_sub(last) >= self.most_bytes
+        }))
+    }
+
+    /// What was under way to somebody online is more than is held for one who is not. The sender's
+    /// bound is none here: what a contact had not stored when its link was cut stays in its order,
+    /// whatever its sender has under way to others.
+    fn shed_of_absent(&self, state: &mut State, is_out: impl Fn(usize) -> bool) -> Shed {
+        if !state.is_parked {
+            return Shed::default();
         }
-        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
-        self.sender.uncount(0, bytes);
-        Taken::Parked { bytes, messages }
+        self.shed(state, |state, shed| state.waiting_bytes > self.most_bytes || is_out(shed))
+    }
+
+    /// Refuses the newest of what waits on this parked lane, as long as it is too much.
+    fn shed(&self, state: &mut State, too_much: impl Fn(&State, usize) -> bool) -> Shed {
+        let mut shed = Shed::default();
+        while (state.waiting.len() > self.most_held || too_much(state, shed.bytes))
+            && let Some(held) = state.waiting.pop_back()
+        {
+            let cost = held.cost();
+            shed.bytes = shed.bytes.saturating_add(cost);
+            shed.messages = shed.messages.saturating_add(1);
+            state.waiting_bytes = state.waiting_bytes.saturating_sub(cost);
+            self.sender.uncount(0, cost);
+            state.refused.push_front((held.id, held.deadline));
+        }
+        shed
     }
 
     fn unpark(&self, state: &mut State) {
@@ -336,6 +421,22 @@ pub(super) struct Expired {
     pub(super) failed: Vec<EnvelopeId>,
     pub(super) bytes: usize,
     pub(super) messages: usize,
-    /// When to look again; never, once the lane is closed.
-    pub(super) next: Option<u32>,
+    pub(super) next: Next,
+}
+
+/// When the wheel should look at a lane again.
+pub(super) enum Next {
+    /// At this second.
+    At(u32),
+    /// Never: it is closed now.
+    Closed,
+    /// Never by this entry: it was not the lane's alarm any more.
+    Stale,
+}
+
+/// What was in memory and is not kept.
+#[derive(Debug, Default)]
+pub(super) struct Shed {
+    pub(super) bytes: usize,
+    pub(super) messages: usize,
 }

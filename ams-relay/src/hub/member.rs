@@ -34,7 +34,8 @@ pub(crate) struct Member {
     // Shared, behind short locks.
     mailbox: Mutex<Mailbox>,
     outgoing: Mutex<Outgoing>,
-    /// Highest work mark of an enrolment, until it is on disk.
+    /// Highest work mark of an enrolment that passed here. It goes with the member; a link writes it
+    /// down before it leaves its seat.
     mark: Mutex<Option<(u64, WorkMark)>>,
     // Counters.
     pub(super) arrivals: AtomicU64,
@@ -119,8 +120,8 @@ impl Member {
         mailbox.notices = Notices { ready: mailbox.incoming.clone(), ..Notices::default() };
     }
 
-    /// It ends.
-    pub(super) fn stand_up(&self) {
+    /// It ends. Gives what leads here, which is to be told.
+    pub(super) fn stand_up(&self) -> Vec<Arc<Lane>> {
         let (incoming, notices) = {
             let mut mailbox = lock(&self.mailbox);
             mailbox.is_seated = false;
@@ -128,9 +129,7 @@ impl Member {
             (mailbox.incoming.clone(), std::mem::take(&mut mailbox.notices))
         };
         drop(notices);
-        for lane in incoming {
-            lane.recipient_left();
-        }
+        incoming
     }
 
     pub(super) fn is_seated(&self) -> bool {
@@ -187,7 +186,7 @@ impl Member {
         handle: Handle,
         recipient: &Arc<Self>,
         to: Handle,
-        most_held: usize,
+        bounds: &Bounds,
     ) -> Arc<Lane> {
         let mut outgoing = lock(&self.outgoing);
         let found = outgoing.lanes.get(&handle).filter(|lane| {
@@ -208,7 +207,7 @@ impl Member {
             Some(Arc::clone(recipient)),
             Some(to),
             !mailbox.is_seated,
-            most_held,
+            bounds,
         );
         mailbox.incoming.push(Arc::clone(&lane));
         drop(mailbox);
@@ -216,13 +215,12 @@ impl Member {
         lane
     }
 
-    pub(super) fn lane_to_nowhere(self: &Arc<Self>, most_held: usize) -> Arc<Lane> {
+    pub(super) fn lane_to_nowhere(self: &Arc<Self>, bounds: &Bounds) -> Arc<Lane> {
         let mut outgoing = lock(&self.outgoing);
         if let Some(lane) = outgoing.nowhere.as_ref().filter(|lane| !lane.is_closed()) {
             return Arc::clone(lane);
         }
-        let lane =
-            Lane::new(Arc::clone(self), Handle([0; Handle::LEN]), None, None, true, most_held);
+        let lane = Lane::new(Arc::clone(self), Handle([0; Handle::LEN]), None, None, true, bounds);
         outgoing.nowhere = Some(Arc::clone(&lane));
         lane
     }
@@ -288,9 +286,13 @@ impl Member {
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_over(&self, bounds: &Bounds) -> bool {
         self.held_messages.load(Ordering::Relaxed) >= bounds.sender_messages
-            || self.held_bytes.load(Ordering::Relaxed) >= bounds.sender_bytes
+            || self.held_bytes() >= bounds.sender_bytes
     }
 
     /// More waits for the link; over `most` it is ended.

@@ -11,8 +11,9 @@
 //!
 //! [`member`] is what belongs to one name; `lights` is who sees whom online.
 //!
-//! No lock is held over an await. A mailbox's lock may be taken under any other one, and none under
-//! it; apart from that no two are held at the same time.
+//! No lock is held over an await. Two are held at the same time in this order alone: a sender's
+//! table of lanes, one of its lanes, a mailbox. The directory's, the wheel's and a mark's are held
+//! alone.
 
 pub(crate) mod lane;
 mod lights;
@@ -143,23 +144,47 @@ impl Hub {
         self.epoch.checked_add(Duration::from_secs(second.into())).unwrap_or(self.epoch)
     }
 
+    /// The second of the hub's count that `now` is in: what has this deadline or an earlier one is
+    /// due.
+    pub(crate) fn second(&self, now: Instant) -> u32 {
+        let since = now.saturating_duration_since(self.epoch).as_secs();
+        u32::try_from(since).unwrap_or(u32::MAX)
+    }
+
     /// How long to try for a message that `sender` sends now. Past a bound it is no time at all,
-    /// whoever the message is for. Asked once for a batch, so a bound is passed by one batch at
-    /// most.
+    /// whoever the message is for. Asked once for a batch.
     pub(crate) fn window(&self, sender: &Member) -> Duration {
+        if self.is_over(sender, self.held_bytes()) { Duration::ZERO } else { self.bounds.window }
+    }
+
+    /// Whether nothing more of `sender` is held for anybody, where `held` bytes are in memory. For
+    /// somebody who is not online nothing is kept then but an id and a deadline, so that the bounds
+    /// are bounds of memory.
+    fn is_over(&self, sender: &Member, held: usize) -> bool {
         let nearly_full = self.bounds.total_bytes.saturating_sub(self.bounds.total_bytes / 10);
         let is_short = self.is_short.load(Ordering::Relaxed);
-        if is_short || self.held_bytes() >= nearly_full || sender.is_over(&self.bounds) {
-            return Duration::ZERO;
-        }
-        self.bounds.window
+        is_short || held >= nearly_full || sender.is_over(&self.bounds)
+    }
+
+    /// Whether memory is full, also when `less` bytes are gone: then not even what was under way to
+    /// somebody whose link ended is kept.
+    fn is_out_of_room(&self, less: usize) -> bool {
+        self.held_bytes().saturating_sub(less) > self.bounds.total_bytes
     }
 
     /// Puts envelopes on a lane. Returns whether its recipient should be woken, once the batch is
     /// through; `None` when the lane was given up in the meantime and a new one has to be found.
     pub(crate) fn submit(&self, lane: &Arc<Lane>, envelopes: &mut Vec<Held>) -> Option<bool> {
-        let pushed = lane.push(envelopes, &self.bounds)?;
-        self.add(pushed.bytes, pushed.messages);
+        let before = self.held_bytes();
+        let bytes = envelopes.iter().map(Held::cost).fold(0, usize::saturating_add);
+        let messages = envelopes.len();
+        // Before anybody can take and store them, or there would be less than nothing for a moment.
+        self.add(bytes, messages);
+        let is_over = |taken| self.is_over(lane.sender(), before.saturating_add(taken));
+        let pushed = lane.push(envelopes, &self.bounds, is_over);
+        let kept = pushed.as_ref().map_or((0, 0), |pushed| (pushed.bytes, pushed.messages));
+        self.subtract(bytes.saturating_sub(kept.0), messages.saturating_sub(kept.1));
+        let pushed = pushed?;
         if let Some(deadline) = pushed.alarm {
             self.wheel.set(deadline, Arc::clone(lane));
         }
@@ -185,10 +210,9 @@ impl Hub {
         handle: Handle,
         peer: Option<(&Username, Handle)>,
     ) -> Arc<Lane> {
-        let most_held = self.bounds.contact_messages;
         match peer {
-            Some((name, to)) => sender.lane_to(handle, &self.member(name), to, most_held),
-            None => sender.lane_to_nowhere(most_held),
+            Some((name, to)) => sender.lane_to(handle, &self.member(name), to, &self.bounds),
+            None => sender.lane_to_nowhere(&self.bounds),
         }
     }
 

@@ -11,6 +11,7 @@ use ams_wire::id::Handle;
 use ams_wire::username::Username;
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use super::Hub;
 use super::lane::{Held, Lane, Taken};
@@ -90,11 +91,12 @@ impl Seat {
         mut deliver: impl FnMut(Handle, &Bytes),
     ) -> bool {
         let before = self.unstored.len();
-        let (handle, messages, more) = match lane.take(passes, room, &mut self.unstored) {
+        let now = self.hub.second(Instant::now());
+        let (handle, messages, more) = match lane.take(passes, room, now, &mut self.unstored) {
             Taken::Some { handle, messages, more } => (handle, messages, more),
             Taken::Nothing => return false,
-            Taken::Parked { bytes, messages } => {
-                self.hub.subtract(bytes, messages);
+            Taken::Parked(shed) => {
+                self.hub.subtract(shed.bytes, shed.messages);
                 return false;
             }
         };
@@ -196,13 +198,22 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.member.stand_up();
+        let hub = &self.hub;
+        for lane in self.member.stand_up() {
+            let shed = lane.recipient_left(|shed| hub.is_out_of_room(shed));
+            hub.subtract(shed.bytes, shed.messages);
+        }
         // Last first, so that each comes to stand before the one that was delivered after it.
         while let Some((lane, run)) = self.runs.pop_back() {
             let from = self.unstored.len().saturating_sub(run);
             let back = self.unstored.drain(from..).rev().filter(|held| !held.envelope.is_empty());
             let member = &self.member;
-            lane.put_back(back.inspect(|held| member.unload(held.cost())));
+            let back = back.inspect(|held| member.unload(held.cost()));
+            let (alarm, shed) = lane.put_back(back, |shed| hub.is_out_of_room(shed));
+            hub.subtract(shed.bytes, shed.messages);
+            if let Some(second) = alarm {
+                hub.wheel.set(second, lane);
+            }
         }
         self.hub.seated.fetch_sub(1, Ordering::Relaxed);
     }

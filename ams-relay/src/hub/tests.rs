@@ -1,5 +1,7 @@
 //! The hub alone, under a clock that the test moves.
 
+mod bounds;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,12 +54,19 @@ fn futures_waker() -> std::task::Waker {
 struct Alice {
     hub: Arc<Hub>,
     seat: Seat,
+    /// Whom she writes to; nobody, if her handle has no row.
+    peer: Option<Username>,
     lane: Option<Arc<Lane>>,
 }
 
 impl Alice {
     async fn new(hub: &Arc<Hub>) -> Self {
-        Self { hub: Arc::clone(hub), seat: hub.sit(&name("alice")).await, lane: None }
+        Self::writing(hub, "alice", Some("bob")).await
+    }
+
+    async fn writing(hub: &Arc<Hub>, who: &str, peer: Option<&str>) -> Self {
+        let seat = hub.sit(&name(who)).await;
+        Self { hub: Arc::clone(hub), seat, peer: peer.map(name), lane: None }
     }
 
     fn member(&self) -> &Arc<Member> {
@@ -65,12 +74,17 @@ impl Alice {
     }
 
     fn send(&mut self, number: u32) {
-        let deadline = self.hub.deadline(Instant::now(), self.hub.window(self.member()));
-        let envelope = Bytes::from(vec![7; MIN_ENVELOPE]);
-        let mut staged = vec![Held { id: id(number), deadline, envelope }];
+        let life = self.hub.window(self.member());
+        self.send_for(number, life, Bytes::from(vec![7; MIN_ENVELOPE]));
+    }
+
+    fn send_for(&mut self, number: u32, life: Duration, envelope: Bytes) {
+        let deadline = self.hub.deadline(Instant::now(), life);
+        let mut staged = vec![Held::new(id(number), deadline, envelope)];
         while !staged.is_empty() {
             let lane = self.lane.get_or_insert_with(|| {
-                self.hub.lane(self.seat.member(), ALICE, Some((&name("bob"), BOB)))
+                let peer = self.peer.as_ref().map(|peer| (peer, BOB));
+                self.hub.lane(self.seat.member(), ALICE, peer)
             });
             match self.hub.submit(lane, &mut staged) {
                 Some(true) => lane.recipient().unwrap().wake(Arc::clone(lane)),

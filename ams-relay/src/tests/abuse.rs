@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use ams_crypto::dh::DhSecret;
+use ams_crypto::dh::{DhPublic, DhSecret};
+use ams_crypto::noise::{Sealer, XkInitiator};
 use ams_wire::from_relay::FromRelay;
-use ams_wire::to_relay::ToRelay;
+use ams_wire::limits::RECORD_TAG;
+use ams_wire::to_relay::{Attach, ClientHello, ToRelay};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
@@ -134,6 +136,93 @@ async fn a_guest_has_few_words() {
     }
     guest.say(&ToRelay::Ping).await;
     assert_eq!(guest.heard().await, None);
+}
+
+/// What nobody would send, in records that open: the sealing half of a link, and its stream.
+async fn sealing(relay: &Running, key: &DhSecret) -> (Sealer, DuplexStream) {
+    let server = DhPublic::from_bytes(relay.link().relay.0).unwrap();
+    let (initiator, first) = XkInitiator::start(key, &server).unwrap();
+    let mut stream = relay.connect();
+    stream.write_all(&[1]).await.unwrap();
+    stream.write_all(&first).await.unwrap();
+    let mut second = [0; 48];
+    stream.read_exact(&mut second).await.unwrap();
+    let (transport, third) = initiator.finish(&second).unwrap();
+    stream.write_all(&third).await.unwrap();
+    (transport.sealer, stream)
+}
+
+fn record(sealer: &mut Sealer, plaintext: &[u8]) -> Vec<u8> {
+    let mut record = vec![0; 2 + plaintext.len() + RECORD_TAG];
+    let length = sealer.seal(plaintext, &mut record[2..]).unwrap();
+    record[..2].copy_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+    record
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_without_a_frame_count_for_a_guest() {
+    let relay = crate::start(config()).await.unwrap();
+    // By their number, and by their bytes.
+    for (count, length) in [(65, 0), (17, 4_096)] {
+        let (mut sealer, mut stream) = sealing(&relay, &DhSecret::generate()).await;
+        for _ in 0..count {
+            let _ = stream.write_all(&record(&mut sealer, &vec![0; length])).await;
+        }
+        assert_eq!(closed(stream).await, Duration::ZERO, "{count} of {length}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_without_a_frame_are_slowed_down() {
+    let mut config: Config = config();
+    config.limits.frames_per_second = 100;
+    config.limits.frame_burst = 100;
+    let relay = crate::start(config).await.unwrap();
+    let (alice, key) = Client::person(&relay, "alice").await;
+    drop(alice);
+    let (mut sealer, mut stream) = sealing(&relay, &key).await;
+    let mut first = Vec::new();
+    ToRelay::Hello(ClientHello { versions: vec![1] }).encode(&mut first).unwrap();
+    let attach = Attach { mark: Default::default(), visible: true };
+    ToRelay::Attach(attach).encode(&mut first).unwrap();
+    let frame = |frame: ToRelay<'_>| {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes).unwrap();
+        bytes
+    };
+    let mut answer = [0; 4096];
+    stream.write_all(&record(&mut sealer, &first)).await.unwrap();
+    // All is answered in one piece.
+    assert!(stream.read(&mut answer).await.unwrap() > 0);
+    let since = Instant::now();
+    for _ in 0..1_000 {
+        stream.write_all(&record(&mut sealer, &[])).await.unwrap();
+    }
+    // What comes in one read is taken, and what comes then has to wait.
+    stream.write_all(&record(&mut sealer, &frame(ToRelay::Ping))).await.unwrap();
+    assert!(stream.read(&mut answer).await.unwrap() > 0);
+    stream.write_all(&record(&mut sealer, &frame(ToRelay::Bye))).await.unwrap();
+    closed(stream).await;
+    assert!((8..=10).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+}
+
+/// Bytes are those that came, with headers and padding.
+#[tokio::test(start_paused = true)]
+async fn padding_is_slowed_down() {
+    let mut config: Config = config();
+    config.limits.bytes_per_second = 1_000;
+    config.limits.byte_burst = 1_000;
+    let relay = crate::start(config).await.unwrap();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    let since = Instant::now();
+    // No byte of a body, and 50 to 60 bytes on the wire each.
+    for _ in 0..100 {
+        alice.say(&ToRelay::Pong).await;
+    }
+    // What came in one read is taken, and what comes then has to wait.
+    alice.settled().await;
+    alice.settled().await;
+    assert!((4..=5).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
