@@ -210,19 +210,20 @@ async fn records_without_a_frame_are_slowed_down() {
 #[tokio::test(start_paused = true)]
 async fn padding_is_slowed_down() {
     let mut config: Config = config();
-    config.limits.bytes_per_second = 1_000;
-    config.limits.byte_burst = 1_000;
+    // Ten of the smallest records.
+    config.limits.bytes_per_second = 10 * 530;
+    config.limits.byte_burst = 10 * 530;
     let relay = crate::start(config).await.unwrap();
     let (mut alice, _) = Client::person(&relay, "alice").await;
     let since = Instant::now();
-    // No byte of a body, and 50 to 60 bytes on the wire each.
+    // No byte of a body, and 530 bytes on the wire each.
     for _ in 0..100 {
         alice.say(&ToRelay::Pong).await;
     }
     // What came in one read is taken, and what comes then has to wait.
     alice.settled().await;
     alice.settled().await;
-    assert!((4..=5).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+    assert!((8..=10).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
