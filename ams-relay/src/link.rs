@@ -11,10 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounts::{AccountsError, Enrolled, Pending};
 use crate::conn::attach::{Arrival, attach};
 use crate::conn::{Conn, Desk};
 use crate::gate::door::{Door, Ticket};
 use crate::gate::{Closed, Gate, Passed};
+use crate::hub::Hub;
 use crate::hub::member::Ending;
 
 /// After a failed accept: first pause and longest pause.
@@ -25,6 +27,15 @@ pub(crate) struct Rooms {
     pub(crate) door: Arc<Door>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) desk: Arc<Desk>,
+}
+
+/// How links end with the relay.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    /// Nobody is let in any more; who is attached is told by the hub.
+    pub(crate) stop: CancellationToken,
+    /// Whoever is still there goes, without a word.
+    pub(crate) cut: CancellationToken,
 }
 
 impl std::fmt::Debug for Rooms {
@@ -38,13 +49,13 @@ pub(crate) async fn accept(
     listener: TcpListener,
     rooms: Arc<Rooms>,
     links: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
 ) {
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -68,30 +79,36 @@ pub(crate) async fn accept(
 pub(crate) fn spawn<S: Stream>(
     rooms: &Arc<Rooms>,
     links: &TaskTracker,
-    stop: &CancellationToken,
+    stop: &Stop,
     stream: S,
     from: Option<IpAddr>,
 ) {
     // Closed without a byte otherwise.
     if let Some(ticket) = rooms.door.knock(from, Instant::now()) {
-        let (rooms, stop) = (Arc::clone(rooms), stop.clone());
+        let (rooms, stop, tasks) = (Arc::clone(rooms), stop.clone(), links.clone());
         links.spawn(async move {
             // What a stranger needs is gone when the link is up. A stop needs no goodbye here: the
             // hub says it to everybody who is known.
             let leave = ticket.leave();
-            let admit = leave.run_until_cancelled(admit(rooms, stream, ticket));
-            let admitted = Box::pin(stop.run_until_cancelled(admit)).await;
-            if let Some(Some(Some(conn))) = admitted {
-                let end = conn.run().await;
+            let admit = leave.run_until_cancelled(admit(rooms, tasks, stream, ticket));
+            let admitted = Box::pin(stop.stop.run_until_cancelled(admit)).await;
+            if let Some(Some(Some(conn))) = admitted
+                && let Some(end) = stop.cut.run_until_cancelled(conn.run()).await
+            {
                 tracing::debug!(%end, "a link ended");
             }
         });
     }
 }
 
-async fn admit<S: Stream>(rooms: Arc<Rooms>, stream: S, ticket: Ticket) -> Option<Box<Conn<S>>> {
+async fn admit<S: Stream>(
+    rooms: Arc<Rooms>,
+    tasks: TaskTracker,
+    stream: S,
+    ticket: Ticket,
+) -> Option<Box<Conn<S>>> {
     let Rooms { gate, desk, .. } = &*rooms;
-    match pass(gate, desk, stream, ticket).await {
+    match pass(gate, desk, &tasks, stream, ticket).await {
         Ok(arrival) => match attach(desk, arrival).await {
             Ok(conn) => Some(conn),
             Err(end) => {
@@ -109,6 +126,7 @@ async fn admit<S: Stream>(rooms: Arc<Rooms>, stream: S, ticket: Ticket) -> Optio
 async fn pass<S: Stream>(
     gate: &Arc<Gate>,
     desk: &Arc<Desk>,
+    tasks: &TaskTracker,
     stream: S,
     ticket: Ticket,
 ) -> Result<Arrival<S>, Closed> {
@@ -117,10 +135,9 @@ async fn pass<S: Stream>(
         // Before anything of an account is read: a change after it shows.
         let read_at = desk.hub.row_changes();
         match guest.next().await? {
-            Passed::Enrolled { name, guest: same } => {
-                // Whichever device was online for this account is not its device any more.
-                desk.hub.end(&name, Ending::Bye(Bye::Replaced));
+            Passed::Proved { enrolling, guest: same } => {
                 guest = same;
+                guest.enrolled(enrol(&desk.hub, tasks, enrolling).await?);
             }
             Passed::Admitted(admitted) => {
                 let admitted = *admitted;
@@ -134,8 +151,31 @@ async fn pass<S: Stream>(
                     snapshot: admitted.snapshot,
                     rest: admitted.rest,
                     read_at,
+                    ticket: admitted.ticket,
                 });
             }
         }
     }
+}
+
+/// Sees an enrolment through in a task of its own: a guest who runs out of time or has to go must
+/// not leave a device online that is nobody's any more.
+async fn enrol(
+    hub: &Arc<Hub>,
+    tasks: &TaskTracker,
+    enrolling: Pending<Option<Enrolled>>,
+) -> Result<bool, AccountsError> {
+    let hub = Arc::clone(hub);
+    let done = tasks.spawn(async move {
+        let enrolled = enrolling.await?;
+        // Whichever device was online for these accounts is not their device any more.
+        if let Some(enrolled) = &enrolled {
+            hub.end(&enrolled.name, Ending::Bye(Bye::Replaced));
+            if let Some(left) = &enrolled.left {
+                hub.end(left, Ending::Bye(Bye::Replaced));
+            }
+        }
+        Ok(enrolled.is_some())
+    });
+    done.await.unwrap_or_else(|_| Err(AccountsError::Failed("the enrolment was lost".to_owned())))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Administration;
@@ -16,24 +17,33 @@ const MAX_REQUEST: usize = 4096;
 /// Time for one request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Answers one request after the other until `stop`.
+/// Requests that are answered at the same time; others wait in the socket.
+const MAX_REQUESTS: usize = 4;
+
+/// Answers until `stop`. A client that is slow takes one place and no more.
 pub(crate) async fn serve(
     listener: TcpListener,
     administration: Arc<Administration>,
     stop: CancellationToken,
 ) {
+    let mut requests = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
+            // What is answered just now goes with the set.
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            Some(_) = requests.join_next() => continue,
+            accepted = listener.accept(), if requests.len() < MAX_REQUESTS => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                let answered = tokio::time::timeout(PATIENCE, answer(stream, &administration));
-                if !matches!(answered.await, Ok(Ok(()))) {
-                    tracing::debug!("a request for figures was not answered");
-                }
+                let administration = Arc::clone(&administration);
+                requests.spawn(async move {
+                    let answered = tokio::time::timeout(PATIENCE, answer(stream, &administration));
+                    if !matches!(answered.await, Ok(Ok(()))) {
+                        tracing::debug!("a request for figures was not answered");
+                    }
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a request for figures");
@@ -87,4 +97,39 @@ async fn figures(administration: &Administration) -> Option<String> {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use ams_wire::address::HostPort;
+
+    use super::*;
+    use crate::accounts::store::Store;
+    use crate::config::{Config, Storage};
+
+    #[tokio::test]
+    async fn a_silent_client_holds_up_nobody_and_no_stop() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let store = Arc::new(Store::in_memory().unwrap());
+        let key = ams_crypto::dh::DhSecret::generate();
+        let link = crate::data::link(&key, &HostPort::parse("192.0.2.1", 443).unwrap());
+        let config = Config::new(Storage::Memory);
+        let administration = Arc::new(Administration::new(store, config, link, None, None));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, administration, stop.clone()));
+        let since = Instant::now();
+
+        let _silent = TcpStream::connect(at).await.unwrap();
+        let mut asks = TcpStream::connect(at).await.unwrap();
+        asks.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        asks.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("ams_relay_accounts 0"), "{answer}");
+        stop.cancel();
+        serving.await.unwrap();
+        assert!(since.elapsed() < PATIENCE, "{:?}", since.elapsed());
+    }
 }

@@ -29,7 +29,7 @@ use crate::gate::door::Door;
 use crate::gate::turns::Turns;
 use crate::hub::{Bounds, Hub};
 use crate::limits::Table;
-use crate::link::{self, Rooms};
+use crate::link::{self, Rooms, Stop};
 use crate::{memory, metrics};
 
 /// Bytes that a stream in memory holds each way.
@@ -90,7 +90,7 @@ pub struct Running {
     rooms: Arc<Rooms>,
     administration: Arc<Administration>,
     bound: Option<SocketAddr>,
-    stop: CancellationToken,
+    stop: Stop,
     tasks: TaskTracker,
     links: TaskTracker,
 }
@@ -230,11 +230,11 @@ fn begin(
         rooms,
         administration,
         bound,
-        stop: CancellationToken::new(),
+        stop: Stop::default(),
         tasks: TaskTracker::new(),
         links: TaskTracker::new(),
     };
-    running.run(porter.run(running.stop.clone()));
+    running.run(porter.run(running.token()));
     if let Some(cap) = cap {
         running.watch_memory(cap, memory::resident);
     }
@@ -244,13 +244,13 @@ fn begin(
     }
     if let Some(metrics) = metrics {
         let administration = Arc::clone(&running.administration);
-        running.run(metrics::serve(metrics, administration, running.stop.clone()));
+        running.run(metrics::serve(metrics, administration, running.token()));
     }
     if let Some(socket) = socket {
         let service = service::build(&running.administration)?;
-        running.run(ams_rpc::server::Server::new(socket, service).run(running.stop.clone()));
+        running.run(ams_rpc::server::Server::new(socket, service).run(running.token()));
     }
-    running.run(sweep(Arc::clone(&running.administration), running.stop.clone()));
+    running.run(sweep(Arc::clone(&running.administration), running.token()));
     Ok(running)
 }
 
@@ -278,6 +278,10 @@ impl Running {
         self.tasks.spawn(task);
     }
 
+    fn token(&self) -> CancellationToken {
+        self.stop.stop.clone()
+    }
+
     /// Watches what `used` says of the memory of this process.
     pub(crate) fn watch_memory(
         &self,
@@ -285,7 +289,7 @@ impl Running {
         used: impl Fn() -> Option<u64> + Send + Sync + 'static,
     ) {
         let (door, hub) = (Arc::clone(&self.rooms.door), Arc::clone(&self.rooms.desk.hub));
-        self.run(memory::watch(cap, used, door, hub, self.stop.clone()));
+        self.run(memory::watch(cap, used, door, hub, self.token()));
     }
 
     /// How clients reach it.
@@ -338,7 +342,7 @@ impl Running {
 
     /// Says goodbye to all clients and stops.
     pub async fn stop(self) {
-        self.stop.cancel();
+        self.stop.stop.cancel();
         self.links.close();
         self.rooms.desk.hub.drain();
         if tokio::time::timeout(GOODBYE, self.links.wait()).await.is_err() {
@@ -351,6 +355,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.stop.stop.cancel();
+        self.stop.cut.cancel();
     }
 }

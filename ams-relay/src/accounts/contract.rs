@@ -52,7 +52,7 @@ async fn user(accounts: &dyn Accounts, who: &str, number: u8) {
     invite(accounts, who, token(number), false).await;
     let joined =
         accounts.join(token(number), key(number), record(number), NOW, MOST).await.unwrap();
-    assert_eq!(joined, Some(Enrolled { name: name(who), displaced: false }));
+    assert_eq!(joined, Some(Enrolled { name: name(who), displaced: false, left: None }));
 }
 
 async fn rows(accounts: &dyn Accounts, number: u8, now: u64) -> Vec<(Handle, ContactRow)> {
@@ -115,7 +115,7 @@ async fn invites(accounts: Arc<dyn Accounts>) {
     // A reset lets another device in, which displaces the old one.
     invite(a, "alice", token(5), true).await;
     let joined = a.join(token(5), key(5), record(5), NOW, MOST).await.unwrap();
-    assert_eq!(joined, Some(Enrolled { name: name("alice"), displaced: true }));
+    assert_eq!(joined, Some(Enrolled { name: name("alice"), displaced: true, left: None }));
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_none());
     assert_eq!(a.join(token(2), key(1), record(1), NOW, MOST).await.unwrap(), None);
 }
@@ -133,7 +133,7 @@ async fn devices_and_marks(accounts: Arc<dyn Accounts>) {
     assert_eq!(found.mark, Some(mark(5)));
     // The same key anew: nothing displaced, a new count.
     let again = a.enrol(&name("alice"), key(1)).await.unwrap();
-    assert_eq!(again, Some(Enrolled { name: name("alice"), displaced: false }));
+    assert_eq!(again, Some(Enrolled { name: name("alice"), displaced: false, left: None }));
     let found = a.attach(key(1), NOW, 1).await.unwrap().unwrap().0;
     assert_eq!(found.mark, None);
     assert_ne!(found.enrolment, device.enrolment);
@@ -141,10 +141,16 @@ async fn devices_and_marks(accounts: Arc<dyn Accounts>) {
     assert_eq!(a.attach(key(1), NOW, 1).await.unwrap().unwrap().0.mark, None);
     // A key is the device of one account.
     user(a, "bob", 2).await;
-    assert!(a.enrol(&name("bob"), key(1)).await.unwrap().unwrap().displaced);
+    assert!(ask(a, "alice", 1, "carol", "intro", NOW).await);
+    let moved = a.enrol(&name("bob"), key(1)).await.unwrap();
+    let left = Some(name("alice"));
+    assert_eq!(moved, Some(Enrolled { name: name("bob"), displaced: true, left }));
     assert_eq!(a.attach(key(1), NOW, 1).await.unwrap().unwrap().0.name, name("bob"));
     assert!(a.attach(key(2), NOW, 1).await.unwrap().is_none());
     assert_eq!(a.enrol(&name("nobody"), key(3)).await.unwrap(), None);
+    // What the device asked that left is nobody's.
+    assert!(!a.enrol(&name("alice"), key(4)).await.unwrap().unwrap().displaced);
+    assert!(rows(a, 4, NOW).await.is_empty());
     // A locked account is none.
     a.set_disabled(&name("bob"), true).await.unwrap();
     assert!(a.attach(key(1), NOW, 1).await.unwrap().is_none());
@@ -163,9 +169,15 @@ async fn a_new_device_cancels_what_the_old_one_asked(accounts: Arc<dyn Accounts>
     assert!(ask(a, "alice", 1, "bob", "intro", NOW).await);
     a.approve(yes("bob", 2, "alice", 1), NOW).await.unwrap();
     assert!(ask(a, "alice", 3, "carol", "intro", NOW).await);
+    // A renewal that waits, and an approval that was not fetched, are for a device that is gone.
+    assert!(ask(a, "alice", 1, "bob", "again", NOW).await);
     a.enrol(&name("alice"), key(9)).await.unwrap();
-    let left: Vec<_> = rows(a, 9, NOW).await.into_iter().map(|(handle, _)| handle).collect();
-    assert_eq!(left, [handle(1)]);
+    let left = rows(a, 9, NOW).await;
+    assert_eq!(left.len(), 1);
+    let (own, row) = &left[0];
+    assert_eq!((*own, row.open_to()), (handle(1), Some(handle(2))));
+    assert_eq!((&row.intro, &row.approval), (&None, &None));
+    assert!(a.requests(&name("bob"), NOW, 9).await.unwrap().is_empty());
     assert!(a.requests(&name("carol"), NOW, 9).await.unwrap().is_empty());
 }
 
@@ -188,6 +200,11 @@ async fn asking(accounts: Arc<dyn Accounts>) {
     assert!(ask(a, "carol", 3, "bob", "older", NOW).await);
     let first = a.requests(&name("bob"), NOW + DAY, 1).await.unwrap();
     assert_eq!(first[0].from, name("carol"));
+    // However often somebody asks, it is one request.
+    assert!(ask(a, "carol", 4, "bob", "newer", NOW + 1).await);
+    let shown = a.requests(&name("bob"), NOW + DAY, 9).await.unwrap();
+    let shown: Vec<_> = shown.into_iter().map(|request| request.intro).collect();
+    assert_eq!(shown, [blob("newer"), blob("other")]);
     // Oneself is nobody's contact.
     assert!(ask(a, "alice", 4, "alice", "intro", NOW).await);
     assert!(a.requests(&name("alice"), NOW, 9).await.unwrap().is_empty());
@@ -198,7 +215,7 @@ async fn asking(accounts: Arc<dyn Accounts>) {
     assert!(rows(a, 1, later).await.is_empty());
     assert!(a.row(&name("alice"), handle(1), later).await.unwrap().is_none());
     let late = a.approve(yes("bob", 2, "alice", 1), later).await.unwrap();
-    assert!(!late.theirs && late.own.is_none());
+    assert!(!late.theirs && late.own.is_some());
     a.sweep(later).await.unwrap();
     assert!(a.row(&name("alice"), handle(1), NOW).await.unwrap().is_none());
     assert!(ask(a, "alice", 1, "carol", "intro", later).await);
@@ -208,8 +225,14 @@ async fn approving(accounts: Arc<dyn Accounts>) {
     let a = &*accounts;
     user(a, "alice", 1).await;
     user(a, "bob", 2).await;
-    let nothing = a.approve(yes("bob", 2, "alice", 1), NOW).await.unwrap();
-    assert!(!nothing.theirs && nothing.own.is_none());
+    // Where there is nothing to accept, the approver's row looks the same and leads nowhere.
+    let alone = a.approve(yes("bob", 2, "alice", 1), NOW).await.unwrap();
+    assert!(!alone.theirs && alone.own.unwrap().open_to() == Some(handle(1)));
+    assert!(rows(a, 1, NOW).await.is_empty());
+    // No way around the limits of asking.
+    assert!(ask(a, "bob", 2, "alice", "unasked", NOW).await);
+    assert!(a.requests(&name("alice"), NOW, 9).await.unwrap().is_empty());
+    a.remove(&name("bob"), handle(2)).await.unwrap();
     assert!(ask(a, "alice", 1, "bob", "intro", NOW).await);
     // Not by somebody else than was asked.
     user(a, "carol", 3).await;
@@ -231,8 +254,12 @@ async fn approving(accounts: Arc<dyn Accounts>) {
     assert_eq!(a.requests(&name("bob"), NOW, 9).await.unwrap().len(), 1);
     a.refuse(&name("bob"), &name("alice"), handle(1)).await.unwrap();
     let row = a.row(&name("alice"), handle(1), NOW).await.unwrap().unwrap();
-    assert_eq!((row.shown(), row.intro), (RowState::Accepted, None));
+    assert_eq!((row.shown(), row.intro), (RowState::Accepted, Some(blob("again"))));
+    // The same again is declined already, another one is not.
     assert!(ask(a, "alice", 1, "bob", "again", NOW).await);
+    assert!(a.requests(&name("bob"), NOW, 9).await.unwrap().is_empty());
+    assert!(ask(a, "alice", 1, "bob", "please", NOW).await);
+    assert_eq!(a.requests(&name("bob"), NOW, 9).await.unwrap()[0].intro, blob("please"));
     a.sweep(NOW + ASK_LIFE).await.unwrap();
     let row = a.row(&name("alice"), handle(1), NOW).await.unwrap().unwrap();
     assert_eq!((row.shown(), row.intro), (RowState::Accepted, None));
@@ -256,7 +283,24 @@ async fn crossing(accounts: Arc<dyn Accounts>) {
     // A handle that is another contact's is not given away.
     user(a, "carol", 3).await;
     assert!(ask(a, "carol", 3, "bob", "from carol", NOW).await);
-    assert!(!a.approve(yes("bob", 2, "carol", 3), NOW).await.unwrap().theirs);
+    let taken = a.approve(yes("bob", 2, "carol", 3), NOW).await.unwrap();
+    assert!(!taken.theirs && taken.own.is_none());
+}
+
+/// Whoever approved what was withdrawn is a contact after all when it is asked again.
+async fn a_claim_comes_true(accounts: Arc<dyn Accounts>) {
+    let a = &*accounts;
+    user(a, "alice", 1).await;
+    user(a, "bob", 2).await;
+    assert!(!a.approve(yes("bob", 2, "alice", 1), NOW).await.unwrap().theirs);
+    assert!(ask(a, "alice", 1, "bob", "intro", NOW).await);
+    assert!(a.approve(yes("bob", 2, "alice", 1), NOW).await.unwrap().theirs);
+    assert!(ask(a, "bob", 2, "alice", "keys", NOW).await);
+    assert_eq!(a.requests(&name("alice"), NOW, 9).await.unwrap()[0].intro, blob("keys"));
+    // Once agreed stays agreed, also when the other row is gone.
+    a.remove(&name("alice"), handle(1)).await.unwrap();
+    assert!(!a.approve(yes("bob", 2, "alice", 1), NOW).await.unwrap().theirs);
+    assert_eq!(a.requests(&name("alice"), NOW, 9).await.unwrap().len(), 1);
 }
 
 async fn refusing_and_blocking(accounts: Arc<dyn Accounts>) {
@@ -349,6 +393,7 @@ macro_rules! suite {
 
             suite!(@cases $new; invites devices_and_marks
                 a_new_device_cancels_what_the_old_one_asked asking approving crossing
+                a_claim_comes_true
                 refusing_and_blocking deleting passwords many_at_once);
         }
     };

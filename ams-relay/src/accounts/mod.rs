@@ -105,6 +105,8 @@ pub struct Enrolled {
     pub name: Username,
     /// Another key was the account's device before.
     pub displaced: bool,
+    /// The key was the device of this account before, which has none now.
+    pub left: Option<Username>,
 }
 
 /// An answer to an introduction.
@@ -171,7 +173,8 @@ pub trait Accounts: Send + Sync + 'static {
     ) -> Pending<Option<Enrolled>>;
     /// The record of a name; none for an unknown or locked one. Reads the same for all names.
     fn record(&self, name: &Username) -> Pending<Option<Record>>;
-    /// Makes `key` the account's device. Replacing another one cancels what that one asked.
+    /// Makes `key` the account's device. What another one asked, and what it was answered and did not
+    /// fetch, goes with it.
     fn enrol(&self, name: &Username, key: Key) -> Pending<Option<Enrolled>>;
     /// The account whose device `key` is, and what it is shown, with at most `requests` requests.
     fn attach(&self, key: Key, now: u64, requests: usize) -> Pending<Option<(Device, Snapshot)>>;
@@ -202,9 +205,10 @@ pub trait Accounts: Send + Sync + 'static {
 
     // Answers to others.
 
-    /// Introductions to `name`, the oldest first.
+    /// Introductions to `name`, the oldest first: the newest alone of whoever is no contact yet.
     fn requests(&self, name: &Username, now: u64, most: usize) -> Pending<Vec<Request>>;
-    /// Accepts an introduction, on both rows. Changes nothing where there is none to accept.
+    /// Accepts an introduction, on both rows. The approver's own is the same where there is none to
+    /// accept; it stays as it was where its handle is another contact's.
     fn approve(&self, approval: Approval, now: u64) -> Pending<Approved>;
     /// Declines an introduction. Its owner goes on seeing it as asked.
     fn refuse(&self, by: &Username, to: &Username, their_handle: Handle) -> Pending<()>;

@@ -51,6 +51,13 @@ pub struct ContactRow {
     /// The contact's approval, until the owner fetched it.
     #[n(6)]
     pub approval: Option<Blob>,
+    /// The owner alone says that both agreed. Nobody else ever sees that, the owner included.
+    #[cbor(n(7), default)]
+    pub is_claim: bool,
+    /// The introduction on this accepted row was declined. It stays until there is another one, so
+    /// that its owner cannot tell by what counts as the same again.
+    #[cbor(n(8), default)]
+    pub is_declined: bool,
 }
 
 impl ContactRow {
@@ -64,6 +71,23 @@ impl ContactRow {
             asked_at: now,
             intro: Some(intro),
             approval: None,
+            is_claim: false,
+            is_declined: false,
+        }
+    }
+
+    /// A row that its owner's approval makes; `is_claim` where the other side wants none.
+    pub fn approving(peer: Username, peer_handle: Handle, is_claim: bool, now: u64) -> Self {
+        Self {
+            peer,
+            standing: Standing::Accepted,
+            blocked: false,
+            peer_handle: Some(peer_handle),
+            asked_at: now,
+            intro: None,
+            approval: None,
+            is_claim,
+            is_declined: false,
         }
     }
 
@@ -86,12 +110,18 @@ impl ContactRow {
         self.asked_at.saturating_add(ASK_LIFE) <= now
     }
 
+    /// Whether the introduction is shown to the one whom it is for. On a claim it is not: it would
+    /// be a request that counts for no limit.
+    pub fn is_listed(&self) -> bool {
+        self.intro.is_some()
+            && self.standing != Standing::Refused
+            && !self.is_declined
+            && !self.is_claim
+    }
+
     /// Whether somebody may see and answer the introduction.
     pub fn is_answerable(&self, now: u64) -> bool {
-        self.intro.is_some()
-            && !self.blocked
-            && self.standing != Standing::Refused
-            && !self.is_stale(now)
+        self.is_listed() && !self.blocked && !self.is_stale(now)
     }
 
     /// The contact's handle, if this side lets traffic pass.
@@ -113,6 +143,7 @@ impl ContactRow {
             self.standing = Standing::Asked;
         }
         self.intro = Some(intro);
+        self.is_declined = false;
         self.asked_at = now;
         Some(self)
     }
@@ -144,4 +175,47 @@ pub(super) fn decode<T: for<'b> Decode<'b, ()>>(version: u8, bytes: &[u8]) -> Op
     let mut decoder = minicbor::Decoder::new(body);
     let value = decoder.decode().ok()?;
     (decoder.position() == body.len()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted() -> ContactRow {
+        let name = Username::new("bob").unwrap();
+        ContactRow::approving(name, Handle([2; 16]), false, 1_000)
+    }
+
+    /// What a relay wrote before there were claims and declined renewals.
+    const OLD: &str = "01a50063626f62010102f4035002020202020202020202020202020202041903e8";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> =
+            hex.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
+        digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    #[test]
+    fn an_old_row_is_read_and_means_what_it_meant() {
+        assert_eq!(ContactRow::from_bytes(&bytes(OLD)), Some(accepted()));
+    }
+
+    #[test]
+    fn the_stored_form_is_frozen_and_each_bent_byte_does_no_harm() {
+        let row = ContactRow { is_claim: true, is_declined: true, ..accepted() };
+        let golden = bytes(&format!("{}07f508f5", OLD.replacen("a5", "a7", 1)));
+        assert_eq!(row.to_bytes(), golden);
+        assert_eq!(ContactRow::from_bytes(&golden), Some(row));
+        for at in 0..golden.len() {
+            for bit in 0..8 {
+                let mut bent = golden.clone();
+                bent[at] ^= 1 << bit;
+                // Another row or none, and never a panic.
+                if let Some(row) = ContactRow::from_bytes(&bent) {
+                    assert!(ContactRow::from_bytes(&row.to_bytes()).is_some());
+                }
+            }
+            assert_eq!(ContactRow::from_bytes(&golden[..at]), None);
+        }
+    }
 }

@@ -1,14 +1,16 @@
 //! From an admitted device to a running link: the work mark is compared, the seat is taken, the
 //! snapshot is shown.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ams_link::keepalive::Keepalive;
 use ams_link::receiver::Batch;
 use ams_link::{Receiver, Sender, Stream};
-use ams_wire::from_relay::FromRelay;
+use ams_wire::from_relay::{Bye, FromRelay};
 use ams_wire::id::{Key, WorkMark};
 use ams_wire::to_relay::Attach;
 use tokio::time::Instant;
@@ -18,8 +20,12 @@ use super::rows::Rows;
 use super::send::Staged;
 use super::{Conn, Desk, End, shown};
 use crate::accounts::{Device, Snapshot};
+use crate::gate::door::Ticket;
 use crate::hub::member::Notices;
 use crate::limits::Bucket;
+
+/// For a snapshot to be read: 100 requests at 8 KiB/s.
+const SNAPSHOT_TIME: Duration = Duration::from_secs(60);
 
 /// A device that the gate let in.
 pub(crate) struct Arrival<S: Stream> {
@@ -35,6 +41,8 @@ pub(crate) struct Arrival<S: Stream> {
     pub(crate) rest: Option<Batch>,
     /// What the hub's count of changes was before that was read.
     pub(crate) read_at: u64,
+    /// It counts as a stranger until it is online.
+    pub(crate) ticket: Ticket,
 }
 
 /// Lets the device online and shows it its snapshot.
@@ -45,14 +53,15 @@ pub(crate) async fn attach<S: Stream>(
     desk: &Arc<Desk>,
     arrival: Arrival<S>,
 ) -> Result<Box<Conn<S>>, End> {
-    let Arrival { mut tx, rx, handshake_hash, key, attach, device, snapshot, rest, read_at } =
-        arrival;
-    let (mut device, mut snapshot) = (device, snapshot);
+    let Arrival { mut tx, rx, handshake_hash, key, attach, rest, read_at, .. } = arrival;
+    let (mut device, mut snapshot, _ticket) = (arrival.device, arrival.snapshot, arrival.ticket);
     // Before the living link is sent away: an old copy must not displace it.
     if let Err(newest) = compare(desk, &device, attach.mark) {
         return Err(turn_away(&mut tx, &FromRelay::Cloned(newest)).await);
     }
-    let seat = desk.hub.sit(&device.name).await;
+    let Some(seat) = desk.hub.sit(&device.name).await else {
+        return Err(turn_away(&mut tx, &FromRelay::Bye(Bye::Superseded)).await);
+    };
     if desk.hub.row_changes() != read_at {
         // From here on the seat hears of every change; what came before it is read again.
         let most = usize::try_from(desk.limits.requests_shown).unwrap_or(usize::MAX);
@@ -98,13 +107,17 @@ pub(crate) async fn attach<S: Stream>(
         stored: 0,
         ready: VecDeque::new(),
         notices: Notices::default(),
-        changed_rows: Vec::new(),
+        changed_rows: HashSet::new(),
         requests_changed: false,
         requests_told: Vec::new(),
         presence: Told::default(),
     });
-    conn.show(snapshot).await?;
-    Ok(conn)
+    // However slowly it reads: meanwhile all of it is in memory.
+    match tokio::time::timeout(SNAPSHOT_TIME, conn.show(snapshot)).await {
+        Ok(Ok(())) => Ok(conn),
+        Ok(Err(end)) => Err(conn.leave(end).await),
+        Err(_) => Err(End::Silent),
+    }
 }
 
 impl<S: Stream> Conn<S> {
@@ -132,17 +145,18 @@ impl<S: Stream> Conn<S> {
         Ok(())
     }
 
-    /// A long snapshot leaves in pieces.
+    /// A long snapshot leaves in pieces, for as long as this link has the seat.
     async fn make_room(&mut self) -> Result<(), End> {
         if !self.tx.is_full() {
             return Ok(());
         }
         let stall = self.desk.limits.write_stall;
-        match tokio::time::timeout(stall, self.tx.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Left),
-            Err(_) => Err(End::Silent),
-        }
+        let (seat, tx) = (&self.seat, &mut self.tx);
+        let flushed = poll_fn(|context| match seat.poll_ending(context) {
+            Some(ending) => Poll::Ready(Err(End::Ended(ending))),
+            None => tx.poll_flush(context).map_err(|_| End::Left),
+        });
+        tokio::time::timeout(stall, flushed).await.unwrap_or(Err(End::Silent))
     }
 }
 

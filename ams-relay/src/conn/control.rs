@@ -54,7 +54,8 @@ impl<S: Stream> Conn<S> {
             },
             ToRelay::Approve(approve) => {
                 let is_new = self.rows.get(&approve.handle).is_none();
-                if is_new && self.rows.len() >= count(self.desk.limits.contacts) {
+                let is_full = is_new && self.rows.len() >= count(desk.limits.contacts);
+                if is_full || !desk.approvals.take(&(&name, &approve.to), now) {
                     self.answer(Outcome::Limited);
                 } else {
                     let Approve { to, their_handle, handle, approval } = approve;
@@ -189,7 +190,10 @@ impl<S: Stream> Conn<S> {
         let desk = Arc::clone(&self.desk);
         let name = self.seat.member().name().clone();
         let wall = desk.clock.now();
-        if let Some(handle) = self.changed_rows.pop() {
+        let changed = self.changed_rows.iter().next().copied();
+        if let Some(handle) = changed {
+            // One look answers everybody who said so before it.
+            self.changed_rows.remove(&handle);
             self.start(async move {
                 let row = desk.accounts.row(&name, handle, wall).await?;
                 Ok(Effect::Changed { handle, row })

@@ -12,6 +12,9 @@ use crate::config::Limits;
 use crate::hub::Hub;
 use crate::limits::{Rate, Table};
 
+/// A request, one that crossed it, a renewal, and each of them again after a lost answer.
+const APPROVALS_AT_ONCE: u32 = 6;
+
 /// What all links share.
 pub(crate) struct Desk {
     pub(crate) accounts: Arc<dyn Accounts>,
@@ -29,6 +32,8 @@ pub(crate) struct Desk {
     pub(crate) asks_in_a_row: Table,
     /// Renewals, by account and handle: a link that begins anew does not begin them anew.
     pub(crate) renewals: Table,
+    /// Approvals, by account and the one who asked: each is shown to that one.
+    pub(crate) approvals: Table,
     /// Changes of password, by account. Not the gate's table: strangers who guess at a name lock
     /// nothing but enrolment.
     pub(crate) password_changes: Table,
@@ -59,6 +64,7 @@ impl Desk {
                 limits.control_frame_burst,
             ),
             renewals: Table::new(Rate::new(1, limits.renewal_interval, 1)),
+            approvals: Table::new(Rate::new(1, limits.renewal_interval, APPROVALS_AT_ONCE)),
             password_changes: Table::new(Rate::new(
                 limits.name_logins_per_hour,
                 HOUR,

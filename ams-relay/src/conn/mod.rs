@@ -16,7 +16,7 @@ mod presence;
 mod rows;
 mod send;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ pub(crate) struct Conn<S: Stream> {
     ready: VecDeque<Arc<Lane>>,
     notices: Notices,
     /// Rows that others changed and that are to be read again.
-    changed_rows: Vec<Handle>,
+    changed_rows: HashSet<Handle>,
     requests_changed: bool,
     requests_told: Vec<[u8; 32]>,
     presence: presence::Told,
@@ -132,10 +132,15 @@ impl<S: Stream> Conn<S> {
     /// Runs until the link ends.
     pub(crate) async fn run(mut self: Box<Self>) -> End {
         let end = self.serve().await;
+        self.darken_all();
+        self.leave(end).await
+    }
+
+    /// Says goodbye where there is one to say, and leaves the seat.
+    async fn leave(mut self: Box<Self>, end: End) -> End {
         if let End::Ended(Ending::Bye(reason)) = end {
             self.say(&FromRelay::Bye(reason));
         }
-        self.darken_all();
         self.write_mark().await;
         // Before the goodbye: a newer link may be waiting for the seat, and this client not read.
         let Self { seat, mut tx, .. } = *self;
@@ -344,7 +349,7 @@ impl<S: Stream> Conn<S> {
         for id in std::mem::take(&mut self.notices.failed) {
             self.say(&FromRelay::Failed(id));
         }
-        self.changed_rows.append(&mut self.notices.rows);
+        self.changed_rows.extend(self.notices.rows.drain(..));
         self.requests_changed |= std::mem::take(&mut self.notices.requests);
         for handle in std::mem::take(&mut self.notices.lights) {
             self.presence_changed(handle);

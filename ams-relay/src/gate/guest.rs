@@ -1,6 +1,7 @@
 //! A link whose client is not known yet: registers, logs in, or attaches as a device.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ams_crypto::opaque::{self, RelayLogin};
 use ams_crypto::token::Token;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::door::{Offence, Ticket};
 use super::{Admitted, Closed, Gate, Passed};
-use crate::accounts::Enrolled;
+use crate::accounts::{Enrolled, Pending};
 use crate::config::Registration;
 
 /// Frames of a guest, where a record without any counts for one. A registration or login needs four;
@@ -23,6 +24,9 @@ use crate::config::Registration;
 const MAX_FRAMES: u32 = 64;
 /// Bytes of a guest, with padding. A registration or login needs less than 4 KiB.
 const MAX_BYTES: u32 = 64 * 1024;
+
+/// For telling a guest that it was enrolled, and for its goodbye.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// A link whose client is not known yet.
 pub(crate) struct Guest<S: Stream> {
@@ -52,6 +56,8 @@ enum Stage {
     Joining(ams_crypto::token::TokenHash),
     /// It has said a name.
     LoggingIn(Username, Box<RelayLogin>),
+    /// It was enrolled or not, and has to be told.
+    Owed(bool),
 }
 
 impl<S: Stream> Guest<S> {
@@ -79,10 +85,10 @@ impl<S: Stream> Guest<S> {
             Err(_) => Err(Closed::Late),
         };
         match outcome {
-            Ok(Step::Enrolled(name)) => Ok(Passed::Enrolled { name, guest: self }),
+            Ok(Step::Proved(enrolling)) => Ok(Passed::Proved { enrolling, guest: self }),
             Ok(Step::Admitted(attach, found)) => {
                 let (device, snapshot) = *found;
-                let Self { handshake_hash, key, tx, mut rx, waiting, .. } = *self;
+                let Self { handshake_hash, key, tx, mut rx, waiting, ticket, .. } = *self;
                 rx.bound(None);
                 Ok(Passed::Admitted(Box::new(Admitted {
                     tx,
@@ -93,6 +99,7 @@ impl<S: Stream> Guest<S> {
                     device,
                     snapshot,
                     rest: waiting,
+                    ticket,
                 })))
             }
             Err(closed) => {
@@ -107,7 +114,23 @@ impl<S: Stream> Guest<S> {
         }
     }
 
+    /// What came of enrolling it.
+    pub(crate) fn enrolled(&mut self, is_enrolled: bool) {
+        self.stage = Stage::Owed(is_enrolled);
+        // That took the store's time, not its own.
+        let least = Instant::now().checked_add(ANSWER_TIME);
+        self.until = least.map_or(self.until, |least| self.until.max(least));
+    }
+
     async fn answer(&mut self) -> Result<Step, Closed> {
+        if let Stage::Owed(is_enrolled) = self.stage {
+            if !is_enrolled {
+                return Err(self.refuse().await);
+            }
+            self.gate.tick().await;
+            self.say(&FromRelay::Enrolled)?;
+            self.stage = Stage::Greeted;
+        }
         loop {
             while let Some(frame) = self.waiting.as_mut().and_then(Iterator::next) {
                 if let Some(step) = self.take_frame(&frame).await? {
@@ -202,15 +225,12 @@ impl<S: Stream> Guest<S> {
         token: ams_crypto::token::TokenHash,
         upload: [u8; 192],
     ) -> Result<Step, Closed> {
-        let gate = Arc::clone(&self.gate);
-        let joined = match opaque::check_record(&upload) {
-            Ok(()) => {
-                let (now, most) = (gate.clock.now(), gate.limits.accounts);
-                gate.accounts.join(token, self.key, upload, now, most).await?
-            }
-            Err(_) => None,
-        };
-        self.enrolled(joined).await
+        if opaque::check_record(&upload).is_err() {
+            return Err(self.refuse().await);
+        }
+        let gate = &self.gate;
+        let (now, most) = (gate.clock.now(), gate.limits.accounts);
+        Ok(Step::Proved(gate.accounts.join(token, self.key, upload, now, most)))
     }
 
     async fn login_start(&mut self, start: LoginStart) -> Result<(), Closed> {
@@ -236,19 +256,10 @@ impl<S: Stream> Guest<S> {
         login: RelayLogin,
         ke3: [u8; 64],
     ) -> Result<Step, Closed> {
-        let gate = Arc::clone(&self.gate);
-        let enrolled = match login.finish(&ke3) {
-            Ok(()) => gate.accounts.enrol(name, self.key).await?,
-            Err(_) => None,
-        };
-        self.enrolled(enrolled).await
-    }
-
-    async fn enrolled(&mut self, enrolled: Option<Enrolled>) -> Result<Step, Closed> {
-        let Some(enrolled) = enrolled else { return Err(self.refuse().await) };
-        self.gate.tick().await;
-        self.say(&FromRelay::Enrolled)?;
-        Ok(Step::Enrolled(enrolled.name))
+        match login.finish(&ke3) {
+            Ok(()) => Ok(Step::Proved(self.gate.accounts.enrol(name, self.key))),
+            Err(_) => Err(self.refuse().await),
+        }
     }
 
     fn may_try(&self) -> bool {
@@ -271,6 +282,6 @@ impl<S: Stream> Guest<S> {
 }
 
 enum Step {
-    Enrolled(Username),
+    Proved(Pending<Option<Enrolled>>),
     Admitted(ams_wire::to_relay::Attach, Box<(crate::accounts::Device, crate::accounts::Snapshot)>),
 }

@@ -4,7 +4,7 @@
 //! 1. [`door`] decides whether a connection is taken at all.
 //! 2. [`Gate::shake`] runs the handshake, within its time; [`turns`] lets few be computed at once.
 //! 3. [`Guest::next`] answers registrations and logins, within theirs, until the link's key is a
-//!    device that attaches.
+//!    device that attaches. Enrolling itself is not the guest's: it is done outside of its time.
 //!
 //! Every refusal is the same frame, at the next tick of ten milliseconds, and then the link ends.
 
@@ -23,10 +23,9 @@ use ams_link::{Link, Receiver, Sender, Stream};
 use ams_wire::id::Key;
 use ams_wire::limits::RECORD_TAG;
 use ams_wire::to_relay::Attach;
-use ams_wire::username::Username;
 use tokio::time::{Instant, timeout};
 
-use crate::accounts::{Accounts, AccountsError, Device, Snapshot};
+use crate::accounts::{Accounts, AccountsError, Device, Enrolled, Pending, Snapshot};
 use crate::clock::Clock;
 use crate::config::{Limits, Registration};
 use crate::limits::{Rate, Table};
@@ -65,11 +64,12 @@ pub(crate) struct Gate {
 
 /// Somebody came through.
 pub(crate) enum Passed<S: Stream> {
-    /// The guest's key is the device of this account now; the guest is still here.
-    Enrolled {
-        /// The account.
-        name: Username,
-        /// Go on with it.
+    /// It may be enrolled. What displaces a device must be seen through, whatever becomes of the
+    /// guest meanwhile.
+    Proved {
+        /// Makes the guest's key the device of an account; `None` refuses it.
+        enrolling: Pending<Option<Enrolled>>,
+        /// Go on with it by [`Guest::enrolled`].
         guest: Box<Guest<S>>,
     },
     /// A device goes online.
@@ -87,6 +87,7 @@ pub(crate) struct Admitted<S: Stream> {
     pub(crate) snapshot: Snapshot,
     /// Frames that came with the attach.
     pub(crate) rest: Option<Batch>,
+    pub(crate) ticket: Ticket,
 }
 
 /// Why a guest goes.

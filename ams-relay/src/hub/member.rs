@@ -39,6 +39,8 @@ pub(crate) struct Member {
     mark: Mutex<Option<(u64, WorkMark)>>,
     // Counters.
     pub(super) arrivals: AtomicU64,
+    /// Wakes those who wait for the seat.
+    pub(super) arrived: tokio::sync::Notify,
     /// What this member sent to people who are not online.
     held_messages: AtomicUsize,
     held_bytes: AtomicUsize,
@@ -101,6 +103,7 @@ impl Member {
             outgoing: Mutex::default(),
             mark: Mutex::default(),
             arrivals: AtomicU64::new(0),
+            arrived: tokio::sync::Notify::new(),
             held_messages: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
             load: AtomicUsize::new(0),
@@ -172,6 +175,15 @@ impl Member {
             none => *none = Some(context.waker().clone()),
         }
         false
+    }
+
+    /// Whether the link has to end; registers for being woken if not.
+    pub(super) fn poll_ending(&self, context: &Context<'_>) -> Option<Ending> {
+        let mut mailbox = lock(&self.mailbox);
+        if mailbox.notices.ending.is_none() {
+            mailbox.waker = Some(context.waker().clone());
+        }
+        mailbox.notices.ending
     }
 
     /// All lanes that lead here, after one of the member's own rows changed.

@@ -2,6 +2,7 @@
 //! back when it leaves.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
@@ -34,18 +35,32 @@ pub(crate) struct Seat {
 
 impl Hub {
     /// Takes the seat of `name`. The link that has it is told to leave, and gives back what it has
-    /// before this one begins, so that order is kept.
-    pub(crate) async fn sit(self: &Arc<Self>, name: &Username) -> Seat {
+    /// before this one begins, so that order is kept. `None` if a later one came meanwhile: of those
+    /// who wait, there is never more than the last.
+    pub(crate) async fn sit(self: &Arc<Self>, name: &Username) -> Option<Seat> {
         let member = self.member(name);
         let number = member.arrivals.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
+        member.arrived.notify_waiters();
         member.end(Ending::Bye(Bye::Superseded));
-        let guard = Arc::clone(&member.seat).lock_owned().await;
+        let guard = {
+            let mut arrived = pin!(member.arrived.notified());
+            // Before the look, so that none that comes after it is missed.
+            arrived.as_mut().enable();
+            if member.arrivals.load(Ordering::Acquire) != number {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                () = arrived => return None,
+                guard = Arc::clone(&member.seat).lock_owned() => guard,
+            }
+        };
         member.sit_down();
         if self.is_draining.load(Ordering::SeqCst) {
             member.end(Ending::Bye(Bye::Draining));
         }
         self.seated.fetch_add(1, Ordering::Relaxed);
-        Seat {
+        Some(Seat {
             hub: Arc::clone(self),
             member,
             number,
@@ -53,7 +68,7 @@ impl Hub {
             unstored: VecDeque::new(),
             runs: VecDeque::new(),
             due: None,
-        }
+        })
     }
 }
 
@@ -69,15 +84,27 @@ impl Seat {
     /// Fills `empty` with what there is to look at; `false`, and the task is woken later, if there
     /// is nothing.
     pub(crate) fn poll_notices(&self, context: &Context<'_>, empty: &mut Notices) -> bool {
-        if self.member.poll_notices(context, empty) {
-            return true;
-        }
-        // A later link that came while this one was still waiting for the seat was not seen.
-        if self.member.arrivals.load(Ordering::Acquire) != self.number {
+        // First: a link for which there is always something to look at has to leave as well.
+        if self.is_superseded() {
             empty.ending = Some(Ending::Bye(Bye::Superseded));
             return true;
         }
-        false
+        self.member.poll_notices(context, empty)
+    }
+
+    /// Whether the link has to end; the task is woken later if it does not. Everything else that was
+    /// left for it stays.
+    pub(crate) fn poll_ending(&self, context: &Context<'_>) -> Option<Ending> {
+        if self.is_superseded() {
+            return Some(Ending::Bye(Bye::Superseded));
+        }
+        self.member.poll_ending(context)
+    }
+
+    /// A later link came, maybe while this one was still waiting for the seat: sitting down swept
+    /// away what said so.
+    fn is_superseded(&self) -> bool {
+        self.member.arrivals.load(Ordering::Acquire) != self.number
     }
 
     /// Takes what waits on `lane`, up to about `room` bytes, and hands each envelope to `deliver`

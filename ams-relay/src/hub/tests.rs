@@ -65,7 +65,7 @@ impl Alice {
     }
 
     async fn writing(hub: &Arc<Hub>, who: &str, peer: Option<&str>) -> Self {
-        let seat = hub.sit(&name(who)).await;
+        let seat = hub.sit(&name(who)).await.unwrap();
         Self { hub: Arc::clone(hub), seat, peer: peer.map(name), lane: None }
     }
 
@@ -128,7 +128,7 @@ impl Seat {
 async fn one_wake_for_many_and_none_while_something_waits() {
     let hub = hub();
     let mut alice = Alice::new(&hub).await;
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     for number in 0..10 {
         alice.send(number);
     }
@@ -170,7 +170,7 @@ async fn what_had_no_room_is_taken_when_it_is_sent_again() {
     }
     // Again while there is no room: still refused.
     alice.send(most);
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     let mut ready = Vec::new();
     let there: Vec<_> = (0..most).map(id).collect();
     assert_eq!(take(&mut bob, &mut ready, usize::MAX, true), there);
@@ -191,7 +191,7 @@ async fn what_had_no_room_is_taken_when_it_is_sent_again() {
 async fn too_much_for_one_link_ends_it() {
     let hub = hub();
     let mut alice = Alice::new(&hub).await;
-    let bob = hub.sit(&name("bob")).await;
+    let bob = hub.sit(&name("bob")).await.unwrap();
     let many = u32::try_from((8 << 20) / MIN_ENVELOPE).unwrap();
     for number in 0..many {
         alice.send(number);
@@ -268,7 +268,7 @@ impl World {
             }
             Step::Sit => {
                 self.step_leave();
-                self.bob = Some(self.hub.sit(&name("bob")).await);
+                self.bob = Some(self.hub.sit(&name("bob")).await.unwrap());
             }
             Step::Block(blocked) => {
                 self.blocked = blocked;
@@ -365,4 +365,18 @@ proptest! {
             assert_eq!(bob.counts(), (0, 0, 0));
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_never_idle_makes_room_as_well() {
+    let hub = hub();
+    let alice = hub.sit(&name("alice")).await.unwrap();
+    let waker = futures_waker();
+    let context = std::task::Context::from_waker(&waker);
+    // A later link came just before this one sat down, and somebody writes all the time.
+    alice.member().arrivals.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    hub.poke(super::Poke::Requests(name("alice")));
+    let superseded = Some(super::member::Ending::Bye(ams_wire::from_relay::Bye::Superseded));
+    assert_eq!(alice.poll_ending(&context), superseded);
+    assert_eq!(notices(&alice).ending, superseded);
 }

@@ -186,3 +186,21 @@ async fn asking_has_its_limits() {
     assert_eq!(alice.ask(handle(5), "user5", "intro").await, OK);
     assert_eq!(alice.ask(handle(6), "user6", "intro").await, limited);
 }
+
+#[tokio::test(start_paused = true)]
+async fn approvals_of_one_contact_have_a_limit() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((alice, _), (mut bob, bob_key)) = alice_and_bob(&relay).await;
+    let mut answers = Vec::new();
+    // Whichever row of his he says it on.
+    for number in 2..12 {
+        answers.push(bob.approve("alice", handle(1), handle(number), "again").await);
+    }
+    let limited = FromRelay::Done(Outcome::Limited);
+    assert_eq!(answers.iter().filter(|answer| **answer == OK).count(), 5);
+    assert!(answers.ends_with(&[limited.clone(), limited]));
+    drop((alice, bob));
+    tokio::time::sleep(std::time::Duration::from_secs(15 * 60)).await;
+    let (mut bob, _) = Client::again(&relay, &bob_key).await;
+    assert_eq!(bob.approve("alice", handle(1), handle(2), "again").await, OK);
+}

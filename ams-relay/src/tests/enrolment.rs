@@ -1,13 +1,20 @@
 //! Joining, logging in, devices, marks.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use ams_crypto::dh::DhSecret;
-use ams_crypto::opaque::{ClientLogin, ClientRegistration, Password};
+use ams_crypto::opaque::{ClientLogin, ClientRegistration, Password, RelayAccounts};
 use ams_wire::from_relay::{Bye, FromRelay, Outcome};
 use ams_wire::id::{InviteToken, WorkMark};
 use ams_wire::to_relay::{PasswordFinish, PasswordStart, ToRelay};
 use tokio::time::Instant;
 
 use super::client::{Client, PASSWORD, alice_and_bob, config, handle};
+use super::leaking::{Leak, Leaking};
+use crate::accounts::store::Store;
+use crate::data::Keys;
+use crate::relay::start_on;
 
 async fn guest(relay: &crate::Running, key: &DhSecret) -> Client {
     let mut client = Client::dial(relay, key).await;
@@ -202,4 +209,50 @@ async fn a_version_that_is_not_spoken_here_is_said() {
     client.say(&ToRelay::Hello(hello)).await;
     assert_eq!(client.heard().await, Some(FromRelay::Bye(Bye::Version)));
     assert_eq!(client.heard().await, None);
+}
+
+/// Also when the guest runs out of time, or goes, before it is answered.
+#[tokio::test(start_paused = true)]
+async fn a_displaced_device_goes_whatever_becomes_of_the_new_one() {
+    let accounts = Leaking { store: Store::in_memory().unwrap(), leak: Leak::SlowToEnrol };
+    let opaque = RelayAccounts::generate().unwrap();
+    let keys = Keys { link: DhSecret::generate(), opaque };
+    let relay = start_on(config(), Arc::new(accounts), keys).await.unwrap();
+    let (mut alice, key) = Client::person(&relay, "alice").await;
+    let mut late = guest(&relay, &DhSecret::generate()).await;
+    let login = tokio::spawn(async move { late.login("alice", PASSWORD).await });
+    assert_eq!(bye(&mut alice).await, Bye::Replaced);
+    assert_eq!(login.await.unwrap(), Some(FromRelay::Enrolled));
+
+    // Somebody who does not wait for the answer.
+    let invite = relay.invite("bob").await.unwrap();
+    let mut bob = guest(&relay, &key).await;
+    assert_eq!(bob.join(&invite, PASSWORD).await, FromRelay::Enrolled);
+    bob.attach().await;
+    let mut gone = guest(&relay, &DhSecret::generate()).await;
+    let login = tokio::spawn(async move { gone.login("bob", PASSWORD).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    login.abort();
+    assert_eq!(bye(&mut bob).await, Bye::Replaced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_moves_to_another_account_leaves_the_old_one() {
+    let relay = crate::start(config()).await.unwrap();
+    let (mut alice, key) = Client::person(&relay, "alice").await;
+    let invite = relay.invite("bob").await.unwrap();
+    let mut same = guest(&relay, &key).await;
+    assert_eq!(same.join(&invite, PASSWORD).await, FromRelay::Enrolled);
+    assert_eq!(bye(&mut alice).await, Bye::Replaced);
+}
+
+/// What the relay says last.
+async fn bye(client: &mut Client) -> Bye {
+    loop {
+        match client.heard().await.expect("the link ended without a word") {
+            FromRelay::Ping => client.say(&ToRelay::Pong).await,
+            FromRelay::Bye(reason) => return reason,
+            other => panic!("{other:?} instead of a goodbye"),
+        }
+    }
 }

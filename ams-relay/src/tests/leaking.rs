@@ -1,5 +1,5 @@
-//! A store with a leak: what a change that breaks the rule would look like. The two-worlds test has
-//! to catch it.
+//! A store with a fault. A leak is what a change that breaks the rule would look like: the two-worlds
+//! test has to catch it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::accounts::{
     User, Wish,
 };
 
-/// What asking does with a look at the account of who is asked.
+/// Its fault; a leak is what asking does with a look at the account of who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leak {
     /// Refuses to ask nobody.
@@ -25,6 +25,8 @@ pub(super) enum Leak {
     Time,
     /// Does not keep what was asked of nobody.
     Rows,
+    /// No leak: what enrols a device is answered long after it is done.
+    SlowToEnrol,
 }
 
 pub(super) struct Leaking {
@@ -75,7 +77,14 @@ impl Accounts for Leaking {
     }
 
     fn enrol(&self, name: &Username, key: Key) -> Pending<Option<Enrolled>> {
-        self.store.enrol(name, key)
+        let (enrolled, leak) = (self.store.enrol(name, key), self.leak);
+        Box::pin(async move {
+            let enrolled = enrolled.await?;
+            if leak == Leak::SlowToEnrol {
+                tokio::time::sleep(Duration::from_secs(25)).await;
+            }
+            Ok(enrolled)
+        })
     }
 
     fn attach(&self, key: Key, now: u64, most: usize) -> Pending<Option<(Device, Snapshot)>> {

@@ -2,6 +2,7 @@
 //! accounts.
 
 mod abuse;
+mod attaching;
 mod client;
 mod contacts;
 mod enrolment;

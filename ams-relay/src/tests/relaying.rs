@@ -256,3 +256,11 @@ async fn silence_is_pinged_and_then_ended() {
     assert_eq!(alice.heard().await, Some(FromRelay::Ping));
     assert_eq!(alice.heard().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_is_dropped_takes_its_links_with_it() {
+    let relay = crate::start(config()).await.unwrap();
+    let (mut alice, _) = Client::person(&relay, "alice").await;
+    drop(relay);
+    assert_eq!(alice.heard().await, None);
+}

@@ -36,6 +36,7 @@ enum Bob {
     Nobody,
     Offline,
     Online,
+    /// As a contact: he took her off his list as well.
     Refusing,
     Blocking,
     Invisible,
@@ -45,8 +46,11 @@ enum Bob {
     Deleted,
 }
 
+/// Bob's handle for alice.
+const BOBS_HANDLE: u8 = 9;
+
 /// For a contact, these are what being offline looks like.
-const GONE: [Bob; 4] = [Bob::Blocking, Bob::Removing, Bob::Disabled, Bob::Deleted];
+const GONE: [Bob; 5] = [Bob::Refusing, Bob::Blocking, Bob::Removing, Bob::Disabled, Bob::Deleted];
 
 const BOBS: [Bob; 7] = [
     Bob::Offline,
@@ -111,9 +115,9 @@ fn tries() -> impl Strategy<Value = Vec<Try>> {
         1 => (1_u8..5).prop_map(Try::Unblock),
         1 => (1_u8..5).prop_map(Try::Remove),
         1 => (1_u8..5).prop_map(Try::Fetched),
-        1 => (0_u8..3, 0_u8..4, 1_u8..5)
+        2 => (0_u8..3, theirs(), 1_u8..5)
             .prop_map(|(to, theirs, own)| Try::Approve { to, theirs, own }),
-        1 => (0_u8..3, 0_u8..4).prop_map(|(to, theirs)| Try::Refuse { to, theirs }),
+        1 => (0_u8..3, theirs()).prop_map(|(to, theirs)| Try::Refuse { to, theirs }),
         1 => any::<bool>().prop_map(Try::Visible),
         4 => Just(Try::Together),
         1 => (0_u8..2, any::<bool>()).prop_map(|(user, attach)| Try::Login { user, attach }),
@@ -121,6 +125,11 @@ fn tries() -> impl Strategy<Value = Vec<Try>> {
         2 => prop_oneof![1_u16..70, Just(15 * 60 + 1)].prop_map(Try::Wait),
     ];
     prop::collection::vec(one, 1..25)
+}
+
+/// Somebody's handle, at times the one that bob has for her.
+fn theirs() -> impl Strategy<Value = u8> {
+    prop_oneof![0_u8..4, Just(BOBS_HANDLE)]
 }
 
 fn called(number: u8) -> &'static str {
@@ -321,13 +330,15 @@ async fn settle_in(
             by: bob.clone(),
             to: alice,
             their_handle: handle(1),
-            handle: handle(9),
+            handle: handle(BOBS_HANDLE),
             blob: blob("yes"),
         };
         assert!(accounts.approve(approval, NOW).await.unwrap().theirs);
         match how {
-            Bob::Blocking => drop(accounts.block(&bob, handle(9), true).await.unwrap()),
-            Bob::Removing => accounts.remove(&bob, handle(9)).await.unwrap(),
+            Bob::Blocking => drop(accounts.block(&bob, handle(BOBS_HANDLE), true).await.unwrap()),
+            Bob::Removing | Bob::Refusing => {
+                accounts.remove(&bob, handle(BOBS_HANDLE)).await.unwrap();
+            }
             _ => {}
         }
     }
@@ -346,8 +357,8 @@ async fn settle_in(
     let (mut bob, _) = Client::again(relay, &key).await;
     if how == Bob::Blocking && !is_contact {
         // He asked for alice once and then wanted nothing of her.
-        bob.ask(handle(9), "alice", "from bob").await;
-        bob.say(&ToRelay::Block(handle(9))).await;
+        bob.ask(handle(BOBS_HANDLE), "alice", "from bob").await;
+        bob.say(&ToRelay::Block(handle(BOBS_HANDLE))).await;
         bob.answer().await;
     }
     if how == Bob::Invisible {
@@ -430,6 +441,53 @@ proptest! {
         let difference = difference(&offline, &gone);
         prop_assert!(difference.is_none(), "{:?}: {}", GONE[bob], difference.unwrap());
     }
+}
+
+/// What she approves becomes her own row, whatever became of his.
+#[test]
+fn alice_cannot_tell_by_approving() {
+    let approves = |theirs| {
+        [
+            Try::Approve { to: 0, theirs, own: 3 },
+            Try::Together,
+            Try::Block(3),
+            Try::Unblock(3),
+            Try::Send { own: 3, number: 7, ttl: 0 },
+            Try::Ask { own: 3, to: 0, intro: 1 },
+            Try::Again,
+        ]
+    };
+    for how in GONE {
+        let tries = approves(BOBS_HANDLE);
+        let offline = world(Bob::Offline, true, None, &tries);
+        let gone = world(how, true, None, &tries);
+        assert_eq!(difference(&offline, &gone), None, "{how:?}");
+    }
+    for how in BOBS {
+        let tries = approves(BOBS_HANDLE);
+        let nobody = world(Bob::Nobody, false, None, &tries);
+        let somebody = world(how, false, None, &tries);
+        assert_eq!(difference(&nobody, &somebody), None, "{how:?}");
+    }
+}
+
+/// A renewal that was declined is one that waits, on every link.
+#[test]
+fn alice_cannot_tell_that_bob_declined() {
+    let asks = |intro| Try::Ask { own: 1, to: 0, intro };
+    let tries = [
+        asks(0),
+        Try::Wait(1),
+        Try::Again,
+        asks(0),
+        Try::Together,
+        asks(1),
+        Try::Wait(1),
+        Try::Again,
+    ];
+    let offline = world(Bob::Offline, true, None, &tries);
+    let refusing = world(Bob::Refusing, true, None, &tries);
+    assert_eq!(difference(&offline, &refusing), None);
 }
 
 /// The control: a store that looks at who is asked is caught, whichever way it shows.

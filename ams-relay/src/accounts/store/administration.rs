@@ -147,7 +147,11 @@ fn expired_rows(
 pub(super) fn sweep(txn: &WriteTransaction, now: u64) -> Result<(), StoreError> {
     let expired = expired_rows(&txn.open_table(ROWS)?, now)?;
     for (owner, handle, row) in expired {
-        let kept = (!row.is_expired(now)).then(|| ContactRow { intro: None, ..row.clone() });
+        let kept = (!row.is_expired(now)).then(|| ContactRow {
+            intro: None,
+            is_declined: false,
+            ..row.clone()
+        });
         tables::put_row(txn, &owner, &handle, Some(&row), kept.as_ref())?;
     }
     let mut invites = txn.open_table(INVITES)?;

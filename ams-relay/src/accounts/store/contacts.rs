@@ -1,5 +1,7 @@
 //! Contact rows.
 
+use std::collections::HashMap;
+
 use ams_wire::from_relay::Request;
 use ams_wire::id::{Blob, Handle};
 use ams_wire::username::Username;
@@ -57,6 +59,18 @@ pub(super) fn remove(
     tables::put_row(txn, owner, handle, old.as_ref(), None)
 }
 
+/// The owner's row as it is, or that there is none; `None` where `is_for` says that it is to be
+/// changed.
+pub(super) fn unless(
+    txn: &ReadTransaction,
+    owner: &Username,
+    handle: &Handle,
+    is_for: impl FnOnce(&ContactRow) -> bool,
+) -> Result<Option<Option<ContactRow>>, StoreError> {
+    let row = tables::row(&txn.open_table(ROWS)?, owner.as_str(), handle)?;
+    Ok(if row.as_ref().is_some_and(is_for) { None } else { Some(row) })
+}
+
 fn change(
     txn: &WriteTransaction,
     owner: &Username,
@@ -86,39 +100,40 @@ pub(super) fn approve(
     let theirs = tables::row(&rows, to.as_str(), their_handle)?;
     let own = tables::row(&rows, by.as_str(), handle)?;
     drop(rows);
-    let living = |row: &&ContactRow| row.peer == *by && !row.blocked && !row.is_expired(now);
-    let Some(old) = theirs.as_ref().filter(living).filter(|r| r.standing != Standing::Refused)
-    else {
+    let living = own.as_ref().filter(|row| !row.is_expired(now));
+    if living.is_some_and(|row| row.peer != *to) {
         return nothing;
+    }
+    let answers = |row: &&ContactRow| {
+        row.peer == *by && !row.blocked && !row.is_expired(now) && row.standing != Standing::Refused
     };
-    let new_own = match &own {
-        Some(row) if !row.is_expired(now) && row.peer != *to => return nothing,
+    let answered = theirs.as_ref().filter(answers);
+    // What the approver sees of the row comes from the approval and the row as it was: whether there
+    // was anything to accept must not show.
+    let new_own = match living {
         // An introduction of the approver's own stays until it is answered in turn.
-        Some(row) if row.peer == *to => ContactRow {
+        Some(row) => ContactRow {
             standing: Standing::Accepted,
             peer_handle: Some(*their_handle),
+            is_claim: answered.is_none() && (row.is_claim || row.standing != Standing::Accepted),
             ..row.clone()
         },
-        _ => ContactRow {
-            peer: to.clone(),
-            standing: Standing::Accepted,
-            blocked: false,
-            peer_handle: Some(*their_handle),
-            asked_at: now,
-            intro: None,
-            approval: None,
-        },
+        None => ContactRow::approving(to.clone(), *their_handle, answered.is_none(), now),
     };
-    let new_theirs = ContactRow {
-        standing: Standing::Accepted,
-        peer_handle: Some(*handle),
-        intro: None,
-        approval: Some(blob.clone()),
-        ..old.clone()
-    };
-    tables::put_row(txn, to, their_handle, Some(old), Some(&new_theirs))?;
     tables::put_row(txn, by, handle, own.as_ref(), Some(&new_own))?;
-    Ok(Approved { own: Some(new_own), theirs: true })
+    if let Some(old) = answered {
+        let new = ContactRow {
+            standing: Standing::Accepted,
+            peer_handle: Some(*handle),
+            intro: None,
+            approval: Some(blob.clone()),
+            is_claim: false,
+            is_declined: false,
+            ..old.clone()
+        };
+        tables::put_row(txn, to, their_handle, Some(old), Some(&new))?;
+    }
+    Ok(Approved { own: Some(new_own), theirs: answered.is_some() })
 }
 
 pub(super) fn refuse(
@@ -133,7 +148,7 @@ pub(super) fn refuse(
     match old.standing {
         Standing::Asked => new.standing = Standing::Refused,
         // A renewal that is declined leaves the row as it was.
-        Standing::Accepted => new.intro = None,
+        Standing::Accepted => new.is_declined = new.intro.is_some(),
         Standing::Refused => {}
     }
     tables::put_row(txn, to, their_handle, Some(&old), Some(&new))
@@ -148,11 +163,11 @@ pub(super) fn requests(
     let asks = txn.open_table(ASKS)?;
     let rows = txn.open_table(ROWS)?;
     let name = name.as_str();
-    let mut requests = Vec::new();
-    for entry in asks.range((name, 0, "", &[0; 16])..=(name, u64::MAX, "", &[0; 16]))? {
-        if requests.len() >= most {
-            break;
-        }
+    // All of them are looked at, and there are few: what one account may ask is bounded.
+    let mut found = Vec::new();
+    // Where the newest question of each asker is; a contact's renewals count apart.
+    let mut newest = HashMap::new();
+    for entry in asks.range((name, 0, "", &[0; 16])..=(name, u64::MAX, "", &[0xff; 16]))? {
         let key = entry?.0;
         let (_, _, owner, handle) = key.value();
         if owner == name {
@@ -160,9 +175,15 @@ pub(super) fn requests(
         }
         let handle = Handle(*handle);
         let row = tables::row(&rows, owner, &handle)?.filter(|row| row.is_answerable(now));
-        if let Some(intro) = row.and_then(|row| row.intro) {
-            requests.push(Request { from: tables::name(owner)?, their_handle: handle, intro });
+        let Some(row) = row else { continue };
+        let Some(intro) = row.intro else { continue };
+        if row.standing != Standing::Accepted
+            && let Some(older) = newest.insert(owner.to_owned(), found.len())
+            && let Some(place) = found.get_mut(older)
+        {
+            *place = None;
         }
+        found.push(Some(Request { from: tables::name(owner)?, their_handle: handle, intro }));
     }
-    Ok(requests)
+    Ok(found.into_iter().flatten().take(most).collect())
 }

@@ -7,7 +7,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 
 use super::tables::{self, DEVICES, INVITES, RETIRED, ROWS, USERS};
 use super::{StoreError, contacts};
-use crate::accounts::row::Standing;
+use crate::accounts::row::{ContactRow, Standing};
 use crate::accounts::user::{DeviceRow, UserRow};
 use crate::accounts::{Device, Enrolled, Invited, Record, Snapshot};
 
@@ -90,31 +90,38 @@ fn put_device(
     let mut users = txn.open_table(USERS)?;
     // A key is the device of one account: it leaves the one that it was enrolled on before.
     let before = devices.get(&key.0)?.map(|name| name.value().to_owned());
-    if let Some(other) = before.filter(|other| other != name.as_str())
-        && let Some(mut row) = tables::user(&users, &other)?
+    let left = before.filter(|other| other != name.as_str());
+    if let Some(other) = &left
+        && let Some(mut row) = tables::user(&users, other)?
     {
         row.device = None;
         users.insert(other.as_str(), row.to_bytes().as_slice())?;
     }
     let old = user.device.take();
     let displaced = old.as_ref().is_some_and(|old| old.key != key);
+    let is_same = old.as_ref().is_some_and(|old| old.key == key);
     if let Some(old) = old.filter(|_| displaced) {
         devices.remove(&old.key.0)?;
     }
     devices.insert(&key.0, name.as_str())?;
-    if displaced {
-        // The secrets of what the old device asked went with it.
+    if !is_same {
+        // The secrets of what the old device asked went with it; it may be gone for long.
         let rows = tables::rows_of(&txn.open_table(ROWS)?, name.as_str())?;
         for (handle, row) in rows {
-            if row.standing != Standing::Accepted {
-                tables::put_row(txn, name, &handle, Some(&row), None)?;
-            }
+            let kept = (row.standing == Standing::Accepted).then(|| ContactRow {
+                intro: None,
+                is_declined: false,
+                approval: None,
+                ..row.clone()
+            });
+            tables::put_row(txn, name, &handle, Some(&row), kept.as_ref())?;
         }
     }
     let enrolment = u64::from_ne_bytes(ams_crypto::random::bytes());
     user.device = Some(DeviceRow { key, enrolment, mark: None });
     users.insert(name.as_str(), user.to_bytes().as_slice())?;
-    Ok(Enrolled { name: name.clone(), displaced })
+    let left = left.map(|other| tables::name(&other)).transpose()?;
+    Ok(Enrolled { name: name.clone(), displaced, left })
 }
 
 pub(super) fn attach(

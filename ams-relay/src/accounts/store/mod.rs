@@ -9,6 +9,8 @@ mod contacts;
 mod enrolment;
 mod place;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;
@@ -198,6 +200,22 @@ impl Store {
         })
     }
 
+    /// As [`Store::write`], where the rows that `look` sees are to be changed; its answer otherwise.
+    /// Only for what concerns the caller's own rows: how long it takes tells whether it did anything.
+    fn write_if<T: Send + 'static>(
+        &self,
+        look: impl FnMut(&ReadTransaction) -> Result<Option<T>, StoreError> + Send + 'static,
+        work: impl FnMut(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+    ) -> Pending<T> {
+        let store = self.clone();
+        Box::pin(async move {
+            match store.read(look).await? {
+                Some(as_it_was) => Ok(as_it_was),
+                None => store.write(work).await,
+            }
+        })
+    }
+
     /// Runs `work` in a transaction that it shares with whoever writes at the same time. It may be
     /// run again, if another of them fails.
     fn write<T: Send + 'static>(
@@ -366,17 +384,29 @@ impl Accounts for Store {
         blocked: bool,
     ) -> Pending<Option<ContactRow>> {
         let owner = owner.clone();
-        self.write(move |txn| contacts::block(txn, &owner, &handle, blocked))
+        let name = owner.clone();
+        self.write_if(
+            move |txn| contacts::unless(txn, &name, &handle, |row| row.blocked != blocked),
+            move |txn| contacts::block(txn, &owner, &handle, blocked),
+        )
     }
 
     fn remove(&self, owner: &Username, handle: Handle) -> Pending<()> {
         let owner = owner.clone();
-        self.write(move |txn| contacts::remove(txn, &owner, &handle))
+        let name = owner.clone();
+        self.write_if(
+            move |txn| Ok(contacts::unless(txn, &name, &handle, |_| true)?.map(drop)),
+            move |txn| contacts::remove(txn, &owner, &handle),
+        )
     }
 
     fn fetched(&self, owner: &Username, handle: Handle) -> Pending<Option<ContactRow>> {
         let owner = owner.clone();
-        self.write(move |txn| contacts::fetched(txn, &owner, &handle))
+        let name = owner.clone();
+        self.write_if(
+            move |txn| contacts::unless(txn, &name, &handle, |row| row.approval.is_some()),
+            move |txn| contacts::fetched(txn, &owner, &handle),
+        )
     }
 
     fn row(&self, owner: &Username, handle: Handle, now: u64) -> Pending<Option<ContactRow>> {

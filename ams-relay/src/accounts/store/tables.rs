@@ -106,9 +106,7 @@ pub(super) fn put_row(
     }
     let mut asks = txn.open_table(ASKS)?;
     // A refused introduction stays on its row and out of the index.
-    let is_listed = |row: &&ContactRow| {
-        row.intro.is_some() && row.standing != crate::accounts::row::Standing::Refused
-    };
+    let is_listed = |row: &&ContactRow| row.is_listed();
     if let Some(row) = old.filter(is_listed) {
         asks.remove((row.peer.as_str(), row.asked_at, owner, &handle.0))?;
     }
