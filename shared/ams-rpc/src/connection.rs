@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffers::{Input, Output, PIECE};
 use crate::error::RpcError;
-use crate::request::{Line, MAX_LINE, Rejected, error_answer, read_line};
+use crate::request::{Line, MAX_LINE, Rejected, RequestId, error_answer, read_line};
 use crate::service::{MAX_ANSWER, Service, Surroundings};
 use crate::unix::{Hangup, HangupWatch};
 
@@ -32,7 +33,8 @@ pub const MAX_SUBSCRIPTIONS: u32 = 16;
 const MAX_NOTIFICATIONS: usize = 16;
 /// With this much to be written no more is taken in, so the buffer is at most this and one answer.
 const HIGH_WATER: usize = 256 * 1024;
-/// A connection without a call or a subscription is closed after this long.
+/// A connection without a call or a subscription is closed after this long, and one whose client
+/// takes nothing of what it is told, unless it follows something: forgotten pipes lock nobody out.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long the last answers may take when the server stops or the client broke a rule.
 const LINGER: Duration = Duration::from_secs(2);
@@ -193,8 +195,8 @@ impl ConnectionActor {
                     wrote.is_err()
                 }
                 () = tokio::time::sleep_until(wake) => {
-                    let idle = self.running == 0 && self.subscribed() == 0;
-                    if deadline.is_some() || (idle && self.output.is_empty()) {
+                    let idle = self.running == 0 || !self.output.is_empty();
+                    if deadline.is_some() || (idle && self.subscribed() == 0) {
                         return Ok(Ending::Finished);
                     }
                     false
@@ -264,8 +266,13 @@ impl ConnectionActor {
             Line::Batch(requests) => {
                 let count = requests.len();
                 let around = around(true);
+                let left = Arc::new(AtomicUsize::new(MAX_ANSWER));
                 let answers = join_all(requests.into_iter().map(|request| match request {
-                    Ok(request) => self.service.dispatch(&request, &around),
+                    Ok(request) => {
+                        let (id, left) = (request.id.clone(), Arc::clone(&left));
+                        let answer = self.service.dispatch(&request, &around);
+                        answer.map(move |answer| within(&left, id, answer?)).boxed()
+                    }
                     Err(error) => futures_util::future::ready(Some(rejected(error))).boxed(),
                 }));
                 self.calls.push(answers.map(move |all| (count, batch_answer(&all))).boxed());
@@ -302,16 +309,29 @@ enum Ending {
     Linger,
 }
 
+/// The answer to a request of a batch, or that there is no room for it beside those that came before:
+/// they are kept until the last one is there.
+fn within(
+    left: &AtomicUsize,
+    id: Option<RequestId>,
+    answer: Box<RawValue>,
+) -> Option<Box<RawValue>> {
+    let length = answer.get().len();
+    let takes = |left: usize| left.checked_sub(length);
+    if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok() {
+        return Some(answer);
+    }
+    let error =
+        RpcError::answer_too_large("the batch's answers would be larger than 4 MiB together");
+    Some(error_answer(Some(&id?), error))
+}
+
 /// The answers of a batch as one array; none where all were notifications.
 fn batch_answer(answers: &[Option<Box<RawValue>>]) -> Option<Box<RawValue>> {
     let mut array = String::from("[");
     for answer in answers.iter().flatten() {
         if array.len() > 1 {
             array.push(',');
-        }
-        if array.len().saturating_add(answer.get().len()) > MAX_ANSWER {
-            let error = RpcError::answer_too_large("the batch's answer would be larger than 4 MiB");
-            return Some(error_answer(None, error));
         }
         array.push_str(answer.get());
     }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -226,6 +226,40 @@ async fn calls_notifications_and_batches() {
     assert_eq!(answers[1]["id"], Value::Null);
     assert_eq!(answers[2], json!({"jsonrpc": "2.0", "id": -2, "result": "c"}));
     assert_eq!(answers.as_array().unwrap().len(), 3);
+}
+
+/// What was done is told, and what found no room says so under its own id.
+#[tokio::test]
+async fn a_batch_keeps_as_much_as_one_answer() {
+    let host = Host::start();
+    let mut alice = host.client().await;
+    let large =
+        |id, n| json!({"jsonrpc": "2.0", "id": id, "method": "test.large", "params": {"n": n}});
+    let batch = [large(1, 3_000_000), large(2, 3_000_000), large(3, 10), large(4, 1_000_000)];
+    alice.say(&Value::from(batch.to_vec()).to_string()).await;
+    let answers = alice.hear().await;
+    let ids: Vec<_> = answers.as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert_eq!(answers[0]["result"].as_str().unwrap().len(), 3_000_000);
+    assert_eq!(answers[1]["error"]["data"]["kind"], "answer_too_large");
+    assert_eq!(answers[2]["result"], "x".repeat(10));
+    assert_eq!(answers[3]["result"].as_str().unwrap().len(), 1_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_has_to_go() {
+    let host = Host::start();
+    let mut alice = host.client().await;
+    alice.echo("hi").await;
+    let call =
+        |method, params| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    alice.say(&call("test.large", json!({"n": 4_000_000})).to_string()).await;
+    alice.say(&call("test.wait", json!({})).to_string()).await;
+    // Nobody reads, and after a while the call is told to end.
+    host.wait_ended.notified().await;
+    let mut came = Vec::new();
+    let _ = alice.0.read_to_end(&mut came).await;
+    assert!(came.len() < 4_000_000, "{} bytes", came.len());
 }
 
 #[tokio::test]
