@@ -146,6 +146,14 @@ impl LinksHandle {
         self.tasks.wait().await;
     }
 
+    /// Runs `work` as one of the links' tasks: until they all end.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.shared.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
     /// Why there is no link to `relay`, for people.
     pub(super) fn why_not_up(&self, relay: RelayId) -> String {
         let reason = self.live.link(relay).and_then(|link| link.reason);

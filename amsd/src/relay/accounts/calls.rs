@@ -21,7 +21,18 @@ impl Accounts {
         old: Password,
         new: Password,
     ) -> Result<(), AccountError> {
-        let _turn = self.0.turn.lock().await;
+        let nick = nick.to_owned();
+        let changed =
+            self.in_turn(|accounts| async move { accounts.change_password(&nick, old, new).await });
+        changed.await
+    }
+
+    async fn change_password(
+        &self,
+        nick: &str,
+        old: Password,
+        new: Password,
+    ) -> Result<(), AccountError> {
         let (id, row) = self.find(nick).await?;
         let failed = |error| failed(error, &row, AccountError::WrongOldPassword);
         let (login, ke1) = ClientLogin::start(old).map_err(|error| failed(error.into()))?;

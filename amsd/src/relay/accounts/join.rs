@@ -51,15 +51,17 @@ impl Accounts {
         password: Password,
         nick: Option<String>,
     ) -> Result<RelayId, AccountError> {
-        let _turn = self.0.turn.lock().await;
-        let InviteLink { at, relay: key, user, token } = link;
-        let place = Place { at, key, user, nick };
-        let prepared = self.0.store.write(move |txn| prepare(txn, &place)).await?;
-        let _held = self.0.links.hold(prepared.id).await;
-        let joined = enrol::join(&*self.0.outside.network, &prepared.row, token, password).await;
-        joined.map_err(|error| failed(error, &prepared.row, AccountError::InviteRefused))?;
-        let (me, now) = (self.0.me.clone(), self.0.outside.clock.now());
-        self.0.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, false, now)?)).await
+        let joined = self.in_turn(move |Self(inner)| async move {
+            let InviteLink { at, relay: key, user, token } = link;
+            let place = Place { at, key, user, nick };
+            let prepared = inner.store.write(move |txn| prepare(txn, &place)).await?;
+            let _held = inner.links.hold(prepared.id).await;
+            let joined = enrol::join(&*inner.outside.network, &prepared.row, token, password).await;
+            joined.map_err(|error| failed(error, &prepared.row, AccountError::InviteRefused))?;
+            let (me, now) = (inner.me.clone(), inner.outside.clock.now());
+            inner.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, false, now)?)).await
+        });
+        joined.await
     }
 
     /// Enrols this device on the account `user`, in the place of the one that it has, and connects
@@ -74,14 +76,16 @@ impl Accounts {
         password: Password,
         nick: Option<String>,
     ) -> Result<RelayId, AccountError> {
-        let _turn = self.0.turn.lock().await;
-        let place = Place { at: link.at, key: link.relay, user: user.clone(), nick };
-        let prepared = self.0.store.write(move |txn| prepare(txn, &place)).await?;
-        let _held = self.0.links.hold(prepared.id).await;
-        let login = enrol::login(&*self.0.outside.network, &prepared.row, user, password).await;
-        login.map_err(|error| failed(error, &prepared.row, AccountError::WrongPassword))?;
-        let (me, now) = (self.0.me.clone(), self.0.outside.clock.now());
-        self.0.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, true, now)?)).await
+        let logged_in = self.in_turn(move |Self(inner)| async move {
+            let place = Place { at: link.at, key: link.relay, user: user.clone(), nick };
+            let prepared = inner.store.write(move |txn| prepare(txn, &place)).await?;
+            let _held = inner.links.hold(prepared.id).await;
+            let login = enrol::login(&*inner.outside.network, &prepared.row, user, password).await;
+            login.map_err(|error| failed(error, &prepared.row, AccountError::WrongPassword))?;
+            let (me, now) = (inner.me.clone(), inner.outside.clock.now());
+            inner.store.write(move |txn| Ok(enrolled(txn, &me, &prepared, true, now)?)).await
+        });
+        logged_in.await
     }
 }
 

@@ -16,7 +16,7 @@ mod tests;
 use std::sync::Arc;
 
 use ams_wire::username::Username;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
 use super::dial::DialError;
 use super::links::LinksHandle;
@@ -127,8 +127,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError`].
     pub async fn connect(&self, nick: &str) -> Result<RelayId, AccountError> {
-        let _turn = self.0.turn.lock().await;
-        let connected = self.change(nick, |txn, id, row| {
+        let connected = self.change_in_turn(nick, |txn, id, row| {
             if row.refused == Some(Refusal::Cloned) {
                 return Err(AccountError::Cloned(row.nick));
             }
@@ -150,8 +149,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError`].
     pub async fn disconnect(&self, nick: &str) -> Result<RelayId, AccountError> {
-        let _turn = self.0.turn.lock().await;
-        let disconnected = self.change(nick, |txn, id, row| {
+        let disconnected = self.change_in_turn(nick, |txn, id, row| {
             let after = RelayRow { wanted: false, ..row.clone() };
             if after != row {
                 txn.put::<Relays>(&id, &after)?;
@@ -168,9 +166,8 @@ impl Accounts {
     /// # Errors
     /// [`AccountError`].
     pub async fn resume(&self, nick: &str) -> Result<RelayId, AccountError> {
-        let _turn = self.0.turn.lock().await;
         let (me, now) = (self.0.me.clone(), self.0.outside.clock.now());
-        let resumed = self.change(nick, move |txn, id, row| {
+        let resumed = self.change_in_turn(nick, move |txn, id, row| {
             if row.refused != Some(Refusal::Cloned) {
                 return Ok(id);
             }
@@ -189,14 +186,52 @@ impl Accounts {
     /// # Errors
     /// [`AccountError`].
     pub async fn leave(&self, nick: &str, delete_account: bool) -> Result<(), AccountError> {
-        let _turn = self.0.turn.lock().await;
-        let (id, row) = self.find(nick).await?;
-        if delete_account {
-            self.delete_account(id, &row).await?;
-        }
-        let _held = self.0.links.hold(id).await;
-        self.0.store.write(move |txn| forget::forget(txn, id)).await?;
-        Ok(())
+        let nick = nick.to_owned();
+        let left = self.in_turn(move |accounts| async move {
+            let (id, row) = accounts.find(&nick).await?;
+            if delete_account {
+                accounts.delete_account(id, &row).await?;
+            }
+            let _held = accounts.0.links.hold(id).await;
+            accounts.0.store.write(move |txn| forget::forget(txn, id)).await?;
+            Ok(())
+        });
+        left.await
+    }
+
+    /// Does `work` when it is its turn, and to its end: a caller who takes no answers, or goes in the
+    /// middle of it, must not keep the turn from others, nor leave half of it.
+    async fn in_turn<T, F>(
+        &self,
+        work: impl FnOnce(Self) -> F + Send + 'static,
+    ) -> Result<T, AccountError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, AccountError>> + Send + 'static,
+    {
+        let accounts = self.clone();
+        let (mut reply, answer) = oneshot::channel();
+        self.0.links.spawn(async move {
+            let inner = Arc::clone(&accounts.0);
+            let _turn = tokio::select! {
+                biased;
+                // Nothing was begun for whoever went before.
+                () = reply.closed() => return,
+                turn = inner.turn.lock() => turn,
+            };
+            // The caller may be gone.
+            let _ = reply.send(work(accounts).await);
+        });
+        answer.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+    }
+
+    async fn change_in_turn<T: Send + 'static>(
+        &self,
+        nick: &str,
+        change: impl FnMut(&Txn<'_>, RelayId, RelayRow) -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, AccountError> {
+        let nick = nick.to_owned();
+        self.in_turn(|accounts| async move { accounts.change(&nick, change).await }).await
     }
 
     async fn find(&self, nick: &str) -> Result<(RelayId, RelayRow), AccountError> {

@@ -7,6 +7,10 @@ use ams_wire::from_relay::{Bye, FromRelay, Outcome, PasswordResponse};
 use ams_wire::id::InviteToken;
 use ams_wire::to_relay::ToRelay;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::*;
 use crate::clock::Clock;
 use crate::contacts::ask::Asked;
@@ -14,6 +18,8 @@ use crate::relay::scripted::{Daemon, Relay, Wire, hello};
 use crate::relay::{chores, mark, raise_mark};
 use crate::store::Read;
 
+/// For what would otherwise never end.
+const PATIENCE: Duration = Duration::from_secs(30);
 const TOKEN: InviteToken = InviteToken([5; 16]);
 
 fn name(name: &str) -> Username {
@@ -304,4 +310,43 @@ async fn an_interrupted_deletion_is_completed() {
     while find(&alice, "home").await.is_some_and(|(_, row)| row.refused.is_none()) {}
     accounts.leave("home", true).await.unwrap();
     assert!(find(&alice, "home").await.is_none());
+}
+
+/// A client that asks for much and reads nothing: its calls stand still.
+#[tokio::test]
+async fn a_caller_that_takes_no_answer_holds_up_nobody() {
+    let (relay, keys) = (Relay::start().await, RelayAccounts::generate().unwrap());
+    let alice = Daemon::new().await;
+    let accounts = alice.accounts();
+    let home = Some("home".to_owned());
+    let mut join = Box::pin(accounts.join(invite(&relay), password("correct horse"), home));
+    let mut wire = tokio::select! {
+        joined = &mut join => panic!("{joined:?} before the relay said anything"),
+        wire = relay.accept() => wire,
+    };
+    // From here on nobody looks at the call.
+    register(&mut wire, &keys).await;
+    wire.say(&[FromRelay::Enrolled]).await;
+    let others = async {
+        accounts.connect("home").await.unwrap();
+        relay.attach().await
+    };
+    let _wire = timeout(PATIENCE, others).await.expect("the call holds others up");
+    join.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_caller_began_and_left_is_done() {
+    let (relay, keys) = (Relay::start().await, RelayAccounts::generate().unwrap());
+    let alice = Daemon::new().await;
+    let accounts = alice.accounts();
+    let join = accounts.join(invite(&relay), password("correct horse"), Some("home".to_owned()));
+    let mut wire = tokio::select! {
+        joined = join => panic!("{joined:?} before the relay said anything"),
+        wire = relay.accept() => wire,
+    };
+    register(&mut wire, &keys).await;
+    wire.say(&[FromRelay::Enrolled]).await;
+    timeout(PATIENCE, relay.attach()).await.expect("the account does not connect");
+    assert!(find(&alice, "home").await.unwrap().1.enrolled);
 }
