@@ -253,9 +253,10 @@ async fn a_client_that_takes_nothing_has_to_go() {
     alice.echo("hi").await;
     let call =
         |method, params| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-    alice.say(&call("test.large", json!({"n": 4_000_000})).to_string()).await;
     alice.say(&call("test.wait", json!({})).to_string()).await;
-    // Nobody reads, and after a while the call is told to end.
+    host.waits.lock().await.recv().await.unwrap();
+    alice.say(&call("test.large", json!({"n": 4_000_000})).to_string()).await;
+    // Nobody reads, and after a while the call that waits is told to end.
     host.wait_ended.notified().await;
     let mut came = Vec::new();
     let _ = alice.0.read_to_end(&mut came).await;
