@@ -1,0 +1,158 @@
+//! The real daemons and relays under virtual time, on disks and networks that fail, led by a seed.
+//!
+//! ```text
+//! cargo test -p ams-tests --test simulation                                  200 seeds
+//! AMS_SEEDS=20000 cargo test -p ams-tests --test simulation more_seeds       the first 20,000
+//! AMS_SEED=17 cargo test -p ams-tests --test simulation one_seed             one, and what happens
+//! ```
+//!
+//! In the order in which a run meets them: [`world`] (disks of people who have accounts), [`person`]
+//! and [`relay`] on a [`disk`] each, [`net`] and its [`wire`]s between them, [`story`] (what happens),
+//! [`books`] (what was accepted and shown), [`travel`] (every envelope on the way), [`verdict`].
+//!
+//! A seed gives the same schedule and the same faults each time. Keys, handles and ids come from the
+//! operating system, so what depends on their order may differ.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a surprise ends the test that met it"
+)]
+
+mod books;
+mod disk;
+mod net;
+mod person;
+mod relay;
+mod story;
+mod travel;
+mod verdict;
+mod wire;
+mod world;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+use ams_tests::seed::count;
+use story::{Control, Story};
+
+thread_local! {
+    /// What panicked in this thread. A task that does is nobody's to wait for.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+            before(info);
+        }));
+    });
+}
+
+/// What is wrong after the run of a seed.
+fn run(number: u64, control: Control) -> Vec<String> {
+    note_panics();
+    let beginning = world::beginning();
+    let runtime = world::runtime();
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let mut story = Story::begin(beginning, number, control).await;
+            story.run().await;
+            let wrong = story.verdict().await;
+            story.tell_figures();
+            wrong
+        })
+    }));
+    drop(runtime);
+    let mut wrong = ran.unwrap_or_default();
+    wrong.extend(PANICS.take());
+    wrong
+}
+
+/// Runs seeds; a failure says how to see it again.
+fn run_all(seeds: impl Iterator<Item = u64>) {
+    let (mut done, mut failed) = (0_u64, Vec::new());
+    for number in seeds {
+        let wrong = run(number, Control::Honest);
+        done += 1;
+        if done % 100 == 0 {
+            eprintln!("{done} seeds");
+        }
+        if !wrong.is_empty() {
+            eprintln!("seed {number}:\n  {}", wrong.join("\n  "));
+            eprintln!("  AMS_SEED={number} cargo test -p ams-tests --test simulation one_seed\n");
+            failed.push(number);
+        }
+    }
+    assert!(failed.is_empty(), "failed seeds: {failed:?}");
+}
+
+/// Twenty tests, so that they run beside each other.
+macro_rules! seeds {
+    ($($name:ident $first:literal)+) => {$(
+        #[test]
+        fn $name() {
+            run_all($first..$first + 10);
+        }
+    )+};
+}
+seeds! {
+    seeds_from_0 0
+    seeds_from_10 10
+    seeds_from_20 20
+    seeds_from_30 30
+    seeds_from_40 40
+    seeds_from_50 50
+    seeds_from_60 60
+    seeds_from_70 70
+    seeds_from_80 80
+    seeds_from_90 90
+    seeds_from_100 100
+    seeds_from_110 110
+    seeds_from_120 120
+    seeds_from_130 130
+    seeds_from_140 140
+    seeds_from_150 150
+    seeds_from_160 160
+    seeds_from_170 170
+    seeds_from_180 180
+    seeds_from_190 190
+}
+
+/// The control: what is broken on purpose is noticed, within the seeds that every test run has.
+fn is_noticed(control: Control) {
+    let noticed = (0..40).find(|number| !run(*number, control).is_empty());
+    assert!(noticed.is_some(), "{control:?} went unnoticed");
+    eprintln!("{control:?}: noticed by seed {noticed:?}");
+}
+
+#[test]
+fn disks_that_lie_are_noticed() {
+    is_noticed(Control::LyingDisk);
+}
+
+#[test]
+fn daemons_that_forget_are_noticed() {
+    is_noticed(Control::Forgetful);
+}
+
+/// As many as are wanted, from [`FIRST`] on.
+#[test]
+fn more_seeds() {
+    let from = count("AMS_SEEDS_FROM", 1000) as u64;
+    run_all(from..from + count("AMS_SEEDS", 0) as u64);
+}
+
+/// One, and it tells what happens.
+#[test]
+fn one_seed() {
+    if let Ok(number) = std::env::var("AMS_SEED") {
+        run_all(std::iter::once(number.parse().unwrap()));
+    }
+}

@@ -1,0 +1,239 @@
+//! The network between people and relays: who can be reached, over which wires, in which weather.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ams_link::stream::BoxedStream;
+use ams_tests::seed::Seed;
+use ams_wire::address::HostPort;
+use amsd::outside::{Connecting, Network};
+use amsd::relay::DialError;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::wire::{Ends, Way, Wire};
+
+/// Bytes that a stream holds each way.
+const BUFFER: usize = 64 * 1024;
+/// How long somebody dials whom nobody answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A relay as the network sees it.
+struct Door {
+    /// Where it is.
+    host: String,
+    /// `None`: nobody answers.
+    relay: Option<Arc<ams_relay::Running>>,
+    secret: [u8; 32],
+}
+
+struct Inner {
+    doors: Vec<Door>,
+    /// Person and relay → the wires between them.
+    wires: BTreeMap<(usize, usize), Vec<Wire>>,
+    /// Those that nobody is at the lower end of, and nobody was told.
+    stranded: Vec<Wire>,
+    /// Person and relay → what new wires are like; where there is nothing, they are good.
+    weather: BTreeMap<(usize, usize), Way>,
+    /// Person and relay → nothing comes through at all.
+    parted: BTreeMap<(usize, usize), bool>,
+    /// Person and relay → the device's secret. Without it the way is a plain one.
+    devices: BTreeMap<(usize, usize), [u8; 32]>,
+    chance: Seed,
+}
+
+/// Looks at an envelope of that person's.
+type SeesOf = Arc<dyn Fn(usize, &[u8]) + Send + Sync>;
+
+/// The network.
+pub(crate) struct Net {
+    inner: Mutex<Inner>,
+    /// Sees every envelope that somebody sends.
+    sees: SeesOf,
+}
+
+/// A clear day.
+pub(crate) const CLEAR: Way =
+    Way { up_is_open: true, down_is_open: true, latency: Duration::from_millis(3), lies: 0 };
+
+impl Net {
+    /// With nobody on it. `sees` is given each envelope with its sender.
+    pub(crate) fn new(
+        chance: Seed,
+        sees: impl Fn(usize, &[u8]) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let inner = Inner {
+            doors: Vec::new(),
+            wires: BTreeMap::new(),
+            stranded: Vec::new(),
+            weather: BTreeMap::new(),
+            parted: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            chance,
+        };
+        Arc::new(Self { inner: Mutex::new(inner), sees: Arc::new(sees) })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// A relay that does not run yet.
+    pub(crate) fn add_relay(&self, host: String, secret: [u8; 32]) {
+        self.inner().doors.push(Door { host, relay: None, secret });
+    }
+
+    /// A person has this device at a relay.
+    pub(crate) fn add_device(&self, person: usize, relay: usize, secret: [u8; 32]) {
+        self.inner().devices.insert((person, relay), secret);
+    }
+
+    /// A relay runs, or no longer; what it was is given back.
+    pub(crate) fn set_relay(
+        &self,
+        relay: usize,
+        running: Option<Arc<ams_relay::Running>>,
+    ) -> Option<Arc<ams_relay::Running>> {
+        std::mem::replace(&mut self.inner().doors[relay].relay, running)
+    }
+
+    /// Whether a relay runs.
+    pub(crate) fn has_relay(&self, relay: usize) -> bool {
+        self.inner().doors[relay].relay.is_some()
+    }
+
+    /// Ends every connection between the two. `None`: of all people, at all relays.
+    pub(crate) fn cut(&self, person: Option<usize>, relay: Option<usize>) {
+        self.inner().each_wire(person, relay, |wire| wire.cut.cancel());
+    }
+
+    /// Nothing passes any more on the connections of a person, and nobody is told: its machine lost
+    /// its power.
+    pub(crate) fn strand(&self, person: usize) {
+        let mut inner = self.inner();
+        let still = |way: &mut Way| (way.up_is_open, way.down_is_open) = (false, false);
+        inner.each_wire(Some(person), None, |wire| wire.way.send_modify(still));
+        // New ones are not concerned.
+        let of_person = inner.wires.extract_if((person, 0)..(person + 1, 0), |_, _| true);
+        let stranded: Vec<Wire> = of_person.flat_map(|(_, wires)| wires).collect();
+        inner.stranded.extend(stranded);
+    }
+
+    /// Changes what passes between the two, now and from now on.
+    pub(crate) fn set_weather(&self, person: usize, relay: usize, way: Way) {
+        let mut inner = self.inner();
+        inner.weather.insert((person, relay), way);
+        inner.each_wire(Some(person), Some(relay), |wire| {
+            wire.way.send_replace(way);
+        });
+    }
+
+    /// One direction of what there is now falls silent; new connections are good.
+    pub(crate) fn half_open(&self, person: usize, relay: usize, up: bool) {
+        self.inner().each_wire(Some(person), Some(relay), |wire| {
+            wire.way.send_modify(|way| {
+                *if up { &mut way.up_is_open } else { &mut way.down_is_open } = false;
+            });
+        });
+    }
+
+    /// Nothing comes through between the two, or does again.
+    pub(crate) fn part(&self, person: usize, relay: usize, parted: bool) {
+        let mut inner = self.inner();
+        inner.parted.insert((person, relay), parted);
+        inner.each_wire(Some(person), Some(relay), |wire| {
+            wire.way.send_modify(|way| {
+                (way.up_is_open, way.down_is_open) = (!parted, !parted);
+            });
+        });
+    }
+
+    /// All is well. What was connected is cut, so that nobody goes on believing a lie.
+    pub(crate) fn heal(&self) {
+        let mut inner = self.inner();
+        inner.weather.clear();
+        inner.parted.clear();
+        inner.each_wire(None, None, |wire| wire.cut.cancel());
+        inner.wires.clear();
+        inner.stranded.drain(..).for_each(|wire| wire.cut.cancel());
+    }
+
+    /// Connects a person to the relay at `host`.
+    fn connect_now(&self, person: usize, host: &str) -> Result<BoxedStream, DialError> {
+        let mut inner = self.inner();
+        let relay = inner.doors.iter().position(|door| door.host == host);
+        let relay = relay.ok_or_else(|| DialError::UnknownHost(host.to_owned()))?;
+        let door = &inner.doors[relay];
+        let secret = door.secret;
+        let Some(running) = door.relay.clone() else { return Err(DialError::Refused) };
+        let (near, far) = tokio::io::duplex(BUFFER);
+        let Some(device) = inner.devices.get(&(person, relay)).copied() else {
+            running.serve(far);
+            return Ok(BoxedStream::new(near));
+        };
+        let (above, served) = tokio::io::duplex(BUFFER);
+        running.serve(served);
+        let way = inner.weather.get(&(person, relay)).copied().unwrap_or(CLEAR);
+        let sees = self.sees.clone();
+        let ends = Ends {
+            relay: secret,
+            device,
+            sees: Arc::new(move |envelope: &[u8]| sees(person, envelope)),
+        };
+        let chance = Seed::new(inner.chance.draw());
+        let wire = Wire::open(far, above, ends, way, chance);
+        let wires = inner.wires.entry((person, relay)).or_default();
+        wires.retain(|wire| !wire.is_over());
+        wires.push(wire);
+        Ok(BoxedStream::new(near))
+    }
+
+    fn is_parted(&self, person: usize, host: &str) -> bool {
+        let inner = self.inner();
+        let relay = inner.doors.iter().position(|door| door.host == host);
+        relay.is_some_and(|relay| inner.parted.get(&(person, relay)).copied().unwrap_or(false))
+    }
+}
+
+impl Inner {
+    fn each_wire(
+        &mut self,
+        person: Option<usize>,
+        relay: Option<usize>,
+        mut act: impl FnMut(&Wire),
+    ) {
+        for ((of, at), wires) in &mut self.wires {
+            if person.is_none_or(|person| person == *of) && relay.is_none_or(|relay| relay == *at) {
+                wires.retain(|wire| !wire.is_over());
+                wires.iter().for_each(&mut act);
+            }
+        }
+    }
+}
+
+/// The network as one run of somebody's daemon has it.
+pub(crate) struct Plugged {
+    /// The network.
+    pub(crate) net: Arc<Net>,
+    /// Whose it is.
+    pub(crate) person: usize,
+    /// The daemon is gone: whatever it still does reaches nobody.
+    pub(crate) gone: CancellationToken,
+}
+
+impl Network for Plugged {
+    fn connect<'a>(&'a self, to: &'a HostPort) -> Connecting<'a> {
+        Box::pin(async move {
+            sleep(CLEAR.latency).await;
+            if self.net.is_parted(self.person, to.host()) {
+                sleep(PATIENCE).await;
+                return Err(DialError::Silent);
+            }
+            if self.gone.is_cancelled() {
+                return std::future::pending().await;
+            }
+            self.net.connect_now(self.person, to.host())
+        })
+    }
+}

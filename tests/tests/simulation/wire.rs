@@ -1,0 +1,297 @@
+//! A link as a value: what a daemon and a relay say to each other passes through here, and can be
+//! delayed, held back in one or both directions, cut, and falsified.
+//!
+//! A wire knows the keys of both ends and is a relay to the daemon and the daemon to the relay. So it
+//! sees frames, as no wire does, and can play a relay that lies.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ams_crypto::dh::{DhPublic, DhSecret};
+use ams_crypto::envelope;
+use ams_link::receiver::Frame;
+use ams_link::{Link, Receiver, Sender, handshake};
+use ams_tests::seed::Seed;
+use ams_wire::from_relay::{Deliver, FromRelay, Presence};
+use ams_wire::id::{EnvelopeId, Handle};
+use ams_wire::to_relay::{Stored, ToRelay};
+use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// For the handshakes at both ends.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How things pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// From the daemon to the relay; where it is not open, what is said waits.
+    pub(crate) up_is_open: bool,
+    /// From the relay to the daemon.
+    pub(crate) down_is_open: bool,
+    /// What each record takes.
+    pub(crate) latency: Duration,
+    /// How much of what the relay says is wrong, in percent of what could be; 0: it is honest.
+    pub(crate) lies: u64,
+}
+
+/// Looks at an envelope.
+pub(crate) type Sees = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
+/// What a wire needs of those at its ends.
+#[derive(Clone)]
+pub(crate) struct Ends {
+    /// The relay's secret.
+    pub(crate) relay: [u8; 32],
+    /// The device's secret.
+    pub(crate) device: [u8; 32],
+    /// Sees every envelope that the daemon sends.
+    pub(crate) sees: Sees,
+}
+
+/// Ends a wire, or changes how things pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Wire {
+    /// Both ends see their connection end.
+    pub(crate) cut: CancellationToken,
+    /// How things pass.
+    pub(crate) way: watch::Sender<Way>,
+}
+
+impl Wire {
+    /// Between the two streams, in a task of its own.
+    pub(crate) fn open(
+        daemon: DuplexStream,
+        relay: DuplexStream,
+        ends: Ends,
+        way: Way,
+        chance: Seed,
+    ) -> Self {
+        let wire = Self { cut: CancellationToken::new(), way: watch::Sender::new(way) };
+        let (cut, way) = (wire.cut.clone(), wire.way.subscribe());
+        tokio::spawn(async move {
+            cut.run_until_cancelled(carry(daemon, relay, ends, way, chance)).await;
+        });
+        wire
+    }
+
+    /// Whether nobody is at its ends any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.cut.is_cancelled() || self.way.is_closed()
+    }
+}
+
+async fn carry(
+    daemon: DuplexStream,
+    relay: DuplexStream,
+    ends: Ends,
+    mut way: watch::Receiver<Way>,
+    chance: Seed,
+) {
+    let relay_secret = DhSecret::from_bytes(&ends.relay);
+    if way.wait_for(|way| way.up_is_open && way.down_is_open).await.is_err() {
+        return;
+    }
+    let below = handshake::accept(daemon, &relay_secret, HANDSHAKE).await;
+    let Ok(Link { sender: to_daemon, receiver: from_daemon, remote, .. }) = below else { return };
+    let device = DhSecret::from_bytes(&ends.device);
+    assert_eq!(remote.as_bytes(), device.public().as_bytes(), "somebody else's device");
+    let key = DhPublic::from_bytes(*relay_secret.public().as_bytes()).unwrap();
+    let above = handshake::connect(relay, &device, &key, HANDSHAKE).await;
+    let Ok(Link { sender: to_relay, receiver: from_relay, .. }) = above else { return };
+    let shared = Arc::new(Shared {
+        tales: Mutex::new(Tales { chance, ..Tales::default() }),
+        told: Notify::new(),
+        sees: ends.sees,
+    });
+    let up = Up { from: from_daemon, to: to_relay, way: way.clone(), shared: shared.clone() };
+    let down = Down { from: from_relay, to: to_daemon, way, shared };
+    // Whoever closes is gone.
+    tokio::select! {
+        biased;
+        _ = up.run() => {}
+        _ = down.run() => {}
+    }
+}
+
+struct Shared {
+    tales: Mutex<Tales>,
+    /// There is something to be said that the relay did not say.
+    told: Notify,
+    sees: Sees,
+}
+
+/// What was falsified, so that the counts of both ends still fit.
+struct Tales {
+    chance: Seed,
+    /// `Failed`s that the relay did not say.
+    failed: VecDeque<EnvelopeId>,
+    /// Envelopes that come later than they should, or once more.
+    late: VecDeque<(Handle, Vec<u8>)>,
+    /// How many `Deliver`s the relay has said.
+    said: u64,
+    /// For each that the daemon saw: how many the relay had said then.
+    seen: Vec<u64>,
+    handles: Vec<Handle>,
+}
+
+impl Default for Tales {
+    fn default() -> Self {
+        Self {
+            chance: Seed::new(0),
+            failed: VecDeque::new(),
+            late: VecDeque::new(),
+            said: 0,
+            seen: Vec::new(),
+            handles: Vec::new(),
+        }
+    }
+}
+
+impl Tales {
+    fn happens(&mut self, percent: u64) -> bool {
+        percent > 0 && self.chance.below(100) < percent
+    }
+
+    /// What the relay is told of a count of the daemon's.
+    fn stored(&self, count: u64) -> u64 {
+        let count = usize::try_from(count).unwrap();
+        match count {
+            0 => 0,
+            // What was swallowed at the end counts as handled.
+            all if all >= self.seen.len() => self.said,
+            some => self.seen[some - 1],
+        }
+    }
+}
+
+/// One direction stands still until it is open, and then takes its time.
+async fn passes(way: &mut watch::Receiver<Way>, open: impl Fn(&Way) -> bool) -> Option<Way> {
+    let latency = way.borrow().latency;
+    sleep(latency).await;
+    way.wait_for(open).await.ok().map(|way| *way)
+}
+
+struct Up {
+    from: Receiver<ReadHalf<DuplexStream>>,
+    to: Sender<WriteHalf<DuplexStream>>,
+    way: watch::Receiver<Way>,
+    shared: Arc<Shared>,
+}
+
+impl Up {
+    async fn run(mut self) -> Option<()> {
+        loop {
+            let batch: Vec<Frame> = self.from.receive().await.ok()?.collect();
+            let way = passes(&mut self.way, |way| way.up_is_open).await?;
+            for Frame { number, body } in &batch {
+                let Some(said) = ToRelay::decode(*number, body).unwrap() else { continue };
+                match said {
+                    ToRelay::Send(send) => {
+                        (self.shared.sees)(send.envelope);
+                        let mut tales = self.shared.tales.lock().unwrap();
+                        if tales.happens(way.lies) {
+                            tales.failed.extend(envelope::id(send.envelope));
+                            self.shared.told.notify_one();
+                        }
+                    }
+                    ToRelay::Stored(Stored { count, mark }) => {
+                        let count = self.shared.tales.lock().unwrap().stored(count);
+                        self.to.push(&ToRelay::Stored(Stored { count, mark })).unwrap();
+                        continue;
+                    }
+                    _ => {}
+                }
+                self.to.push(&said).unwrap();
+            }
+            self.to.flush().await.ok()?;
+        }
+    }
+}
+
+struct Down {
+    from: Receiver<ReadHalf<DuplexStream>>,
+    to: Sender<WriteHalf<DuplexStream>>,
+    way: watch::Receiver<Way>,
+    shared: Arc<Shared>,
+}
+
+impl Down {
+    async fn run(mut self) -> Option<()> {
+        loop {
+            let batch: Vec<Frame> = tokio::select! {
+                biased;
+                batch = self.from.receive() => batch.ok()?.collect(),
+                () = self.shared.told.notified() => Vec::new(),
+            };
+            let way = passes(&mut self.way, |way| way.down_is_open).await?;
+            for Frame { number, body } in &batch {
+                if let Some(said) = FromRelay::decode(*number, body).unwrap() {
+                    self.say(&said, way.lies);
+                }
+            }
+            self.say_what_was_not_said();
+            self.to.flush().await.ok()?;
+        }
+    }
+
+    fn say(&mut self, said: &FromRelay<'_>, lies: u64) {
+        let mut tales = self.shared.tales.lock().unwrap();
+        match said {
+            FromRelay::Deliver(deliver) => {
+                tales.said += 1;
+                let kept = (deliver.handle, deliver.envelope.to_vec());
+                if tales.happens(lies) {
+                    // Swallowed, and it may come behind the next one.
+                    if tales.happens(50) {
+                        tales.late.push_back(kept);
+                    }
+                    return;
+                }
+                if tales.happens(lies) {
+                    // Twice; the second time perhaps much later.
+                    tales.late.push_back(kept);
+                }
+                let said = tales.said;
+                tales.seen.push(said);
+            }
+            FromRelay::Row(row) => tales.handles.push(row.handle),
+            FromRelay::Presence(news) => {
+                tales.handles.extend(&news.online);
+                if tales.happens(lies) {
+                    let Presence { online, offline } = news.clone();
+                    let turned = Presence { online: offline, offline: online };
+                    drop(tales);
+                    self.to.push(&FromRelay::Presence(turned)).unwrap();
+                    return;
+                }
+            }
+            // It said so already.
+            FromRelay::Failed(_) if tales.happens(lies) => return,
+            _ => {}
+        }
+        let late = match said {
+            FromRelay::Deliver(_) if tales.happens(50) => tales.late.pop_front(),
+            _ => None,
+        };
+        if late.is_some() {
+            let said = tales.said;
+            tales.seen.push(said);
+        }
+        drop(tales);
+        self.to.push(said).unwrap();
+        if let Some((handle, envelope)) = late {
+            let again = FromRelay::Deliver(Deliver { handle, envelope: &envelope });
+            self.to.push(&again).unwrap();
+        }
+    }
+
+    fn say_what_was_not_said(&mut self) {
+        let failed = std::mem::take(&mut self.shared.tales.lock().unwrap().failed);
+        for envelope in failed {
+            self.to.push(&FromRelay::Failed(envelope)).unwrap();
+        }
+    }
+}
