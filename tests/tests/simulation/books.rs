@@ -40,6 +40,8 @@ struct Pages {
     said: Vec<Said>,
     shown: Vec<Shown>,
     wrong: Vec<String>,
+    /// Sender and recipient of whose messages the order may be lost.
+    disordered: BTreeSet<(usize, usize)>,
 }
 
 /// Everything that people noted.
@@ -61,6 +63,11 @@ impl Books {
         let mut pages = self.pages();
         pages.said.push(said);
         pages.said.len() - 1
+    }
+
+    /// The order of what `from` sends to `to` is not asked for.
+    pub(crate) fn lose_order(&self, from: usize, to: usize) {
+        self.pages().disordered.insert((from, to));
     }
 
     /// It was accepted.
@@ -129,7 +136,7 @@ impl Books {
             }
             let state = fate.get(&shown.id).and_then(Option::as_ref);
             let strayed = state.is_none_or(has_strayed);
-            if strayed || !in_order {
+            if strayed || !in_order || pages.disordered.contains(&(said.from, said.to)) {
                 continue;
             }
             let newest = newest.entry((said.from, said.to)).or_insert(*place);

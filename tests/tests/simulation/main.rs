@@ -1,10 +1,12 @@
 //! The real daemons and relays under virtual time, on disks and networks that fail, led by a seed.
 //!
 //! ```text
-//! cargo test -p ams-tests --test simulation                                  200 seeds
-//! AMS_SEEDS=20000 cargo test -p ams-tests --test simulation more_seeds       the first 20,000
-//! AMS_SEED=17 cargo test -p ams-tests --test simulation one_seed             one, and what happens
+//! cargo test -p ams-tests --test simulation
+//! AMS_SEEDS=20000 cargo test -p ams-tests --test simulation more_seeds -- --ignored --nocapture
+//! AMS_SEED=17 cargo test -p ams-tests --test simulation one_seed -- --ignored --nocapture
 //! ```
+//!
+//! The first runs 200 seeds; the second 20,000 others; the third one, and it tells what happens.
 //!
 //! In the order in which a run meets them: [`world`] (disks of people who have accounts), [`person`]
 //! and [`relay`] on a [`disk`] each, [`net`] and its [`wire`]s between them, [`story`] (what happens),
@@ -86,7 +88,9 @@ fn run_all(seeds: impl Iterator<Item = u64>) {
         }
         if !wrong.is_empty() {
             eprintln!("seed {number}:\n  {}", wrong.join("\n  "));
-            eprintln!("  AMS_SEED={number} cargo test -p ams-tests --test simulation one_seed\n");
+            eprintln!(
+                "  AMS_SEED={number} cargo test -p ams-tests --test simulation one_seed -- --ignored --nocapture\n"
+            );
             failed.push(number);
         }
     }
@@ -142,17 +146,29 @@ fn daemons_that_forget_are_noticed() {
     is_noticed(Control::Forgetful);
 }
 
-/// As many as are wanted, from [`FIRST`] on.
+/// As many as are wanted, behind those that every run of the tests has.
 #[test]
+#[ignore = "as long as is wanted"]
 fn more_seeds() {
     let from = count("AMS_SEEDS_FROM", 1000) as u64;
     run_all(from..from + count("AMS_SEEDS", 0) as u64);
 }
 
+/// Seeds that found something, under the schedule that they had then: what they found is looked for
+/// by every run since.
+///
+/// - the order of two who blocked each other is lost where one block was not told yet: allowed
+/// - a relay that keeps two messages for a contact (the default is 128) loses the order of what it
+///   has no room for: not asked for
+#[test]
+fn seeds_that_found_something() {
+    run_all([50, 378, 389].into_iter());
+}
+
 /// One, and it tells what happens.
 #[test]
+#[ignore = "for somebody who watches"]
 fn one_seed() {
-    if let Ok(number) = std::env::var("AMS_SEED") {
-        run_all(std::iter::once(number.parse().unwrap()));
-    }
+    let number = std::env::var("AMS_SEED").expect("AMS_SEED is not set");
+    run_all(std::iter::once(number.parse().unwrap()));
 }
