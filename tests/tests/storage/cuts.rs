@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ams_rpc::admin;
 use ams_rpc::methods::{contact, history, identity};
-use ams_rpc::types::{HistoryParams, LinkState, Message, MessageId, NoParams};
+use ams_rpc::types::{ContactParams, HistoryParams, LinkState, Message, MessageId, NoParams};
 use ams_tests::Person;
 use ams_tests::disk::{Disk, Journal, Loss};
 use ams_tests::seed::Seed;
@@ -225,6 +225,9 @@ async fn lives_on(recording: &mut Recording<'_>, at: usize) {
     let facts = recorded.journal.facts(at);
     for (from, to) in [(Who::Alice, Who::Bob), (Who::Bob, Who::Alice)] {
         let name = only_contact(recorded.person(from)).await;
+        // It may have gone while the contact was blocked.
+        let params = ContactParams { name: name.clone() };
+        recorded.person(from).call::<contact::Unblock>(params).await;
         let last = recorded.person(from).delivers(&name, "after all that").await;
         recorded.person(from).queue_is_empty().await;
         let came = history_of(recorded.person(to)).await;
