@@ -22,7 +22,7 @@ fn seconds(count: u64) -> Duration {
 async fn what_waits_or_was_not_stored_pins_few_buffers() {
     let hub = hub();
     let mut alice = Alice::new(&hub).await;
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     let mut ready = Vec::new();
     let mut buffers = Vec::new();
     for round in 0..20 {
@@ -114,7 +114,7 @@ async fn an_entry_that_was_overtaken_does_nothing() {
 async fn what_a_link_gives_back_fails_in_time() {
     let hub = hub();
     let mut alice = Alice::new(&hub).await;
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     let envelope = || Bytes::from(vec![7; MIN_ENVELOPE]);
     alice.send_for(1, seconds(5), envelope());
     assert_eq!(take(&mut bob, &mut Vec::new(), usize::MAX, true), [id(1)]);
@@ -136,7 +136,7 @@ async fn what_a_link_gives_back_fails_in_time() {
 async fn nothing_is_delivered_after_its_deadline() {
     let hub = hub();
     let mut alice = Alice::new(&hub).await;
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     let envelope = || Bytes::from(vec![7; MIN_ENVELOPE]);
     for (number, life) in [(1, 9), (2, 3), (3, 9), (4, 3)] {
         alice.send_for(number, seconds(life), envelope());
@@ -204,7 +204,7 @@ async fn bounds_are_reached_alike_whoever_is_there() {
         .chain([(Some("bob"), true)])
     {
         let hub = small(10 * BOUND, BOUND);
-        let bob = hub.sit(&name("bob")).await;
+        let bob = hub.sit(&name("bob")).await.unwrap();
         let mut bob = Some(bob).filter(|_| blocks);
         let mut alice = Alice::writing(&hub, "alice", peer).await;
         let mut history = Vec::new();
@@ -234,7 +234,7 @@ async fn a_link_that_ends_leaves_no_more_than_is_held() {
     let hub = hub();
     let most = Limits::default().contact_held_messages;
     let mut alice = Alice::new(&hub).await;
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     for number in 0..2_000 {
         alice.send(number);
     }
@@ -243,7 +243,7 @@ async fn a_link_that_ends_leaves_no_more_than_is_held() {
     drop(bob);
     assert_eq!(hub.held_messages(), usize::try_from(most).unwrap());
     // The oldest, in order; the others when they are sent again.
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     let (there, late): (Vec<_>, Vec<_>) = (0..2_001).map(id).partition(|one| *one < id(most));
     assert_eq!(take(&mut bob, &mut ready, usize::MAX, true), there);
     for number in 0..2_001 {
@@ -273,7 +273,7 @@ async fn nothing_passes_what_was_refused() {
     for number in [1, 2, 3, 4] {
         alice.send_for(number, seconds(WINDOW), small_one());
     }
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     let taken = take(&mut bob, &mut Vec::new(), usize::MAX, true);
     assert_eq!(taken, [1, 2, 3, 4].map(id));
 }
@@ -284,7 +284,7 @@ async fn nothing_passes_what_was_refused() {
 async fn the_sum_is_never_less_than_nothing() {
     let hub = hub();
     let mut alice = Alice::new(&hub).await;
-    let mut bob = hub.sit(&name("bob")).await;
+    let mut bob = hub.sit(&name("bob")).await.unwrap();
     alice.send_for(0, seconds(3_600), Bytes::from(vec![7; MIN_ENVELOPE]));
     let lane = alice.lane.clone().unwrap();
     let worker = std::thread::spawn(move || {
