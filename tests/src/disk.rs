@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(cut(Loss::Everything), [[1; 1024], [0; 1024]].concat());
         assert_eq!(cut(Loss::Nothing), disk.bytes());
         let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             let torn = cut(Loss::Torn);
             assert_eq!(torn[..1024], [2; 1024]);
             let some = cut(Loss::Some);

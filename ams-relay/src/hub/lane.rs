@@ -155,13 +155,13 @@ impl Lane {
     }
 
     /// Takes the envelopes over; `None` when the lane is closed. One that is on its way already is
-    /// dropped; the first deadline holds in any case. `is_over` says, when so many bytes of these
-    /// were taken, whether a bound is reached beyond which nothing is held.
+    /// dropped; the first deadline holds in any case. `is_out` says, when so many bytes of these
+    /// were taken, whether memory has no room for more.
     pub(super) fn push(
         &self,
         envelopes: &mut Vec<Held>,
         bounds: &Bounds,
-        is_over: impl Fn(usize) -> bool,
+        is_out: impl Fn(usize) -> bool,
     ) -> Option<Pushed> {
         let state = &mut *lock(&self.state);
         if state.is_closed {
@@ -171,7 +171,7 @@ impl Lane {
         let mut earliest = u32::MAX;
         for mut held in envelopes.drain(..) {
             let is_full =
-                state.is_parked && (state.waiting.len() >= self.most_held || is_over(bytes));
+                state.is_parked && (state.waiting.len() >= self.most_held || is_out(bytes));
             if !state.ids.insert(held.id) {
                 // Sent again, and refused the first time: taken after all if there is room now and
                 // nothing was refused before it, or what is sent after it would pass it.
@@ -385,7 +385,7 @@ impl Lane {
         if !state.is_parked {
             return Shed::default();
         }
-        self.shed(state, |state, shed| state.waiting_bytes > self.most_bytes || is_out(shed))
+        self.shed(state, |_, shed| is_out(shed))
     }
 
     /// Refuses the newest of what waits on this parked lane, as long as it is too much.

@@ -152,18 +152,15 @@ impl Hub {
     }
 
     /// How long to try for a message that `sender` sends now. Past a bound it is no time at all,
-    /// whoever the message is for. Asked once for a batch.
+    /// whoever the message is for. Asked once for a batch, so a sender's bound is passed by what
+    /// comes within two seconds: were it refused at once, what is sent after it could pass it.
     pub(crate) fn window(&self, sender: &Member) -> Duration {
-        if self.is_over(sender, self.held_bytes()) { Duration::ZERO } else { self.bounds.window }
-    }
-
-    /// Whether nothing more of `sender` is held for anybody, where `held` bytes are in memory. For
-    /// somebody who is not online nothing is kept then but an id and a deadline, so that the bounds
-    /// are bounds of memory.
-    fn is_over(&self, sender: &Member, held: usize) -> bool {
         let nearly_full = self.bounds.total_bytes.saturating_sub(self.bounds.total_bytes / 10);
         let is_short = self.is_short.load(Ordering::Relaxed);
-        is_short || held >= nearly_full || sender.is_over(&self.bounds)
+        if is_short || self.held_bytes() >= nearly_full || sender.is_over(&self.bounds) {
+            return Duration::ZERO;
+        }
+        self.bounds.window
     }
 
     /// Whether memory is full, also when `less` bytes are gone: then not even what was under way to
@@ -180,8 +177,8 @@ impl Hub {
         let messages = envelopes.len();
         // Before anybody can take and store them, or there would be less than nothing for a moment.
         self.add(bytes, messages);
-        let is_over = |taken| self.is_over(lane.sender(), before.saturating_add(taken));
-        let pushed = lane.push(envelopes, &self.bounds, is_over);
+        let is_out = |taken: usize| before.saturating_add(taken) >= self.bounds.total_bytes;
+        let pushed = lane.push(envelopes, &self.bounds, is_out);
         let kept = pushed.as_ref().map_or((0, 0), |pushed| (pushed.bytes, pushed.messages));
         self.subtract(bytes.saturating_sub(kept.0), messages.saturating_sub(kept.1));
         let pushed = pushed?;

@@ -262,6 +262,7 @@ async fn what_the_relay_has_no_room_for_is_not_lost() {
     let last = alice.queue().await.pop().unwrap();
     alice.message_is(last.id, State::Undelivered).await;
     bob.start().await;
+    alice.sees("bob", Presence::Online).await;
     let all = QueueParams { all: Some(true), ..QueueParams::default() };
     alice.call::<queue::Retry>(all).await;
     let got = bob.receives(texts.len()).await;
