@@ -7,7 +7,7 @@ use std::time::Duration;
 use ams_rpc::types::LinkState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -172,9 +172,22 @@ impl LinksHandle {
         held
     }
 
+    /// Who has the link of `relay`: a moment after the start nobody yet.
+    async fn actor(&self, relay: RelayId) -> ActorHandle {
+        let mut news = self.live.follow();
+        loop {
+            if let Some(actor) = self.shared.actors().get(&relay) {
+                return actor.clone();
+            }
+            if news.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Has a frame told to `relay` that its account's owner waits for, and gives the answer.
     pub(super) async fn call(&self, relay: RelayId, frame: Vec<u8>) -> Result<Answer, CallError> {
-        let actor = self.shared.actors().get(&relay).cloned().ok_or(CallError::NotUp)?;
+        let actor = timeout(CALL, self.actor(relay)).await.map_err(|_| CallError::NotUp)?;
         let (mut news, failures) = (self.live.follow(), self.live.failures(relay));
         actor.pokes.hurry.notify_one();
         let (reply, answer) = oneshot::channel();
