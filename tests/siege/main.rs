@@ -8,7 +8,7 @@
 //! 1. [`world`]: a relay with people on it; [`leaking`]: the control
 //! 2. [`client`]: notes when bytes come
 //! 3. [`timing`]: trials, and what they say by [`statistics`]
-//! 4. [`abuse`]: the crowd and the honest
+//! 4. [`mod@abuse`]: the crowd and the honest
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
