@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ams_relay::config::Config;
+use ams_rpc::types::{Contact, PathState};
 use amsd::settings::Settings;
 use tempfile::TempDir;
 
@@ -86,5 +87,26 @@ impl Net {
         let (one, other) = (self.person(one).await, self.person(other).await);
         one.meet(&other).await;
         (one, other)
+    }
+
+    /// Two people who know each other over `home` and over another relay: one contact, two ways.
+    pub async fn friends_over_both(
+        &self,
+        relay: &Relay,
+        one: &str,
+        other: &str,
+    ) -> (Person, Person) {
+        let people = self.friends(one, other).await;
+        people.0.join(relay).await;
+        people.1.join(relay).await;
+        people.0.add_address(&format!("{other}@{}", relay.nick()), None).await.unwrap();
+        people.1.accept(one).await;
+        for (person, contact) in [(&people.0, other), (&people.1, one)] {
+            let both = |contact: &Contact| {
+                contact.paths.iter().filter(|path| path.state == PathState::Up).count() == 2
+            };
+            person.contact_shows(contact, "reached over both", both).await;
+        }
+        people
     }
 }

@@ -256,17 +256,7 @@ async fn a_relay_under_another_address_is_the_same_relay() {
 async fn a_contact_over_two_relays_is_reached_over_either() {
     let net = Net::new().await;
     let work = net.relay("work").await;
-    let (alice, bob) = net.friends("alice", "bob").await;
-    alice.join(&work).await;
-    bob.join(&work).await;
-    alice.add_address("bob@work", None).await.unwrap();
-    bob.accept("alice").await;
-    for (person, other) in [(&alice, "bob"), (&bob, "alice")] {
-        let both = |contact: &Contact| {
-            contact.paths.iter().filter(|path| path.state == PathState::Up).count() == 2
-        };
-        person.contact_shows(other, "reached over both", both).await;
-    }
+    let (alice, bob) = net.friends_over_both(&work, "alice", "bob").await;
     assert_eq!(alice.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
     net.home().stop().await;
     alice.delivers("bob", "over work").await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ams_rpc::admin;
 use ams_rpc::methods::queue;
 use ams_rpc::types::{
-    Contact, IfUndelivered, LinkState, MessageId, NoParams, PathState, Period, Presence,
-    QueueParams, SendParams, Stage, State, Via,
+    IfUndelivered, LinkState, MessageId, NoParams, Period, Presence, QueueParams, SendParams,
+    Stage, State, Via,
 };
 use ams_tests::connection::refusal;
 use ams_tests::{Net, PATIENCE, Person};
@@ -151,17 +151,7 @@ async fn of_one_key_only_the_newest_goes() {
 async fn a_message_goes_the_way_that_it_may_go_or_stays() {
     let net = Net::new().await;
     let work = net.relay("work").await;
-    let (alice, bob) = net.friends("alice", "bob").await;
-    alice.join(&work).await;
-    bob.join(&work).await;
-    alice.add_address("bob@work", None).await.unwrap();
-    bob.accept("alice").await;
-    for (person, other) in [(&alice, "bob"), (&bob, "alice")] {
-        let both = |contact: &Contact| {
-            contact.paths.iter().filter(|path| path.state == PathState::Up).count() == 2
-        };
-        person.contact_shows(other, "reached over both", both).await;
-    }
+    let (alice, bob) = net.friends_over_both(&work, "alice", "bob").await;
     alice.delivers("bob", "first").await;
     work.stop().await;
     alice.link_is(&work, LinkState::Down).await;
