@@ -40,21 +40,15 @@ pub enum Outlet<'a> {
 }
 
 impl<'a> Outlet<'a> {
-    /// Stdout.
-    ///
-    /// # Errors
-    /// Where it is closed: then nothing can be handed over.
-    pub fn stdout() -> Result<Self, Failed> {
-        #[cfg(unix)]
-        if stdout::is_closed() {
-            return Err(Failed::new(Exit::Failed, "stdout is closed, so nothing can be printed")
-                .hint("nothing was acknowledged; to drop messages: amsctl recv > /dev/null"));
-        }
+    /// Stdout, whatever it is. One that was closed is `/dev/null` by now: the standard library opened
+    /// that in its place.
+    #[must_use]
+    pub fn stdout() -> Self {
         #[cfg(unix)]
         let pace = stdout::is_pipe().then_some(1);
         #[cfg(not(unix))]
         let pace = None;
-        Ok(Self::Stdout { pace })
+        Self::Stdout { pace }
     }
 
     /// A program, the first of `words`, with the others as its arguments; `None` without any.

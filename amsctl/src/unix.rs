@@ -25,7 +25,7 @@ pub(crate) mod stdout {
     use std::thread;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, stat};
+    use rustix::fs::{FileType, fstat};
     use rustix::io::ioctl_fionread;
 
     /// How often a reader gets the processor before it is waited for.
@@ -35,16 +35,6 @@ pub(crate) mod stdout {
 
     fn kind() -> Option<FileType> {
         fstat(io::stdout()).ok().map(|found| FileType::from_raw_mode(found.st_mode))
-    }
-
-    /// Whether there was none when the program started: then the standard library opened
-    /// `/dev/null` in its place, for reading and writing, as no shell does.
-    pub(crate) fn is_closed() -> bool {
-        let Ok(found) = fstat(io::stdout()) else { return true };
-        let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
-        let is_null =
-            is_device && stat("/dev/null").is_ok_and(|null| null.st_rdev == found.st_rdev);
-        is_null && fcntl_getfl(io::stdout()).is_ok_and(|flags| flags.contains(OFlags::RDWR))
     }
 
     pub(crate) fn is_pipe() -> bool {

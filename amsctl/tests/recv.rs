@@ -170,25 +170,27 @@ fn a_pipe_whose_reader_stops_leaves_the_rest_unread() {
 }
 
 #[test]
-fn a_closed_stdout_acknowledges_nothing() {
-    let (amsd, acknowledged) = inbox(&["one"]);
+fn the_null_device_takes_messages_however_it_was_opened() {
+    let (amsd, acknowledged) = inbox(&["one", "two", "three"]);
     let through = |redirected: &str| {
         Command::new("sh")
             .args(["-c", &format!("exec \"$0\" \"$@\" {redirected}")])
             .arg(amsctl().get_program())
             .arg("--home")
             .arg(amsd.home())
-            .arg("recv")
+            .args(["recv", "--max", "1"])
             .output()
             .unwrap()
     };
-    let closed = through(">&-");
-    assert_exit(&closed, 1);
-    assert!(err(&closed).contains("stdout is closed"), "{}", err(&closed));
-    assert_eq!(*acknowledged.lock().unwrap(), 0);
-    // To drop messages is another thing.
-    assert_exit(&through(">/dev/null"), 0);
-    assert_eq!(*acknowledged.lock().unwrap(), 1);
+    // As a shell opens it, as Python's `subprocess.DEVNULL` does, and as the standard library does in
+    // the place of a stdout that was closed.
+    for (taken, redirected) in [">/dev/null", "1<>/dev/null", ">&-"].into_iter().enumerate() {
+        assert_eq!(*acknowledged.lock().unwrap(), taken);
+        let ended = through(redirected);
+        assert_exit(&ended, 0);
+        assert_eq!(err(&ended), "", "{redirected}");
+        assert_eq!(*acknowledged.lock().unwrap(), taken + 1);
+    }
 }
 
 #[test]

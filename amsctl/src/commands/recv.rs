@@ -67,7 +67,7 @@ impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
         let mut outlet = match Outlet::program(&self.exec)? {
             Some(program) => program,
-            None => Outlet::stdout()?,
+            None => Outlet::stdout(),
         };
         let json = session.json || !self.exec.is_empty();
         let first = Limit::new(self.timeout);

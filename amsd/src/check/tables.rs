@@ -7,6 +7,7 @@ use crate::contacts::ask::Asked;
 use crate::contacts::intro::{Intros, Unanswered};
 use crate::contacts::row::{Addresses, Contacts, Handles, Identities, Names};
 use crate::inbox::row::{In, InIds, Known, ReadAhead, Readers, Received};
+use crate::inbox::unread::Unread;
 use crate::outbox::ids::Gone;
 use crate::outbox::row::{Digests, Ends, Live, Out, OutIds, Queued, ReadSeen, Texts, Waiting};
 use crate::outbox::wish::{Deadlines, Keyed, OneWay};
@@ -117,6 +118,7 @@ const KNOWN: &[(&str, Reads)] = known![
     Texts,
     Timeline,
     Unanswered,
+    Unread,
     Waiting,
 ];
 

@@ -11,7 +11,7 @@ use ams_wire::body::Body;
 use ams_wire::id::Handle;
 
 use super::row::{In, InIds, InRow, Known, KnownRow, Received, ReceivedRow};
-use super::{history, known};
+use super::{history, known, unread};
 use crate::contacts::{self, ContactId, ContactRow, Stage};
 use crate::fact::Fact;
 use crate::outbox::{queue, state};
@@ -146,7 +146,7 @@ fn take_receipts(
         state::requeue(txn, id, seq, "sealed anew after a renewal", now)?;
     }
     if let Some(window) = &opened.read {
-        state::read(txn, id, window, &opened.delivered, now)?;
+        state::read(txn, id, (window, &opened.unread), &opened.delivered, now)?;
     }
     if !opened.receipted.is_empty() || !opened.passed_over.is_empty() || !opened.unsealed.is_empty()
     {
@@ -201,6 +201,7 @@ fn keep(txn: &Txn<'_>, id: ContactId, via: &str, body: Body, now: i64) -> Result
         tally::more(txn, Tally::Kept)?;
     }
     txn.put::<Received>(&(id, body.seq), &ReceivedRow::default())?;
+    unread::forget(txn, id, body.seq)?;
     let lowest = body.seq < contact.unread_from || contact.unread_from == 0;
     if lowest {
         contact.unread_from = body.seq;

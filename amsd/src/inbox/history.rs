@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use ams_rpc::types::{Direction as Way, Message, MessageId, State, Time};
 
 use super::row::{In, InIds, InRow, Received, ReceivedRow};
+use super::unread;
 use crate::contacts::ContactId;
 use crate::outbox::{ids, row as out, show};
 use crate::store::{Read, StoreError, Txn};
@@ -143,7 +144,10 @@ pub fn delete(txn: &Txn<'_>, place: u64, entry: Entry) -> Result<bool, StoreErro
                 txn.delete::<InIds>(&(row.id, row.contact))?;
             }
             txn.delete::<In>(&place)?;
-            if txn.get::<Received>(&at)?.is_some() {
+            if let Some(received) = txn.get::<Received>(&at)? {
+                if !received.read {
+                    unread::note(txn, entry.contact, entry.seq)?;
+                }
                 txn.delete::<Received>(&at)?;
                 tally::less(txn, Tally::Kept)?;
             }

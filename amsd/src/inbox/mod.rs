@@ -4,13 +4,15 @@
 //! 2. [`reader`]: programs take what they have not had yet, and acknowledge it
 //! 3. [`history`]: what the user looks up, and deletes
 //!
-//! [`known`] remembers what came, so that nothing is shown twice.
+//! [`known`] remembers what came, so that nothing is shown twice; [`unread`], what left unread, so that
+//! nobody is told that it was read.
 
 mod accept;
 pub mod history;
 pub mod known;
 pub mod reader;
 pub mod row;
+pub mod unread;
 
 pub use accept::{Accepted, Came, accept};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ams_rpc::types::{Fact as Event, StateFact};
-use ams_wire::receipt::Window;
+use ams_wire::receipt::{Run, Window};
 
 use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, Queued, ReadSeen, StepRow, Waiting};
 use super::wish;
@@ -95,12 +95,13 @@ pub fn delivered(txn: &Txn<'_>, contact: ContactId, seq: u64, now: i64) -> Resul
     })
 }
 
-/// The recipient read what `window` says: of what was delivered, all below its base and all in it.
-/// `delivered` is what the same envelope brought the receipt of.
+/// The recipient read what `window` says: of what was delivered, all below its base and all in it, but
+/// none that is in one of the runs `unread`. `delivered` is what the same envelope brought the receipt
+/// of.
 pub fn read(
     txn: &Txn<'_>,
     contact: ContactId,
-    window: &Window,
+    (window, unread): (&Window, &[Run]),
     delivered: &BTreeSet<u64>,
     now: i64,
 ) -> Result<(), StoreError> {
@@ -115,6 +116,9 @@ pub fn read(
     let late = delivered.iter().copied().filter(|seq| *seq < window.base());
     let numbers: BTreeSet<u64> = news.chain(late).collect();
     for seq in numbers {
+        if unread.iter().any(|run| run.contains(seq)) {
+            continue;
+        }
         change(txn, contact, seq, now, None, None, |row| {
             (row.state == OutState::Delivered).then_some(OutState::Read)
         })?;

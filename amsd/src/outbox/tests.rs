@@ -275,7 +275,7 @@ async fn happen(bench: &Bench, cause: &'static str, seq: u64, at: i64) {
             let mut window = Window::new(1);
             window.insert(seq);
             bench
-                .write(move |txn| state::read(txn, BOB, &window, &BTreeSet::from([seq]), at))
+                .write(move |txn| state::read(txn, BOB, (&window, &[]), &BTreeSet::from([seq]), at))
                 .await;
         }
         "keep" => decide(Decision::Keep).await,

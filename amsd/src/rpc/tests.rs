@@ -228,8 +228,9 @@ async fn a_wait_ends_when_the_stage_is_reached() {
 
     let mut window = ams_wire::receipt::Window::new(0);
     window.insert(1);
-    let read =
-        bench.store.write(move |txn| state::read(txn, ALICE, &window, &BTreeSet::new(), clock()));
+    let read = bench
+        .store
+        .write(move |txn| state::read(txn, ALICE, (&window, &[]), &BTreeSet::new(), clock()));
     Result::<_, StoreError>::unwrap(read.await);
     let result = longer.await.unwrap().unwrap();
     assert_eq!((result.state, result.reached, result.exit), (State::Read, true, 0));

@@ -9,7 +9,7 @@ use ams_crypto::olm;
 use ams_wire::body::Body;
 use ams_wire::id::RootTag;
 use ams_wire::inner::{Full, Inner};
-use ams_wire::receipt::{Receipt, Standing, Window};
+use ams_wire::receipt::{Receipt, Run, Standing, Window};
 
 use super::receipt;
 use super::row::{self, Ciphers, RootRow, Roots};
@@ -41,6 +41,8 @@ pub struct Opened {
     pub unsealed: BTreeSet<u64>,
     /// `seq` of our messages that were read; `None` where the contact does not tell.
     pub read: Option<Window>,
+    /// Of those below its base, the ones that were not.
+    pub unread: Vec<Run>,
     /// The ratchets no longer fit: a renewal is needed.
     pub renew: bool,
     /// The contact took what was never sealed here: another copy of this profile did.
@@ -182,6 +184,7 @@ fn merge(
     opened: &mut Opened,
 ) -> Result<(), StoreError> {
     opened.read = receipt.read;
+    opened.unread = receipt.unread.clone().unwrap_or_default();
     for (tag, root) in roots.iter().filter(|(_, root)| !root.retired) {
         let Some(taken) = receipt::of_root(receipt, *tag) else { continue };
         let newest = taken.newest();

@@ -22,8 +22,11 @@ pub fn state(
 ) -> Result<Receipt, StoreError> {
     let newest = roots.iter().filter(|(_, root)| root.opened).take(MAX_RECEIPT_ROOTS);
     let roots = newest.map(|(tag, root)| RootReceipt { root: *tag, taken: root.taken }).collect();
-    let read = if tell_read { Some(inbox::read_window(db, contact)?) } else { None };
-    Ok(Receipt { roots, read })
+    if !tell_read {
+        return Ok(Receipt { roots, read: None, unread: None });
+    }
+    let read = Some(inbox::read_window(db, contact)?);
+    Ok(Receipt { roots, read, unread: inbox::unread::runs(db, contact)? })
 }
 
 /// Whether the contact may not know yet what was taken of it: something at or above the lowest

@@ -42,6 +42,8 @@ pub const COUNTER_WINDOW: u64 = 256;
 pub const MAX_RECEIPT_BITS: usize = 32;
 /// Roots that a receipt speaks of: the one in use and the one before it.
 pub const MAX_RECEIPT_ROOTS: usize = 2;
+/// Runs of numbers of which a receipt says that they were never read.
+pub const MAX_UNREAD_RUNS: usize = 8;
 
 /// Largest introduction or approval on a contact row.
 pub const MAX_BLOB: usize = 4096;

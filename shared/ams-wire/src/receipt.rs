@@ -4,7 +4,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::id::RootTag;
-use crate::limits::{COUNTER_WINDOW, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS};
+use crate::limits::{COUNTER_WINDOW, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS, MAX_UNREAD_RUNS};
 
 /// A set of numbers from a base on, at most [`COUNTER_WINDOW`] wide, as a bit map.
 ///
@@ -125,6 +125,25 @@ impl<'b, C> Decode<'b, C> for Window {
     }
 }
 
+/// Numbers that follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Run {
+    /// The lowest.
+    #[n(0)]
+    pub first: u64,
+    /// How many.
+    #[n(1)]
+    pub count: u64,
+}
+
+impl Run {
+    /// Whether `number` is one of them.
+    pub fn contains(&self, number: u64) -> bool {
+        number.checked_sub(self.first).is_some_and(|offset| offset < self.count)
+    }
+}
+
 /// What was taken under one root.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -148,12 +167,17 @@ pub struct Receipt {
     /// set. `None` where read receipts are off.
     #[n(1)]
     pub read: Option<Window>,
+    /// Of those below that base, the ones that left the recipient's disk without being read. `None`
+    /// where there are none.
+    #[n(2)]
+    pub unread: Option<Vec<Run>>,
 }
 
 impl Receipt {
     /// Whether the bounds hold that the type does not show.
     pub(crate) fn is_bounded(&self) -> bool {
         self.roots.len() <= MAX_RECEIPT_ROOTS
+            && self.unread.as_ref().is_none_or(|runs| runs.len() <= MAX_UNREAD_RUNS)
     }
 }
 
@@ -172,6 +196,16 @@ mod tests {
         assert_eq!(window.standing(10 + COUNTER_WINDOW - 1), Standing::New);
         assert_eq!(window.standing(10 + COUNTER_WINDOW), Standing::Beyond);
         assert_eq!(window.iter().collect::<Vec<_>>(), [12]);
+    }
+
+    #[test]
+    fn a_run_has_its_first_and_its_last() {
+        let run = Run { first: 5, count: 2 };
+        assert_eq!([4, 5, 6, 7].map(|number| run.contains(number)), [false, true, true, false]);
+        let none = Run { first: 5, count: 0 };
+        assert!(!none.contains(5));
+        let all = Run { first: u64::MAX, count: u64::MAX };
+        assert!(all.contains(u64::MAX) && !all.contains(0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::id::{
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place, Signed};
 use crate::limits::{KEM_CIPHERTEXT, KEM_KEY, MIN_ENVELOPE};
-use crate::receipt::{Receipt, RootReceipt, Window};
+use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{
     Approve, Ask, Attach, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
     PasswordFinish, PasswordStart, Refuse, Send, Stored, ToRelay,
@@ -182,6 +182,7 @@ fn receipt() -> Receipt {
             RootReceipt { root: RootTag([0x92; 8]), taken: Window::new(300) },
         ],
         read: Some(read),
+        unread: None,
     }
 }
 
@@ -189,6 +190,15 @@ samples! {
     fn inner() -> Inner {
         Inner { full: None, answer: false, .. } => "inner/bare-empty":
             Inner { answer: false, receipt: Receipt::default(), full: None },
+        Inner { full: None, answer: true, receipt: Receipt { unread: Some(_), .. } } =>
+            "inner/bare-unread": Inner {
+                answer: true,
+                receipt: Receipt {
+                    unread: Some(vec![Run { first: 7, count: 1 }, Run { first: 20, count: 300 }]),
+                    ..receipt()
+                },
+                full: None,
+            },
         Inner { full: None, answer: true, .. } => "inner/bare-answer":
             Inner { answer: true, receipt: receipt(), full: None },
         Inner { full: Some(Full { olm_type: 0, .. }), .. } => "inner/full-first":

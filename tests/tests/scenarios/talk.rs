@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ams_rpc::types::{Direction, MAX_BODY, MessageId, SendParams, Stage, State};
+use ams_rpc::methods::{history, message};
+use ams_rpc::types::{
+    Direction, HistoryClearParams, MAX_BODY, MessageId, MessageParams, SendParams, Stage, State,
+};
 use ams_tests::Net;
 use ams_tests::connection::{failure, refusal};
 use ams_tests::ledger::{Balance, assert_even, balance};
@@ -97,7 +100,7 @@ async fn many_senders_at_once_lose_nothing() {
             let connection = alice.connection().await;
             for number in 0..10 {
                 let params = SendParams::new("bob", format!("{script} {number}"));
-                connection.call::<ams_rpc::methods::message::Send>(params).await;
+                connection.call::<message::Send>(params).await;
             }
         });
     }
@@ -183,6 +186,26 @@ async fn whoever_reads_says_so() {
     // That the relay took it may be heard later than that bob has it, and is no news then.
     let told: Vec<&str> = whats.iter().map(String::as_str).filter(|what| *what != "sent").collect();
     assert_eq!(told, ["queued", "delivered", "read"]);
+}
+
+/// Deleted is not read, whatever is read after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_deleted_unread_is_never_called_read() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    let deleted = alice.delivers("bob", "deleted").await;
+    bob.call::<message::Delete>(MessageParams { id: deleted, contact: None }).await;
+    let read = alice.delivers("bob", "read").await;
+    bob.reads(&["read"]).await;
+    alice.reaches(read, Stage::Read).await;
+    let cleared = alice.delivers("bob", "cleared").await;
+    bob.call::<history::Clear>(HistoryClearParams { contact: "alice".to_owned() }).await;
+    let last = alice.delivers("bob", "last").await;
+    bob.reads(&["last"]).await;
+    alice.reaches(last, Stage::Read).await;
+    for id in [deleted, cleared] {
+        assert_eq!(alice.message(id).await.message.state, State::Delivered);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

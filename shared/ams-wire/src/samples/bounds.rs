@@ -13,11 +13,11 @@ use crate::limits::{
     COUNTER_WINDOW, DELIVER_HEADER, ENVELOPE_OVERHEAD, FRAME_HEADER, KEM_CIPHERTEXT, KEM_KEY,
     MAX_BLOB, MAX_BODY_TEXT, MAX_ENVELOPE, MAX_FIRST_OLM, MAX_FRAME_BODY, MAX_HOST, MAX_LINK,
     MAX_PRESENCE_ENTRIES, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS, MAX_RECORD_CIPHERTEXT,
-    MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_VERSIONS, MIN_ENVELOPE, RECORD_TAG,
-    SEND_HEADER,
+    MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
+    MIN_ENVELOPE, RECORD_TAG, SEND_HEADER,
 };
 use crate::pad;
-use crate::receipt::{Receipt, RootReceipt, Window};
+use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{ClientHello, Send, ToRelay};
 
 fn cbor_of<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
@@ -171,7 +171,9 @@ fn the_largest_message_fits_into_the_largest_envelope() {
     let mut taken = Window::new(u64::MAX - COUNTER_WINDOW);
     taken.insert(u64::MAX - 1);
     let root = RootReceipt { root: RootTag([1; 8]), taken };
-    let receipt = Receipt { roots: vec![root; MAX_RECEIPT_ROOTS], read: Some(taken) };
+    let run = Run { first: u64::MAX, count: u64::MAX };
+    let unread = Some(vec![run; MAX_UNREAD_RUNS]);
+    let receipt = Receipt { roots: vec![root; MAX_RECEIPT_ROOTS], read: Some(taken), unread };
     let full = Full { ctr: u64::MAX, base: u64::MAX, olm_type: 0, olm };
     let inner = Inner { answer: true, receipt, full: Some(full) };
     assert_eq!(inner.encode().map(|padded| padded.len() + ENVELOPE_OVERHEAD), Ok(MAX_ENVELOPE));
@@ -184,7 +186,7 @@ fn a_short_text_with_a_receipt_fits_into_the_smallest_envelope() {
     let mut taken = Window::new(1_000_000);
     taken.insert(1_000_003);
     let root = RootReceipt { root: RootTag([1; 8]), taken };
-    let receipt = Receipt { roots: vec![root], read: Some(taken) };
+    let receipt = Receipt { roots: vec![root], read: Some(taken), unread: None };
     let full = Full { ctr: 1_000_000, base: 1_000_000, olm_type: 0, olm };
     let inner = Inner { answer: true, receipt, full: Some(full) };
     assert_eq!(inner.encode().map(|padded| padded.len() + ENVELOPE_OVERHEAD), Ok(MIN_ENVELOPE));
@@ -242,12 +244,14 @@ fn only_zeros_pad_and_only_known_kinds_and_flags_count() {
 #[test]
 fn a_receipt() {
     let root = RootReceipt { root: RootTag([1; 8]), taken: Window::new(1) };
-    let read = |roots: usize| {
-        let receipt = Receipt { roots: vec![root.clone(); roots], read: None };
+    let read = |roots: usize, runs: usize| {
+        let unread = Some(vec![Run { first: 1, count: 1 }; runs]);
+        let receipt = Receipt { roots: vec![root.clone(); roots], read: None, unread };
         Inner::decode(&Inner { answer: false, receipt, full: None }.encode().unwrap())
     };
-    assert!(read(MAX_RECEIPT_ROOTS).is_ok());
-    assert_eq!(read(MAX_RECEIPT_ROOTS + 1), Err(WireError::Malformed));
+    assert!(read(MAX_RECEIPT_ROOTS, MAX_UNREAD_RUNS).is_ok());
+    assert_eq!(read(MAX_RECEIPT_ROOTS + 1, 0), Err(WireError::Malformed));
+    assert_eq!(read(0, MAX_UNREAD_RUNS + 1), Err(WireError::Malformed));
     let window = |bytes: usize| {
         let mut out = Vec::new();
         let mut e = minicbor::Encoder::new(&mut out);

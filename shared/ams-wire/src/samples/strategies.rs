@@ -16,9 +16,9 @@ use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place};
 use crate::limits::{
     COUNTER_WINDOW, KEM_CIPHERTEXT, KEM_KEY, MAX_BLOB, MAX_FIRST_OLM, MAX_RECEIPT_ROOTS, MAX_TAG,
-    MAX_TAGS, MAX_TITLE, MAX_VERSIONS,
+    MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
 };
-use crate::receipt::{Receipt, RootReceipt, Window};
+use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{
     Approve, Ask, Attach, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
     PasswordFinish, PasswordStart, Refuse, Stored, ToRelay,
@@ -154,8 +154,10 @@ fn window() -> impl Strategy<Value = Window> {
 fn receipt() -> impl Strategy<Value = Receipt> {
     let root =
         (bytes().prop_map(RootTag), window()).prop_map(|(root, taken)| RootReceipt { root, taken });
-    (vec(root, 0..=MAX_RECEIPT_ROOTS), option::of(window()))
-        .prop_map(|(roots, read)| Receipt { roots, read })
+    let run = (any::<u64>(), any::<u64>()).prop_map(|(first, count)| Run { first, count });
+    let unread = option::of(vec(run, 0..=MAX_UNREAD_RUNS));
+    (vec(root, 0..=MAX_RECEIPT_ROOTS), option::of(window()), unread)
+        .prop_map(|(roots, read, unread)| Receipt { roots, read, unread })
 }
 
 pub(super) fn inner() -> impl Strategy<Value = Inner> {
