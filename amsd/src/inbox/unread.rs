@@ -77,6 +77,8 @@ fn join(runs: &mut Vec<Run>) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "numbers of a test")]
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
