@@ -22,11 +22,15 @@ use ams_wire::username::Username;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep_until};
 
 use crate::load::Talk;
 use crate::relay::Place;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// As a daemon's: the word that envelopes are stored waits so long for more, or for so many.
+const STORED_DELAY: Duration = Duration::from_millis(10);
+const STORED_AT_ONCE: u64 = 16;
 /// Source addresses, so that there are ports enough.
 const SOURCES: u32 = 8;
 
@@ -83,6 +87,8 @@ pub(crate) struct AmsLink {
     envelope: Vec<u8>,
     sent: u64,
     stored: u64,
+    stored_told: u64,
+    stored_due: Option<Instant>,
     /// Came since [`Talk::receive`] last said so.
     heard: bool,
     received: usize,
@@ -102,6 +108,8 @@ impl AmsLink {
             envelope: Vec::new(),
             sent: 0,
             stored: 0,
+            stored_told: 0,
+            stored_due: None,
             heard: false,
             received: 0,
         };
@@ -184,6 +192,17 @@ impl AmsLink {
         tokio::time::timeout(PATIENCE, wait).await.context("the relay does not answer")?
     }
 
+    /// As a daemon does: nobody waits for this word.
+    fn tell_stored(&mut self) -> Result<()> {
+        self.stored_due = None;
+        if self.stored > self.stored_told {
+            self.stored_told = self.stored;
+            let stored = Stored { count: self.stored, mark: self.account.next_mark() };
+            self.sender.push(&ToRelay::Stored(stored))?;
+        }
+        Ok(())
+    }
+
     /// Looks at what came.
     fn take(&mut self, frame: &Frame) -> Result<()> {
         match FromRelay::decode(frame.number, &frame.body)? {
@@ -225,17 +244,23 @@ impl Talk for AmsLink {
                 return Ok(std::mem::take(&mut self.received));
             }
             if self.frames.is_empty() {
-                let batch = self.receiver.receive().await?;
-                self.frames.extend(batch);
+                let due = self.stored_due.unwrap_or_else(|| Instant::now() + PATIENCE);
+                tokio::select! {
+                    batch = self.receiver.receive() => self.frames.extend(batch?),
+                    () = sleep_until(due) => {
+                        self.tell_stored()?;
+                        continue;
+                    }
+                }
             }
-            let before = self.stored;
             while let Some(frame) = self.frames.pop_front() {
                 self.take(&frame)?;
             }
             self.heard = true;
-            if self.stored > before {
-                let stored = Stored { count: self.stored, mark: self.account.next_mark() };
-                self.sender.push(&ToRelay::Stored(stored))?;
+            if self.stored - self.stored_told >= STORED_AT_ONCE {
+                self.tell_stored()?;
+            } else if self.stored > self.stored_told && self.stored_due.is_none() {
+                self.stored_due = Some(Instant::now() + STORED_DELAY);
             }
         }
     }

@@ -3,11 +3,13 @@
 //! 1. [`Actor::run`] dials, serves the link until it ends, and rests
 //! 2. [`serve`] is the loop of a living link; [`frames`] what the relay's frames mean, [`outgoing`]
 //!    what goes to it
-//! 3. [`lane`] brings what came to the disk, in order, before anything of it is acknowledged
+//! 3. [`lane`] brings what came to the disk, in order, before anything of it is acknowledged, and
+//!    [`handled`] says when that is
 //! 4. [`sent`] remembers which envelope the n-th of the link was
 //! 5. [`pacing`] tells what the account still has to say, one thing at a time for each row
 
 mod frames;
+mod handled;
 mod lane;
 mod outgoing;
 mod pacing;

@@ -35,6 +35,7 @@ impl Served<'_> {
     }
 
     pub(super) fn send(&mut self, parcels: Vec<Parcel>) -> Result<(), End> {
+        self.tell_stored()?;
         for Parcel { handle, ttl, mark, envelope, key } in parcels {
             self.push(&ToRelay::Send(Send { handle, ttl, mark, envelope: &envelope }))?;
             self.sent.push(key);

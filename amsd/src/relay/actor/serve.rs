@@ -12,11 +12,12 @@ use ams_link::{Link, Receiver, Sender};
 use ams_rpc::types::LinkState;
 use ams_wire::id::Handle;
 use ams_wire::limits::PROTOCOL_VERSION;
-use ams_wire::to_relay::{Attach, ClientHello, Stored, ToRelay};
+use ams_wire::to_relay::{Attach, ClientHello, ToRelay};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::handled::Handled;
 use super::lane::{Committed, Lane};
 use super::outgoing::{MOST_UNANSWERED, may_send};
 use super::sent::Sent;
@@ -69,8 +70,7 @@ pub(super) struct Served<'a> {
     pub(super) lane: Lane,
     pub(super) sent: Sent,
     pub(super) unanswered: VecDeque<Unanswered>,
-    /// `Deliver`s that were handled.
-    stored: u64,
+    handled: Handled,
     /// The visibility that the relay was told last.
     pub(super) told_visible: bool,
     /// When to tell it again.
@@ -107,7 +107,7 @@ impl<'a> Served<'a> {
             lane,
             sent: Sent::default(),
             unanswered: VecDeque::new(),
-            stored: 0,
+            handled: Handled::default(),
             told_visible: visible,
             visible_again: None,
             handle,
@@ -128,7 +128,7 @@ impl<'a> Served<'a> {
         };
         // Also before it was up: who is online was told from the snapshot on.
         let was_online = !self.is_attaching();
-        if end == End::Stopped && self.push(&ToRelay::Bye).is_ok() {
+        if end == End::Stopped && self.tell_stored().is_ok() && self.push(&ToRelay::Bye).is_ok() {
             // Whether the relay takes the goodbye is its own affair.
             let _ = timeout(GOODBYE, self.tx.close()).await;
         } else {
@@ -190,9 +190,7 @@ impl<'a> Served<'a> {
     /// What came is on disk: now it may be acknowledged.
     async fn on_committed(&mut self, done: Committed) -> Result<(), End> {
         if !done.accepted.is_empty() {
-            let count = u64::try_from(done.accepted.len()).unwrap_or(u64::MAX);
-            self.stored = self.stored.saturating_add(count);
-            self.push(&ToRelay::Stored(Stored { count: self.stored, mark: done.mark }))?;
+            self.handled.add(done.accepted.len(), done.mark, Instant::now());
             self.events.push(LinkEvent::Handled { relay: self.relay, of: done.accepted });
         }
         for number in done.done {
@@ -204,6 +202,11 @@ impl<'a> Served<'a> {
         self.tell_chores()?;
         self.hand_on().await;
         Ok(())
+    }
+
+    /// What is on disk need not be kept by the relay.
+    pub(super) fn tell_stored(&mut self) -> Result<(), End> {
+        self.handled.take().map_or(Ok(()), |stored| self.push(&ToRelay::Stored(stored)))
     }
 
     async fn come_up(&mut self) -> Result<(), End> {
@@ -237,7 +240,7 @@ impl<'a> Served<'a> {
         let up = matches!(self.phase, Phase::Up);
         let may_tell = up && self.unanswered.len() < MOST_UNANSWERED;
         let rested = if may_tell { self.actor.pacing.wake() } else { None };
-        let others = [stalled, attach, rested, self.visible_again];
+        let others = [stalled, attach, rested, self.visible_again, self.handled.due()];
         let wake = others.into_iter().flatten().fold(self.keepalive.deadline(), Instant::min);
         if self.timer.deadline() != wake {
             self.timer.as_mut().reset(wake);
@@ -251,6 +254,9 @@ impl<'a> Served<'a> {
         }
         if self.is_attaching() && now >= self.attach_by {
             return Err(End::lost("the relay did not answer in time"));
+        }
+        if self.handled.due().is_some_and(|at| at <= now) {
+            self.tell_stored()?;
         }
         if self.visible_again.is_some_and(|at| at <= now) {
             self.visible_again = None;
