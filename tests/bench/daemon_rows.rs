@@ -1,7 +1,9 @@
 //! The rows of daemon and command line, with the real programs.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -69,8 +71,10 @@ fn commands(table: &mut Table, alice: &Person) -> Result<()> {
     let wait = alice.amsctl(&["send", "bob", "--wait", "delivered", "disk full on host seven"])?;
     let mut commands =
         [(Command::new("true"), &mut floor), (send, &mut sent), (wait, &mut delivered)];
+    let (disk, mut synced) = (tempfile::tempfile()?, figures());
     // In turn: what else the machine does concerns all of them alike.
     for _ in 0..COMMANDS {
+        synced.add(millis(sync_twice(&disk)?));
         for (command, figures) in &mut commands {
             figures.add(millis(run(command)?));
             alice.until("nothing is on its way", is_through)?;
@@ -79,7 +83,20 @@ fn commands(table: &mut Table, alice: &Person) -> Result<()> {
     let what = "amsctl send, process start to exit (floor: true)";
     table.row(what, "<= 1.5 ms", &sent, Some(&floor));
     table.row("amsctl send --wait delivered", "<= 4 ms", &delivered, Some(&floor));
+    table.row("what one commit asks of this disk: 20 pages, two syncs", "", &synced, None);
     Ok(())
+}
+
+/// What a commit writes, without the commit. `send` needs one, `--wait delivered` four in a row.
+fn sync_twice(disk: &File) -> Result<Duration> {
+    let began = Instant::now();
+    for page in 1..=20 {
+        disk.write_all_at(&random::bytes::<4096>(), page * 8192)?;
+    }
+    disk.sync_data()?;
+    disk.write_all_at(&random::bytes::<320>(), 0)?;
+    disk.sync_data()?;
+    Ok(began.elapsed())
 }
 
 /// Everything that was accepted is receipted.
