@@ -138,7 +138,9 @@ impl Live {
         self.read(|inner| {
             let up = |relay| inner.links.get(&relay).is_some_and(|l| l.state == LinkState::Up);
             let mut presence = Presence::Unknown;
-            for path in contact.paths.iter().filter(|path| up(path.relay)) {
+            // Whoever shows another key there is somebody else.
+            let counts = |relay| up(relay) && !contact.is_in_doubt(relay);
+            for path in contact.paths.iter().filter(|path| counts(path.relay)) {
                 if inner.online.contains(&(path.relay, path.handle)) {
                     return Presence::Online;
                 }

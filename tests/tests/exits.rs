@@ -105,6 +105,12 @@ fn every_code_of_the_table() {
         (shown.state == ContactState::KeyChanged).then_some(())
     });
     alice.amsctl(&["send", "bob", "--wait", "delivered", "hi"]).exits(4).says("changed");
+    alice.amsctl(&["contact", "trust", "bob", "another"]).exits(4).says("not the fingerprint");
+    let shown = alice.amsctl(&["contact", "show", "bob", "--json"]).ok();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let offered = shown["offered_fingerprint"].as_str().unwrap();
+    alice.amsctl(&["contact", "trust", "bob", offered]).exits(0);
+    alice.amsctl(&["send", "bob", "--wait", "delivered", "--timeout", "60s", "hi"]).exits(0);
 
     // 11: no daemon.
     of_alice.kill();

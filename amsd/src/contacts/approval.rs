@@ -90,7 +90,7 @@ fn complete(
 ) -> Result<(), StoreError> {
     let identity = Key(*completed.identity.as_bytes());
     if before.identity.is_some_and(|known| known != identity) {
-        return request::key_changed(txn, id, &before, identity);
+        return request::key_changed(txn, relay, (id, &before), identity);
     }
     // Somebody who is a contact already, at another address: one contact with two paths.
     let (id, before) = match by_identity(txn, &completed.identity)? {
@@ -100,7 +100,8 @@ fn complete(
     if before.identity.is_none() {
         recognise(txn, id, identity)?;
     }
-    let after = ContactRow { identity: Some(identity), stage: Stage::Active, ..before.clone() };
+    let (identity, stage) = (Some(identity), Stage::Active);
+    let after = ContactRow { identity, stage, ..before.with_proof(relay) };
     row::put(txn, id, Some(&before), &after)?;
     let generation = match generation {
         // Asked by a version that did not note it.

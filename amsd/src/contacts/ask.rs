@@ -143,6 +143,7 @@ pub(super) fn new_row(
         unheard: false,
         their_low: 0,
         known_from: 0,
+        offered_at: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use ams_crypto::identity::IdentityPublic;
 use ams_crypto::safety;
+use ams_wire::id::Key;
 use ams_wire::to_relay::ToRelay;
 
 use super::row::{self, ContactId, ContactRow, Stage, Verified};
@@ -34,6 +35,9 @@ pub enum EditError {
     /// The number is another one.
     #[error("this is not the safety number of {0}")]
     Mismatch(String),
+    /// The fingerprint is that of another key than the one that is offered.
+    #[error("this is not the fingerprint of the key that is offered for {0}")]
+    OtherKey(String),
 }
 
 fn named(txn: &Txn<'_>, name: &str) -> Result<(ContactId, ContactRow), EditError> {
@@ -91,6 +95,7 @@ pub fn remove(txn: &Txn<'_>, name: &str, now: i64) -> Result<ContactId, EditErro
         paths: Vec::new(),
         verified: None,
         offered: None,
+        offered_at: Vec::new(),
         ..before.clone()
     };
     row::put(txn, id, Some(&before), &after)?;
@@ -117,17 +122,57 @@ pub fn verify(
         return Err(EditError::Mismatch(name.to_owned()));
     }
     let verified = Some(Verified::Number);
-    let after = ContactRow { verified, identity: key, offered: None, ..before.clone() };
-    row::put(txn, id, Some(&before), &after)?;
-    if before.offered.is_some() {
-        session::retire(txn, id, now)?;
-        session::forget(txn, id)?;
-        ask::cancel(txn, &after)?;
-        for path in &after.paths {
-            if let Some(relay) = txn.get::<Relays>(&path.relay)? {
-                ask::ask(txn, me, (path.relay, &relay), id, &after, now)?;
-            }
+    let after = ContactRow { verified, identity: key, ..before.clone() };
+    let after = go_on_with(txn, me, id, &before, after, now)?;
+    Ok((after, number.digits().to_owned()))
+}
+
+/// Accepts the key that is offered for a contact, which must be the one with this fingerprint: the
+/// contact is asked for keys anew. It is not verified by that: the fingerprint may come from where
+/// the key did. The same again changes nothing.
+pub fn trust(
+    txn: &Txn<'_>,
+    me: &Me,
+    name: &str,
+    fingerprint: &str,
+    now: i64,
+) -> Result<(ContactId, ContactRow), EditError> {
+    let (id, before) = named(txn, name)?;
+    let other = || EditError::OtherKey(name.to_owned());
+    let given = IdentityPublic::from_fingerprint(fingerprint).map_err(|_| other())?;
+    let given = Some(Key(*given.as_bytes()));
+    match before.offered {
+        None if before.identity == given => Ok((id, before)),
+        Some(_) if before.offered == given => {
+            let after = ContactRow { verified: None, identity: given, ..before.clone() };
+            Ok((id, go_on_with(txn, me, id, &before, after, now)?))
+        }
+        None | Some(_) => Err(other()),
+    }
+}
+
+/// The user decided which key is the contact's. Where it is the one that was offered, nothing more
+/// is sealed for the other, and what has no receipt is sealed anew.
+fn go_on_with(
+    txn: &Txn<'_>,
+    me: &Me,
+    id: ContactId,
+    before: &ContactRow,
+    mut after: ContactRow,
+    now: i64,
+) -> Result<ContactRow, EditError> {
+    (after.offered, after.offered_at) = (None, Vec::new());
+    row::put(txn, id, Some(before), &after)?;
+    if before.offered.is_none() {
+        return Ok(after);
+    }
+    session::retire(txn, id, now)?;
+    session::forget(txn, id)?;
+    ask::cancel(txn, &after)?;
+    for path in &after.paths {
+        if let Some(relay) = txn.get::<Relays>(&path.relay)? {
+            ask::ask(txn, me, (path.relay, &relay), id, &after, now)?;
         }
     }
-    Ok((after, number.digits().to_owned()))
+    Ok(after)
 }

@@ -76,7 +76,9 @@ pub fn receive(
                 let unheard = ContactRow { unheard: true, ..known.clone() };
                 row::put(txn, contact, Some(&known), &unheard)
             }
-            Some(key) if key != row.identity => key_changed(txn, contact, &known, row.identity),
+            Some(key) if key != row.identity => {
+                key_changed(txn, relay.0, (contact, &known), row.identity)
+            }
             _ if !intro::may_answer(txn, row.identity, now)? => Ok(()),
             // Ours crosses theirs, or they renew: both have said yes already.
             _ => {
@@ -140,18 +142,25 @@ fn refuse(txn: &Txn<'_>, relay: RelayId, to: &Username, handle: Handle) -> Resul
 }
 
 /// Another identity key under a known address: somebody else has the account, or the contact lost
-/// its keys. Nothing goes there until the user says which.
+/// its keys. Nothing goes that way until the user says which.
 pub(super) fn key_changed(
     txn: &Txn<'_>,
-    id: ContactId,
-    before: &ContactRow,
+    relay: RelayId,
+    (id, before): (ContactId, &ContactRow),
     offered: Key,
 ) -> Result<(), StoreError> {
-    let after = ContactRow { offered: Some(offered), ..before.clone() };
+    let after = before.with_offer(offered, relay);
     if after == *before {
         return Ok(());
     }
     row::put(txn, id, Some(before), &after)?;
+    if after.is_open() {
+        // What is under way over that path goes over another one.
+        txn.tell(Fact::Due(id));
+    }
+    if before.offered == Some(offered) && before.is_key_changed() == after.is_key_changed() {
+        return Ok(());
+    }
     let fingerprint = |key: Option<Key>| {
         key.and_then(|key| ams_crypto::identity::IdentityPublic::from_bytes(key.0).ok())
             .map(|key| key.fingerprint())
@@ -213,9 +222,8 @@ fn approve(
         recognise(txn, contact, row.identity)?;
     }
     let stage = if before.stage == Stage::Asked { Stage::Approved } else { before.stage };
-    // Signed by the key that is known: whoever offered another one is gone.
     let identity = Some(row.identity);
-    let after = ContactRow { identity, stage, offered: None, ..before.clone() };
+    let after = ContactRow { identity, stage, ..before.with_proof(row.relay) };
     let after = with_missing(&after, handle, false);
     row::put(txn, contact, Some(before), &after)?;
     drop_unused_roots(txn, contact)?;

@@ -133,6 +133,9 @@ pub struct ContactRow {
     /// Ids of its messages below this `seq` may be forgotten.
     #[cbor(n(12), default)]
     pub known_from: u64,
+    /// The relays over which another key was offered; none: every path is in doubt.
+    #[cbor(n(13), default)]
+    pub offered_at: Vec<RelayId>,
 }
 
 impl ContactRow {
@@ -145,7 +148,38 @@ impl ContactRow {
     pub fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Approved | Stage::Active)
             && !self.blocked
-            && self.offered.is_none()
+            && !self.is_key_changed()
+    }
+
+    /// Another key was offered, and there is no path on which the known one alone was seen.
+    pub fn is_key_changed(&self) -> bool {
+        let mut paths = self.paths.iter().filter(|path| !path.missing);
+        self.offered.is_some() && paths.all(|path| self.is_in_doubt(path.relay))
+    }
+
+    /// Whether another key was offered over `relay`.
+    pub fn is_in_doubt(&self, relay: RelayId) -> bool {
+        self.offered.is_some() && (self.offered_at.is_empty() || self.offered_at.contains(&relay))
+    }
+
+    /// The row after `key`, which is another one, was offered over `relay`.
+    pub(super) fn with_offer(&self, key: Key, relay: RelayId) -> Self {
+        let mut after = Self { offered: Some(key), ..self.clone() };
+        if !self.is_in_doubt(relay) {
+            after.offered_at.push(relay);
+        }
+        after
+    }
+
+    /// The row after the known key proved to be there, over `relay`: whoever offered another one is
+    /// gone.
+    pub(super) fn with_proof(&self, relay: RelayId) -> Self {
+        let mut after = self.clone();
+        after.offered_at.retain(|at| *at != relay);
+        if after.offered_at.is_empty() {
+            after.offered = None;
+        }
+        after
     }
 
     /// The path over `relay`.

@@ -40,8 +40,8 @@ pub fn contact(
         state: state(row),
         // Of somebody who is blocked nobody wants to know.
         presence: if row.blocked { Presence::Unknown } else { live.presence(row) },
-        // What was verified is another key than the one that is offered.
-        verified: row.verified.is_some() && row.offered.is_none(),
+        // What was verified is another key than the one that is offered everywhere.
+        verified: row.verified.is_some() && !row.is_key_changed(),
         verified_by: row.verified.map(Into::into),
         fingerprint: fingerprint(row.identity),
         offered_fingerprint: fingerprint(row.offered),
@@ -84,7 +84,7 @@ pub fn requests(db: &impl Read) -> Result<Requests, StoreError> {
 fn state(row: &ContactRow) -> ContactState {
     match row.stage {
         _ if row.blocked => ContactState::Blocked,
-        _ if row.offered.is_some() => ContactState::KeyChanged,
+        _ if row.is_key_changed() => ContactState::KeyChanged,
         Stage::Active => ContactState::Active,
         Stage::Asked | Stage::Approved | Stage::Removed => ContactState::Pending,
     }
@@ -94,6 +94,10 @@ fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Opti
     if path.missing {
         let hint = "the relay no longer knows this contact: add it again".to_owned();
         return (PathState::Missing, Some(hint));
+    }
+    if row.is_in_doubt(path.relay) {
+        let hint = "another key was shown here, so nothing goes this way".to_owned();
+        return (PathState::KeyChanged, Some(hint));
     }
     if row.stage == Stage::Asked {
         return (PathState::Pending, Some("not answered yet".to_owned()));

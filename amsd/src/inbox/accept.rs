@@ -101,7 +101,9 @@ pub fn accept<'a>(
 /// The roots of the contact behind `handle`, if anything may be taken from it.
 fn begin(txn: &Txn<'_>, came: Came<'_>, handle: Handle) -> Result<Option<Opening>, StoreError> {
     match contacts::by_handle(txn, came.relay, handle)? {
-        Some((id, contact)) if contact.is_open() => Opening::begin(txn, id, &contact),
+        Some((id, contact)) if contact.is_open() && !contact.is_in_doubt(came.relay) => {
+            Opening::begin(txn, id, &contact)
+        }
         _ => Ok(None),
     }
 }

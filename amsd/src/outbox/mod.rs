@@ -102,7 +102,7 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
         return Ok(earlier);
     }
     match () {
-        () if row.offered.is_some() => return Err(PushError::KeyChanged(row.name)),
+        () if row.is_key_changed() => return Err(PushError::KeyChanged(row.name)),
         () if row.blocked => return Err(PushError::Blocked(row.name)),
         () if !matches!(row.stage, Stage::Approved | Stage::Active) => {
             return Err(PushError::NotApproved(row.name));

@@ -247,6 +247,7 @@ fn bob() -> ContactRow {
         unheard: false,
         their_low: 0,
         known_from: 0,
+        offered_at: Vec::new(),
     }
 }
 

@@ -187,6 +187,9 @@ impl RouterActor {
             let mut known = Vec::new();
             for handle in &news {
                 let Some((id, row)) = contacts::by_handle(txn, relay, *handle)? else { continue };
+                if row.is_in_doubt(relay) {
+                    continue;
+                }
                 if online {
                     queue::contact_is_there(txn, id, relay, now)?;
                 }

@@ -17,15 +17,15 @@ pub fn choose<'a>(
     live: &Live,
     last: Option<RelayId>,
 ) -> Option<&'a PathRow> {
-    let usable = || contact.paths.iter().filter(|path| is_usable(path, live));
+    let usable = || contact.paths.iter().filter(|path| is_usable(contact, path, live));
     usable()
         .find(|path| live.is_online(path.relay, path.handle))
         .or_else(|| usable().find(|path| Some(path.relay) == last))
         .or_else(|| usable().next())
 }
 
-fn is_usable(path: &PathRow, live: &Live) -> bool {
-    !path.missing && live.is_up(path.relay)
+fn is_usable(contact: &ContactRow, path: &PathRow, live: &Live) -> bool {
+    !path.missing && !contact.is_in_doubt(path.relay) && live.is_up(path.relay)
 }
 
 /// Over which relay, and to which handle there.
@@ -95,7 +95,7 @@ fn through(
     live: &Live,
     nick: &str,
 ) -> Result<Option<Route>, StoreError> {
-    for path in contact.paths.iter().filter(|path| is_usable(path, live)) {
+    for path in contact.paths.iter().filter(|path| is_usable(contact, path, live)) {
         if db.get::<Relays>(&path.relay)?.is_some_and(|row| row.nick == nick) {
             return Ok(Some(path.into()));
         }

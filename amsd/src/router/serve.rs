@@ -92,8 +92,11 @@ pub(super) fn look(
     let Some(routes) = Routes::find(txn, contact, &row, live, look.last)? else { return Ok(None) };
     let route = routes.main();
     if look.wake {
-        let is_there =
-            |path: &&PathRow| live.is_up(path.relay) && live.is_online(path.relay, path.handle);
+        let is_there = |path: &&PathRow| {
+            !row.is_in_doubt(path.relay)
+                && live.is_up(path.relay)
+                && live.is_online(path.relay, path.handle)
+        };
         for path in row.paths.iter().filter(is_there) {
             queue::contact_is_there(txn, contact, path.relay, now)?;
         }

@@ -2,7 +2,8 @@
 
 use ams_rpc::types::{
     Contact, ContactAcceptParams, ContactAddParams, ContactBrief, ContactParams,
-    ContactRenameParams, ContactVerified, ContactVerifyParams, Contacts, Done, Requests,
+    ContactRenameParams, ContactTrustParams, ContactVerified, ContactVerifyParams, Contacts, Done,
+    Requests,
 };
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::username::Username;
@@ -164,6 +165,21 @@ pub(super) async fn verify(
                 verified: row.verified.is_some() && row.offered.is_none(),
                 verified_by: row.verified.map(Into::into),
             })
+        })
+        .await
+}
+
+pub(super) async fn trust(
+    app: App,
+    _: CallContext,
+    params: ContactTrustParams,
+) -> Result<ContactBrief, RpcError> {
+    let (me, at) = (app.me.clone(), app.outside.clock.now());
+    app.store
+        .write(move |txn| {
+            let (id, row) = edit::trust(txn, &me, &params.name, &params.fingerprint, at)
+                .map_err(|error| error::of_name(txn, &params.name, error))?;
+            Ok::<_, RpcError>(brief(id, &row))
         })
         .await
 }

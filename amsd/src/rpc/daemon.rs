@@ -96,7 +96,8 @@ fn warnings(
         }
         if row.offered.is_some() {
             warnings.push(format!(
-                "the key of {name} changed, compare the new number: amsctl contact verify {name}",
+                "the key of {name} changed, compare the new number: amsctl contact verify {name}; or \
+                 accept it: amsctl contact trust {name} FINGERPRINT",
                 name = row.name
             ));
         }

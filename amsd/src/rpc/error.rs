@@ -84,6 +84,8 @@ impl From<EditError> for RpcError {
             }
             EditError::NoKey(_) => Self::not_approved(message),
             EditError::Mismatch(_) => Self::number_mismatch(message),
+            EditError::OtherKey(name) => Self::fingerprint_mismatch(message)
+                .with_hint(format!("amsctl contact show {name} has the one that is offered")),
         }
     }
 }
@@ -179,7 +181,7 @@ pub(super) fn key_changed(name: &str) -> RpcError {
     RpcError::key_changed(format!("the key of {name} changed, so nothing is sent")).with_hint(
         format!(
             "compare the number of the new key with {name}, then confirm it: amsctl contact verify \
-             {name}"
+             {name}; or accept it without that: amsctl contact trust {name} FINGERPRINT"
         ),
     )
 }

@@ -155,7 +155,7 @@ fn standing(db: &impl Read, contact: ContactId, id: WireId) -> Result<(State, bo
     let seq = db.get::<OutIds>(&(id, contact))?.ok_or_else(|| no_such_message(id))?;
     let state = outbox::state_of(db, contact, seq, id)?;
     let to = db.get::<Contacts>(&contact)?;
-    Ok((state, to.is_some_and(|row| row.offered.is_some())))
+    Ok((state, to.is_some_and(|row| row.is_key_changed())))
 }
 
 pub(super) async fn show(

@@ -143,6 +143,7 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::contact::Rename => contact::rename;
         m::contact::Remove => contact::remove;
         m::contact::Verify => contact::verify;
+        m::contact::Trust => contact::trust;
     }
     builder
         .register_subscription::<m::events::Subscribe, _, _>(move |caller, params, pending| {

@@ -181,6 +181,7 @@ fn alice() -> ContactRow {
         unheard: false,
         their_low: 0,
         known_from: 0,
+        offered_at: Vec::new(),
     }
 }
 

@@ -82,6 +82,37 @@ async fn somebody_who_is_removed_and_met_again_shows_nothing_twice() {
     assert_eq!(alice.states("bob"), [OutState::Delivered]);
 }
 
+/// Shown again and again, it is told once; the key that is known, shown again, ends it.
+#[tokio::test]
+async fn a_changed_key_is_told_once_and_ends_with_a_proof_of_the_known_one() {
+    let (alice, bob) = friends().await;
+    let relay = alice.relay().key;
+    let other = Person::new("bob", relay).await;
+    other.add("alice").await;
+    let [ToRelay::Ask(asked)] = &other.chores().await[..] else { panic!("one request") };
+    alice.request(&other, asked).await;
+    alice.request(&other, asked).await;
+    let told = |person: &Person| {
+        let is_changed = |fact: &&Fact| {
+            matches!(fact, Fact::Event(event)
+                if matches!(**event, ams_rpc::types::Fact::ContactKeyChanged(_)))
+        };
+        person.told.lock().unwrap().iter().filter(is_changed).count()
+    };
+    assert_eq!(told(&alice), 1);
+    assert!(alice.contact("bob").1.is_key_changed());
+    // What the old one still sends is not taken.
+    bob.push("alice", "from the old one").await;
+    for out in bob.seal("alice").await {
+        alice.open("bob", &out.envelope).await;
+    }
+    assert!(alice.inbox().is_empty());
+    let renewal = bob.renew("alice").await;
+    alice.answers(&bob, &renewal).await;
+    assert!(!alice.contact("bob").1.is_key_changed());
+    assert_eq!(told(&alice), 1);
+}
+
 #[tokio::test]
 async fn another_key_under_a_known_address_stops_everything_until_it_is_verified() {
     let relay = Key(*DhSecret::generate().public().as_bytes());

@@ -162,6 +162,9 @@ error_table! {
     /// The safety numbers differ.
     NumberMismatch, number_mismatch = "number_mismatch", 402, KeyNotTrusted,
         "compare again over a channel that you trust; if it still differs, somebody is in between";
+    /// The key is not the one with this fingerprint.
+    FingerprintMismatch, fingerprint_mismatch = "fingerprint_mismatch", 403, KeyNotTrusted,
+        "compare again over a channel that you trust; if it still differs, somebody is in between";
 
     // 5: rate limited.
     /// Too often.

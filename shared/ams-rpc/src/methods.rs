@@ -227,6 +227,8 @@ method_table! {
         Remove = "contact.remove" (ContactParams) -> Done;
         /// Shows the safety number; with `confirm`, records that it was compared.
         Verify = "contact.verify" (ContactVerifyParams) -> ContactVerified;
+        /// Accepts a contact's changed key, exactly the one with this fingerprint.
+        Trust = "contact.trust" (crate::types::ContactTrustParams) -> ContactBrief;
     }
 
     /// What happens.

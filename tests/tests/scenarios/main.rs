@@ -16,11 +16,17 @@ mod profiles;
 mod readers;
 mod relays;
 mod talk;
+mod trust;
 mod waits;
 mod wishes;
 
 use std::fs;
 use std::path::Path;
+
+use ams_rpc::methods::relay;
+use ams_rpc::types::{LinkState, RelayLoginParams, Secret};
+use ams_tests::Net;
+use ams_tests::person::{PASSWORD, Person};
 
 /// Copies a folder, rights and all; sockets stay behind.
 fn copy(from: &Path, to: &Path) {
@@ -35,4 +41,17 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
+}
+
+/// Enrols the daemon of `person` on the account `user`.
+async fn take_over(net: &Net, person: &Person, user: &str) {
+    let login = RelayLoginParams {
+        link: net.home().address(&*person.line(net.home()).await).await,
+        user: user.to_owned(),
+        password: Secret::new(PASSWORD.to_owned()),
+        nick: Some("home".to_owned()),
+        replace: Some(true),
+    };
+    person.call::<relay::Login>(login).await;
+    person.link_is(net.home(), LinkState::Up).await;
 }

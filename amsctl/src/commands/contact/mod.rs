@@ -9,6 +9,7 @@ pub mod remove;
 pub mod rename;
 pub mod requests;
 pub mod show;
+pub mod trust;
 pub mod unblock;
 pub mod verify;
 
@@ -43,6 +44,8 @@ pub enum Command {
     Remove(remove::Args),
     /// Show the safety number, or record that it was compared.
     Verify(verify::Args),
+    /// Accept a contact's changed key.
+    Trust(trust::Args),
 }
 
 impl Command {
@@ -59,6 +62,7 @@ impl Command {
             Self::Rename(args) => args.run(session),
             Self::Remove(args) => args.run(session),
             Self::Verify(args) => args.run(session),
+            Self::Trust(args) => args.run(session),
         }
     }
 }

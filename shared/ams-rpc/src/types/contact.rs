@@ -71,6 +71,8 @@ words! {
         Pending = "pending",
         /// The relay has no row for it any more; adding the contact again mends it.
         Missing = "missing",
+        /// Another key was shown over it; nothing goes this way until that is decided.
+        KeyChanged = "key_changed",
     }
 }
 
@@ -194,6 +196,16 @@ pub struct ContactVerified {
     pub verified: bool,
     /// How.
     pub verified_by: Option<VerifiedBy>,
+}
+
+/// Params of `contact.trust`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactTrustParams {
+    /// The contact's name.
+    pub name: String,
+    /// `offered_fingerprint` of the contact, in any grouping. Another one is exit code 4.
+    pub fingerprint: String,
 }
 
 /// Somebody asks to be a contact.

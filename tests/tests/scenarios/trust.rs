@@ -1,0 +1,123 @@
+//! Which key is a contact's, and what stops when another one is shown.
+
+use ams_rpc::methods::{contact, message};
+use ams_rpc::types::{
+    ContactParams, ContactState, ContactTrustParams, ContactVerifyParams, PathState, SendParams,
+    Stage,
+};
+use ams_tests::Net;
+use ams_tests::connection::failure;
+use ams_tests::person::Person;
+
+use crate::take_over;
+
+fn trust(name: &str, fingerprint: &str) -> ContactTrustParams {
+    ContactTrustParams { name: name.to_owned(), fingerprint: fingerprint.to_owned() }
+}
+
+/// What was waited for ended because the key changed, and what is to be sent is refused.
+async fn is_refused_key(of: &Person, to: &str) {
+    let refused = failure(of.try_send(SendParams::new(to, "no")).await);
+    assert_eq!((refused.data.as_ref().unwrap().kind.as_str(), refused.exit()), ("key_changed", 4));
+}
+
+/// Bob begins anew on another machine, without a backup: the account is his, the key is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_key_stops_everything_until_exactly_it_is_trusted() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    alice.delivers("bob", "to the old one").await;
+    let old = alice.contact("bob").await.fingerprint.unwrap();
+    bob.stop().await;
+    let waits = SendParams { wait: Some(Stage::Delivered), ..SendParams::new("bob", "whose?") };
+    let connection = alice.connection().await;
+    let waiting =
+        tokio::spawn(async move { connection.try_call::<message::Send>(waits).await.unwrap() });
+    let anew = net.stranger("anew", |_| ()).await;
+    take_over(&net, &anew, "bob").await;
+
+    alice.contact_is("bob", ContactState::KeyChanged).await;
+    let ended = waiting.await.unwrap();
+    assert_eq!((ended.reached, ended.exit), (false, 4));
+    is_refused_key(&alice, "bob").await;
+    let shown = alice.contact("bob").await;
+    let offered = anew.status().await.fingerprint;
+    assert_eq!(shown.fingerprint.as_deref(), Some(old.as_str()));
+    assert_eq!(shown.offered_fingerprint.as_deref(), Some(offered.as_str()));
+    assert_eq!(shown.paths[0].state, PathState::KeyChanged);
+
+    // Any other fingerprint, the old one too, is no answer.
+    let own = alice.status().await.fingerprint;
+    for wrong in [old.as_str(), own.as_str(), &offered[..offered.len() - 1], "", "yes"] {
+        let refused = failure(alice.try_call::<contact::Trust>(trust("bob", wrong)).await);
+        assert_eq!(refused.exit(), 4, "{wrong}");
+    }
+    assert_eq!(alice.contact("bob").await.state, ContactState::KeyChanged);
+
+    let spaced = offered.replace('-', " ").to_uppercase();
+    alice.call::<contact::Trust>(trust("bob", &spaced)).await;
+    // What waited is sealed for the new key, and the same once more changes nothing.
+    alice.reaches(ended.id, Stage::Delivered).await;
+    alice.call::<contact::Trust>(trust("bob", &offered)).await;
+    anew.reads(&["whose?"]).await;
+    anew.delivers("alice", "mine").await;
+    alice.reads(&["mine"]).await;
+    let shown = alice.contact("bob").await;
+    assert_eq!(shown.fingerprint.as_deref(), Some(offered.as_str()));
+    assert_eq!((shown.offered_fingerprint, shown.verified), (None, false));
+}
+
+/// Alice had verified bob; then somebody else has his account, and then she verifies that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_verification_ends_it_too() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    let verify = |name: &str, confirm: Option<String>| ContactVerifyParams {
+        name: name.to_owned(),
+        confirm,
+    };
+    let number = bob.call::<contact::Verify>(verify("alice", None)).await.safety_number;
+    assert!(alice.call::<contact::Verify>(verify("bob", Some(number.clone()))).await.verified);
+    let anew = net.stranger("anew", |_| ()).await;
+    take_over(&net, &anew, "bob").await;
+    alice.contact_is("bob", ContactState::KeyChanged).await;
+    assert!(!alice.contact("bob").await.verified);
+    // The old number is that of the old key.
+    let refused = alice.try_call::<contact::Verify>(verify("bob", Some(number))).await;
+    assert_eq!(failure(refused).exit(), 4);
+    let number = alice.call::<contact::Verify>(verify("bob", None)).await.safety_number;
+    assert!(alice.call::<contact::Verify>(verify("bob", Some(number.clone()))).await.verified);
+    anew.contact_is("alice", ContactState::Active).await;
+    let theirs = anew.call::<contact::Verify>(verify("alice", None)).await.safety_number;
+    assert_eq!(theirs, number);
+    alice.delivers("bob", "hello again").await;
+    anew.reads(&["hello again"]).await;
+}
+
+/// Over another relay the key is the one that she knows: that path goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_key_stops_the_path_that_it_was_shown_on() {
+    let net = Net::new().await;
+    let work = net.relay("work").await;
+    let (alice, bob) = net.friends_over_both(&work, "alice", "bob").await;
+    let thief = net.stranger("thief", |_| ()).await;
+    take_over(&net, &thief, "bob").await;
+    let shown = alice
+        .contact_shows("bob", "in doubt", |contact| contact.offered_fingerprint.is_some())
+        .await;
+    assert_eq!(shown.state, ContactState::Active);
+    let states: Vec<_> = shown.paths.iter().map(|path| (path.name.as_str(), path.state)).collect();
+    assert_eq!(states, [("home", PathState::KeyChanged), ("work", PathState::Up)]);
+    for number in 0..3 {
+        alice.delivers("bob", format!("{number}")).await;
+        bob.delivers("alice", format!("{number}")).await;
+    }
+    bob.reads(&["0", "1", "2"]).await;
+    let got = alice.receives(3).await;
+    assert!(got.iter().all(|message| message.via.as_deref() == Some("relay:work")), "{got:?}");
+    assert!(thief.reader("default").await.takes_all().await.is_empty());
+    // She takes bob to be who she knew: the thief's key goes with the contact's path.
+    bob.stop().await;
+    let named = ContactParams { name: "bob".to_owned() };
+    assert_eq!(alice.call::<contact::Show>(named).await.state, ContactState::Active);
+}
