@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ams_rpc::admin::{ADMIN_METHODS, InviteCreateParams, NameParams, RelayBackupParams};
 use ams_rpc::admin::{invite, relay, user};
 use ams_rpc::error::RpcError;
+use ams_rpc::openrpc::ADMIN_EXAMPLES;
 use ams_rpc::service::{Service, ServiceBuilder, TableMismatch};
 use ams_rpc::types::{Done, NoParams};
 
@@ -24,6 +25,7 @@ pub(crate) fn build(administration: &Arc<Administration>) -> Result<Service, Tab
     let (users, disable, enable, remove, reset) = (own(), own(), own(), own(), own());
     let (status, address, backup) = (own(), own(), own());
     ServiceBuilder::new("ams-relay", env!("CARGO_PKG_VERSION"), ADMIN_METHODS)
+        .examples(ADMIN_EXAMPLES)
         .register::<invite::Create, _, _>(move |_, params: InviteCreateParams| {
             let own = Arc::clone(&create);
             async move {

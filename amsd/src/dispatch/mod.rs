@@ -63,6 +63,12 @@ impl Dispatch {
         self.ring.follow(since)
     }
 
+    /// How many follow.
+    #[cfg(test)]
+    pub(crate) fn followers(&self) -> usize {
+        self.ring.followers()
+    }
+
     /// Is woken whenever a message came in from now on.
     #[must_use]
     pub fn arrivals(&self) -> Arrivals {

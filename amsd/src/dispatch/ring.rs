@@ -133,6 +133,11 @@ impl Ring {
         Ok(Follower { ring: self.clone(), next, lost, news: self.0.next.subscribe() })
     }
 
+    #[cfg(test)]
+    pub(super) fn followers(&self) -> usize {
+        self.0.next.receiver_count()
+    }
+
     pub(super) fn follow_new(&self) -> Follower {
         let next = self.kept().next();
         Follower { ring: self.clone(), next, lost: None, news: self.0.next.subscribe() }

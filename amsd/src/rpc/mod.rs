@@ -24,7 +24,7 @@ use std::sync::Arc;
 use ams_rpc::methods as m;
 use ams_rpc::service::TableMismatch;
 use ams_rpc::types::{NoParams, Time};
-use ams_rpc::{CallContext, METHODS, RpcError, Service, ServiceBuilder};
+use ams_rpc::{CallContext, METHODS, RpcError, Service, ServiceBuilder, openrpc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +86,8 @@ type App = Arc<Shared>;
 /// [`TableMismatch`] where a method of the table has none.
 pub fn service(core: Core) -> Result<Service, TableMismatch> {
     let app = Arc::new(Shared { core, holds: Holds::default() });
-    let mut builder = ServiceBuilder::new("amsd", env!("CARGO_PKG_VERSION"), METHODS);
+    let mut builder =
+        ServiceBuilder::new("amsd", env!("CARGO_PKG_VERSION"), METHODS).examples(openrpc::EXAMPLES);
     macro_rules! serve {
         ($($method:path => $handler:path;)+) => {$(
             builder = builder.register::<$method, _, _>({

@@ -26,9 +26,12 @@ use crate::timeline::{self, Direction};
 
 const ALICE: ContactId = ContactId(1);
 
+mod subscribing;
+
 struct Bench {
     folder: tempfile::TempDir,
     store: Store,
+    dispatch: Dispatch,
     stop: CancellationToken,
     _home: Home,
     server: JoinHandle<()>,
@@ -58,7 +61,7 @@ impl Bench {
         let service = service(Core {
             store: store.clone(),
             me: me.clone(),
-            dispatch,
+            dispatch: dispatch.clone(),
             live,
             accounts: Accounts::new(store.clone(), me, links, Outside::default()),
             outside: Outside::default(),
@@ -72,7 +75,7 @@ impl Bench {
         let stop = CancellationToken::new();
         let listener = Listener::bind(&home.places().socket).unwrap();
         let server = tokio::spawn(Server::new(listener, service).run(stop.clone()));
-        Self { folder, store, stop, _home: home, server }
+        Self { folder, store, dispatch, stop, _home: home, server }
     }
 
     fn client(&self) -> Client {

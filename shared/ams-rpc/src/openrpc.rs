@@ -1,13 +1,39 @@
-//! `rpc.discover`: the table as an OpenRPC 1.3 document, generated from the types.
+//! `rpc.discover`: the table as an OpenRPC 1.3 document, generated from the types, with examples.
 
 use schemars::generate::SchemaSettings;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::methods::Entry;
 
+/// A call and what it answers, as they are shown. A test makes the calls, in their order.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The method.
+    pub method: String,
+    /// What it is given.
+    pub params: Map<String, Value>,
+    /// What it answers; `None` where that is too much to show.
+    pub result: Option<Value>,
+}
+
+/// Examples of the daemon's methods, in an order in which they can be called.
+pub const EXAMPLES: &str = include_str!("../examples.json");
+/// Examples of the relay's administration.
+pub const ADMIN_EXAMPLES: &str = include_str!("../examples-admin.json");
+
+/// Reads [`EXAMPLES`] or [`ADMIN_EXAMPLES`].
+///
+/// # Errors
+/// Where a text is not a list of examples; those two are.
+pub fn examples(text: &str) -> serde_json::Result<Vec<Example>> {
+    serde_json::from_str(text)
+}
+
 /// The document of a table of methods. `title` and `version` name the program that serves it.
 #[must_use]
-pub fn document(title: &str, version: &str, table: &[Entry]) -> Value {
+pub fn document(title: &str, version: &str, table: &[Entry], shown: &[Example]) -> Value {
     // Params are described as they are read, results as they are written: there an absent value
     // is `null` and never left out.
     let settings = |mut settings: SchemaSettings| {
@@ -29,6 +55,7 @@ pub fn document(title: &str, version: &str, table: &[Entry]) -> Value {
                 "paramStructure": "by-name",
                 "params": descriptors(params.as_value()),
                 "result": { "name": "result", "schema": result },
+                "examples": pairings(entry.name, shown),
             })
         })
         .collect();
@@ -41,6 +68,25 @@ pub fn document(title: &str, version: &str, table: &[Entry]) -> Value {
         "methods": methods,
         "components": { "schemas": schemas },
     })
+}
+
+/// The examples of one method, as OpenRPC writes them.
+fn pairings(method: &str, shown: &[Example]) -> Vec<Value> {
+    let of_method = shown.iter().filter(|example| example.method == method);
+    let pairing = |(number, example): (usize, &Example)| {
+        let params: Vec<Value> = example
+            .params
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }))
+            .collect();
+        let name = format!("{method} {}", number.saturating_add(1));
+        let mut pairing = json!({ "name": name, "params": params });
+        if let (Some(result), Some(fields)) = (&example.result, pairing.as_object_mut()) {
+            fields.insert("result".into(), json!({ "name": "result", "value": result }));
+        }
+        pairing
+    };
+    of_method.enumerate().map(pairing).collect()
 }
 
 /// The names that the params of `entry` may have.
@@ -85,11 +131,12 @@ mod tests {
     /// `UPDATE_OPENRPC=1 cargo test -p ams-rpc openrpc` writes them anew.
     #[test]
     fn the_documents_in_the_repository_are_those_of_the_tables() {
-        for (file, title, table) in
-            [("openrpc.json", "amsd", METHODS), ("openrpc-admin.json", "ams-relay", ADMIN_METHODS)]
-        {
+        for (file, title, table, shown) in [
+            ("openrpc.json", "amsd", METHODS, EXAMPLES),
+            ("openrpc-admin.json", "ams-relay", ADMIN_METHODS, ADMIN_EXAMPLES),
+        ] {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-            let made = document(title, "1", table);
+            let made = document(title, "1", table, &examples(shown).unwrap());
             let made = serde_json::to_string_pretty(&made).unwrap() + "\n";
             if std::env::var_os("UPDATE_OPENRPC").is_some() {
                 std::fs::write(&path, &made).unwrap();
@@ -101,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_reference_has_its_definition() {
-        let made = document("amsd", "1", METHODS);
+        let made = document("amsd", "1", METHODS, &[]);
         let text = made.to_string();
         let schemas = made["components"]["schemas"].as_object().unwrap();
         for reference in text.split("#/components/schemas/").skip(1) {
@@ -109,6 +156,27 @@ mod tests {
             assert!(schemas.contains_key(name), "{name}");
         }
         assert!(!text.contains("$defs"));
+    }
+
+    /// A method without one: add it to `examples.json`, where it can be called.
+    #[test]
+    fn every_method_has_an_example_and_every_example_its_method() {
+        for (table, shown) in [(METHODS, EXAMPLES), (ADMIN_METHODS, ADMIN_EXAMPLES)] {
+            let shown = examples(shown).unwrap();
+            for entry in table {
+                let known = param_names(entry);
+                let of_method: Vec<_> = shown.iter().filter(|e| e.method == entry.name).collect();
+                assert!(!of_method.is_empty(), "{} has no example", entry.name);
+                for example in of_method {
+                    let unknown = example.params.keys().find(|name| !known.contains(name));
+                    assert_eq!(unknown, None, "{}", entry.name);
+                }
+            }
+            let methods: Vec<_> = table.iter().map(|entry| entry.name).collect();
+            for example in &shown {
+                assert!(methods.contains(&example.method.as_str()), "{}", example.method);
+            }
+        }
     }
 
     #[test]

@@ -36,7 +36,11 @@ const OVERSIZED: i32 = jsonrpsee_types::error::OVERSIZED_RESPONSE_CODE;
 /// Collects the handlers of a table.
 pub struct ServiceBuilder {
     module: RpcModule<()>,
+    // Set once.
+    title: &'static str,
+    version: &'static str,
     table: &'static [Entry],
+    examples: &'static str,
     faults: Vec<String>,
 }
 
@@ -56,9 +60,22 @@ impl ServiceBuilder {
     /// version.
     #[must_use]
     pub fn new(title: &'static str, version: &'static str, table: &'static [Entry]) -> Self {
-        let builder = Self { module: RpcModule::new(()), table, faults: Vec::new() };
-        builder.register::<crate::methods::rpc::Discover, _, _>(move |_, NoParams {}| {
-            ready(Ok(openrpc::document(title, version, table)))
+        let (module, faults) = (RpcModule::new(()), Vec::new());
+        Self { module, title, version, table, examples: "[]", faults }
+    }
+
+    /// Shows these examples in `rpc.discover`: a text for [`openrpc::examples`].
+    #[must_use]
+    pub fn examples(self, examples: &'static str) -> Self {
+        Self { examples, ..self }
+    }
+
+    fn discover(self) -> Self {
+        let Self { title, version, table, examples, .. } = self;
+        self.register::<crate::methods::rpc::Discover, _, _>(move |_, NoParams {}| {
+            let shown = openrpc::examples(examples)
+                .map_err(|error| RpcError::internal(format!("the examples: {error}")));
+            ready(shown.map(|shown| openrpc::document(title, version, table, &shown)))
         })
     }
 
@@ -154,17 +171,18 @@ impl ServiceBuilder {
     ///
     /// # Errors
     /// Names every method that is missing, was given twice or is not in the table.
-    pub fn build(mut self) -> Result<Service, TableMismatch> {
-        for entry in self.table {
-            if self.module.method(entry.name).is_none() {
-                self.faults.push(format!("{} has no handler", entry.name));
+    pub fn build(self) -> Result<Service, TableMismatch> {
+        let mut whole = self.discover();
+        for entry in whole.table {
+            if whole.module.method(entry.name).is_none() {
+                whole.faults.push(format!("{} has no handler", entry.name));
             }
         }
-        if !self.faults.is_empty() {
-            return Err(TableMismatch(self.faults));
+        if !whole.faults.is_empty() {
+            return Err(TableMismatch(whole.faults));
         }
         Ok(Service {
-            methods: self.module.into(),
+            methods: whole.module.into(),
             subscription_ids: Arc::new(SubscriptionIds(AtomicU64::new(1))),
         })
     }

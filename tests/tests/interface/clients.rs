@@ -1,0 +1,143 @@
+//! The clients in `packaging/examples`, in Python and in POSIX shell, as somebody runs who copied
+//! them.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use ams_tests::process::Process;
+use ams_tests::programs::root;
+use ams_tests::shell::{Operator, User};
+use serde_json::{Value, json};
+
+/// Whether a program that the test cannot do without is there; what lacks is said.
+fn is_there(program: &str) -> bool {
+    let there = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
+    if !there.status.success() {
+        eprintln!("skipped: {program} is not installed, so the client that needs it was not run");
+    }
+    there.status.success()
+}
+
+struct Friends {
+    alice: User,
+    bob: User,
+    _running: (Operator, [Process; 2]),
+}
+
+fn friends(folder: &Path) -> Friends {
+    let relay = Operator::start(folder, &[]);
+    let [alice, bob] = ["alice", "bob"].map(|name| User::new(&folder.join(name)));
+    let daemons = [&alice, &bob].map(User::starts_daemon);
+    alice.joins(&relay.invites("alice")).exits(0);
+    bob.joins(&relay.invites("bob")).exits(0);
+    alice.meets("alice", &bob, "bob");
+    Friends { alice, bob, _running: (relay, daemons) }
+}
+
+/// `AMS_HOME=… CLIENT …`
+fn client(user: &User, file: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(root().join("packaging/examples").join(file));
+    command.args(arguments).env("AMS_HOME", user.home()).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[track_caller]
+fn exits(output: &Output, code: i32) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}{complained}");
+    said
+}
+
+/// A program that runs until the test has seen enough.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const NASTY: &str =
+    "it's \"quoted\", 50 % of C:\\new\nand a second line\twith a tab: € 世界 {\"cursor\":\"9\"}";
+
+#[test]
+fn the_python_client_sends_receives_and_echoes() {
+    if !is_there("python3") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Friends { alice, bob, .. } = &friends(folder.path());
+    // Readers begin when they are made.
+    for (user, reader) in [(bob, "echo-bot"), (alice, "log")] {
+        user.amsctl(&["recv", "--reader", reader]).exits(0);
+    }
+    let _bot = Running(client(bob, "ams.py", &["echo"]).spawn().unwrap());
+    let mut log = Running(client(alice, "ams.py", &["recv", "log"]).spawn().unwrap());
+    let sent = client(alice, "ams.py", &["send", "bob", NASTY]).output().unwrap();
+    assert_eq!(exits(&sent, 0), "delivered\n");
+    let mut line = String::new();
+    BufReader::new(log.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let echoed: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(echoed, json!({"from": "bob", "body": NASTY}));
+
+    // What it was refused is told, with the exit code that amsctl would have.
+    let refused = client(alice, "ams.py", &["send", "carol", "hi"]).output().unwrap();
+    exits(&refused, 7);
+    let gone = User::new(&folder.path().join("nobody"));
+    exits(&client(&gone, "ams.py", &["send", "bob", "hi"]).output().unwrap(), 11);
+    exits(&client(alice, "ams.py", &["sned"]).output().unwrap(), 2);
+}
+
+/// One that dies in the middle of its work has not acknowledged it.
+#[test]
+fn what_the_python_client_did_not_finish_comes_again() {
+    if !is_there("python3") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Friends { alice, bob, .. } = &friends(folder.path());
+    bob.amsctl(&["recv", "--reader", "work"]).exits(0);
+    alice.amsctl(&["send", "bob", "--wait", "delivered", "--timeout", "1m", "job"]).exits(0);
+    let examples = root().join("packaging/examples");
+    let program = "import sys; sys.path.insert(0, sys.argv[1])\n\
+                   import ams\n\
+                   for message in ams.Daemon().messages('work'):\n\
+                   \x20   raise SystemExit(3)\n";
+    let fails = || {
+        let mut python = Command::new("python3");
+        python.args(["-B", "-c", program]).arg(&examples).env("AMS_HOME", bob.home());
+        python.status().unwrap().code()
+    };
+    assert_eq!(fails(), Some(3));
+    let again = bob.amsctl(&["recv", "--reader", "work", "--peek", "--json"]).ok();
+    assert!(again.contains("\"job\""), "{again}");
+}
+
+#[test]
+fn the_shell_client_sends_and_receives() {
+    if !is_there("nc") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Friends { alice, bob, .. } = &friends(folder.path());
+    bob.amsctl(&["recv", "--reader", "log"]).exits(0);
+    let sent = client(alice, "ams.sh", &["send", "bob", NASTY]).output().unwrap();
+    let answer: Value = serde_json::from_str(&exits(&sent, 0)).unwrap();
+    assert_eq!(answer["result"]["exit"], 0, "{answer}");
+    // Work that fails is not acknowledged.
+    let failed = client(bob, "ams.sh", &["recv", "log", "false"]).output().unwrap();
+    exits(&failed, 1);
+    let got = client(bob, "ams.sh", &["recv", "log", "cat"]).output().unwrap();
+    let got: Value = serde_json::from_str(&exits(&got, 0)).unwrap();
+    assert_eq!(got["result"]["messages"][0]["body"], NASTY);
+    assert_eq!(bob.amsctl(&["recv", "--reader", "log"]).ok(), "", "it was acknowledged");
+
+    exits(&client(alice, "ams.sh", &["send", "carol", "hi"]).output().unwrap(), 1);
+    let gone = User::new(&folder.path().join("nobody"));
+    exits(&client(&gone, "ams.sh", &["send", "bob", "hi"]).output().unwrap(), 11);
+    exits(&client(alice, "ams.sh", &[]).output().unwrap(), 2);
+}
