@@ -56,9 +56,9 @@ impl Difference {
         self.of.abs() + 1.645 * self.error <= MARGIN
     }
 
-    /// Beyond the margin, and not by chance.
+    /// Beyond the margin, and no chance.
     pub(crate) fn is_beyond(self) -> bool {
-        self.of.abs() - MOST_T * self.error > MARGIN
+        self.of.abs() > MARGIN && self.of.abs() >= MOST_T * self.error
     }
 }
 
