@@ -69,7 +69,12 @@ impl<S: Stream> Conn<S> {
                 Ok(Effect::Answer(Outcome::Ok))
             }),
             ToRelay::Block(handle) => self.start_block(handle, true),
-            ToRelay::Unblock(handle) => self.start_block(handle, false),
+            ToRelay::Unblock(handle) => {
+                // What asked meanwhile was shown to somebody who did not listen.
+                self.requests_told.clear();
+                self.requests_changed = true;
+                self.start_block(handle, false);
+            }
             ToRelay::Remove(handle) => self.start(async move {
                 desk.accounts.remove(&name, handle).await?;
                 Ok(Effect::Own { handle, row: None, answer: Outcome::Ok, poke: None })
@@ -207,7 +212,7 @@ impl<S: Stream> Conn<S> {
         }
     }
 
-    /// Shows the requests that were not shown on this link.
+    /// Shows the requests that were not shown on this link, or not since a row was unblocked.
     pub(super) fn tell_requests(&mut self, requests: Vec<Request>) {
         let mut told = Vec::with_capacity(requests.len());
         for request in requests {

@@ -95,6 +95,22 @@ async fn blocking_and_removing_look_like_being_offline() {
     assert!(shown.rows.is_empty() && shown.online.is_empty());
 }
 
+/// Whoever blocked did not listen, and is shown again what was asked meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_of_somebody_who_blocked_is_shown_again() {
+    let relay = crate::start(config()).await.unwrap();
+    let ((mut alice, _), (mut bob, _)) = alice_and_bob(&relay).await;
+    bob.say(&ToRelay::Block(handle(2))).await;
+    assert_eq!(bob.answer().await, OK);
+    bob.settled().await;
+    assert_eq!(alice.ask(handle(1), "bob", "renewed").await, OK);
+    let first = bob.answer().await;
+    assert!(matches!(first, FromRelay::Request(_)), "{first:?}");
+    bob.say(&ToRelay::Unblock(handle(2))).await;
+    assert_eq!(bob.answer().await, OK);
+    assert_eq!(bob.answer().await, first);
+}
+
 #[tokio::test(start_paused = true)]
 async fn presence_is_shown_to_contacts_who_may_see_it() {
     let relay = crate::start(config()).await.unwrap();

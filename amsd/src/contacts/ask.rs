@@ -140,7 +140,6 @@ pub(super) fn new_row(
         next_seq: 1,
         unread_from: 0,
         renewed_at: 0,
-        unheard: false,
         their_low: 0,
         known_from: 0,
         offered_at: Vec::new(),
@@ -211,8 +210,8 @@ pub fn renew(
     ask(txn, me, relay, id, &row, now)
 }
 
-/// A contact that was blocked is heard again. What the relay refused to pass on meanwhile is asked
-/// again, and so is whoever asked us: we did not listen, and the relay shows it once.
+/// A contact that was blocked is heard again: what the relay refused to pass on meanwhile is asked
+/// again. What the contact asked, the relay shows again.
 pub(super) fn make_up(
     txn: &Txn<'_>,
     me: &Me,
@@ -223,7 +222,7 @@ pub(super) fn make_up(
     for path in &contact.paths {
         let asked = txn.get::<Asked>(&(path.relay, path.handle))?.is_some();
         let Some(relay) = txn.get::<Relays>(&path.relay)? else { continue };
-        if asked || contact.unheard {
+        if asked {
             ask(txn, me, (path.relay, &relay), id, contact, now)?;
         }
     }

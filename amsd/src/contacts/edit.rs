@@ -65,7 +65,7 @@ pub fn set_blocked(
     now: i64,
 ) -> Result<(ContactId, ContactRow), EditError> {
     let (id, before) = named(txn, name)?;
-    let after = ContactRow { blocked, unheard: blocked && before.unheard, ..before.clone() };
+    let after = ContactRow { blocked, ..before.clone() };
     row::put(txn, id, Some(&before), &after)?;
     for path in &after.paths {
         let frame =

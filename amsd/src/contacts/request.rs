@@ -72,10 +72,8 @@ pub fn receive(
     };
     if let Some((contact, known)) = by_address(txn, relay.0, &request.from)? {
         return match known.identity {
-            _ if known.blocked => {
-                let unheard = ContactRow { unheard: true, ..known.clone() };
-                row::put(txn, contact, Some(&known), &unheard)
-            }
+            // The relay shows it again once the contact is unblocked.
+            _ if known.blocked => Ok(()),
             Some(key) if key != row.identity => {
                 key_changed(txn, relay.0, (contact, &known), row.identity)
             }

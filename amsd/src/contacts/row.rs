@@ -124,9 +124,7 @@ pub struct ContactRow {
     /// When a renewal was last asked for, milliseconds since 1970.
     #[n(9)]
     pub renewed_at: i64,
-    /// It asked for fresh keys while it was blocked, and was not heard.
-    #[cbor(n(10), default)]
-    pub unheard: bool,
+    // 10 was a mark of earlier versions.
     /// Every message of its below this `seq` is over for it, as it said.
     #[cbor(n(11), default)]
     pub their_low: u64,

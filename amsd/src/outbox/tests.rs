@@ -244,7 +244,6 @@ fn bob() -> ContactRow {
         next_seq: 1,
         unread_from: 0,
         renewed_at: 0,
-        unheard: false,
         their_low: 0,
         known_from: 0,
         offered_at: Vec::new(),

@@ -181,7 +181,6 @@ fn alice() -> ContactRow {
         next_seq: 1,
         unread_from: 0,
         renewed_at: 0,
-        unheard: false,
         their_low: 0,
         known_from: 0,
         offered_at: Vec::new(),
