@@ -48,7 +48,7 @@ impl Live {
         Self { inner: Arc::default(), tell, changed: watch::Sender::new(()) }
     }
 
-    /// A link is in another state; a change between up and not up is told.
+    /// A link is in another state; a change between up and not up is told, and a refusal.
     pub fn relay(&self, relay: RelayId, nick: &str, state: LinkState, reason: Option<String>) {
         self.set(relay, nick, state, reason, false);
     }
@@ -79,9 +79,11 @@ impl Live {
         });
         self.changed.send_replace(());
         let fact = LinkFact { name: nick.to_owned(), reason };
-        match (before == LinkState::Up, state == LinkState::Up) {
-            (false, true) => (self.tell)(Event::RelayUp(fact)),
-            (true, false) => (self.tell)(Event::RelayDown(fact)),
+        match (before, state) {
+            (before, state) if before == state => {}
+            (_, LinkState::Up) => (self.tell)(Event::RelayUp(fact)),
+            // A refusal also where the link never came up: the user has something to do.
+            (LinkState::Up, _) | (_, LinkState::Refused) => (self.tell)(Event::RelayDown(fact)),
             _ => {}
         }
     }
@@ -208,5 +210,23 @@ mod tests {
         assert_eq!(live.failures(HOME), 2);
         live.relay(HOME, "home", LinkState::Up, None);
         assert_ne!(since(&live), down);
+    }
+
+    #[test]
+    fn what_the_user_must_know_is_told() {
+        let (sender, told) = std::sync::mpsc::channel();
+        let live = Live::new(Arc::new(move |event| sender.send(event).unwrap()));
+        let show = |state| live.relay(HOME, "home", state, None);
+        let mut count = || told.try_iter().collect::<Vec<_>>();
+        show(LinkState::Connecting);
+        assert!(count().is_empty());
+        show(LinkState::Refused);
+        assert!(matches!(count()[..], [Event::RelayDown(_)]));
+        show(LinkState::Refused);
+        show(LinkState::Connecting);
+        assert!(count().is_empty());
+        show(LinkState::Up);
+        show(LinkState::Refused);
+        assert!(matches!(count()[..], [Event::RelayUp(_), Event::RelayDown(_)]));
     }
 }

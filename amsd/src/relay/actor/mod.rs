@@ -175,10 +175,10 @@ impl Actor {
                     let nick = &self.row.nick;
                     self.deps.live.relay_failed(self.relay, nick, reason.clone());
                 }
-                // Nothing failed, or the relay's word on it is kept first.
-                End::Stopped | End::Superseded | End::Refused(_) | End::Cloned(_) => {
-                    self.show(LinkState::Down, self.reason.clone());
-                }
+                // Nothing failed.
+                End::Stopped | End::Superseded => self.show(LinkState::Down, self.reason.clone()),
+                // Shown, and told, when the relay's word on it is kept.
+                End::Refused(_) | End::Cloned(_) => {}
             }
             let pause = match end {
                 End::Stopped => return,
@@ -230,6 +230,7 @@ impl Actor {
             }
             Err(error) => {
                 tracing::error!(%error, "a refusal could not be kept");
+                self.show(LinkState::Down, self.reason.clone());
                 false
             }
         }
