@@ -217,7 +217,7 @@ mod tests {
         let (sender, told) = std::sync::mpsc::channel();
         let live = Live::new(Arc::new(move |event| sender.send(event).unwrap()));
         let show = |state| live.relay(HOME, "home", state, None);
-        let mut count = || told.try_iter().collect::<Vec<_>>();
+        let count = || told.try_iter().collect::<Vec<_>>();
         show(LinkState::Connecting);
         assert!(count().is_empty());
         show(LinkState::Refused);
