@@ -186,6 +186,7 @@ fn sources() -> BTreeMap<String, String> {
 fn is_test(path: &str) -> bool {
     path.starts_with("tests/")
         || path.contains("/tests/")
+        || path.contains("_tests/")
         || path.ends_with("tests.rs")
         || path.contains("/samples/")
 }

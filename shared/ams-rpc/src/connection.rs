@@ -33,7 +33,8 @@ pub const MAX_SUBSCRIPTIONS: u32 = 16;
 const MAX_NOTIFICATIONS: usize = 16;
 /// With this much to be written no more is taken in, so the buffer is at most this and one answer.
 const HIGH_WATER: usize = 256 * 1024;
-/// A connection without a call or a subscription is closed after this long.
+/// A connection without a call or a subscription is closed after this long, and one whose client
+/// takes nothing of what it is told, unless it follows something: forgotten pipes lock nobody out.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long the last answers may take when the server stops or the client broke a rule.
 const LINGER: Duration = Duration::from_secs(2);
@@ -194,8 +195,8 @@ impl ConnectionActor {
                     wrote.is_err()
                 }
                 () = tokio::time::sleep_until(wake) => {
-                    let idle = self.running == 0 && self.subscribed() == 0;
-                    if deadline.is_some() || (idle && self.output.is_empty()) {
+                    let idle = self.running == 0 || !self.output.is_empty();
+                    if deadline.is_some() || (idle && self.subscribed() == 0) {
                         return Ok(Ending::Finished);
                     }
                     false
