@@ -18,6 +18,7 @@ use crate::inbox::row::{In, ReaderRow, Readers, Received};
 use crate::inbox::{history, known, reader};
 use crate::outbox::ids;
 use crate::outbox::row::Out;
+use crate::session::row;
 use crate::settings::{History, Settings};
 use crate::store::{Read, Store, StoreError, Txn};
 use crate::timeline::{Direction, Entry, Timeline};
@@ -77,7 +78,8 @@ pub async fn run(
 pub async fn prune(store: &Store, now: i64) -> Result<(), StoreError> {
     known::prune(store, now).await?;
     while store.write(move |txn| ids::prune(txn, AT_ONCE, now)).await? >= AT_ONCE {}
-    store.write(move |txn| intro::prune(txn, now)).await
+    store.write(move |txn| intro::prune(txn, now)).await?;
+    store.write(move |txn| row::prune(txn, now)).await
 }
 
 /// Removes everything that may go; answers how many messages went.

@@ -204,6 +204,22 @@ pub fn one_way(db: &impl Read, contact: ContactId) -> Result<BTreeMap<u64, Way>,
     Ok(rows.into_iter().map(|((_, seq), way)| (seq, way)).collect())
 }
 
+/// A relay has another nickname: what may only go through it goes on through it.
+pub(crate) fn renamed(txn: &Txn<'_>, before: &str, nick: &str) -> Result<(), StoreError> {
+    for ((contact, seq), way) in txn.list::<OneWay>(&())? {
+        if way != Way::Through(before.to_owned()) {
+            continue;
+        }
+        let way = Way::Through(nick.to_owned());
+        txn.put::<OneWay>(&(contact, seq), &way)?;
+        if let Some(mut row) = txn.get::<Out>(&(contact, seq))? {
+            row.wish.get_or_insert_default().only = Some(way);
+            txn.put::<Out>(&(contact, seq), &row)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whole seconds until trying ends, for a relay: at least one, and 0 where there is no end.
 pub fn seconds_left(wish: Option<&Wish>, now: i64) -> u32 {
     let Some(at) = wish.and_then(|wish| wish.expires_at) else { return 0 };

@@ -1,5 +1,9 @@
 //! What is kept of a root and of what was sealed under it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use ams_crypto::olm;
 use ams_crypto::pair::{RootKeys, Side};
 use ams_wire::id::{IntroId, RootTag, WorkMark};
@@ -160,6 +164,29 @@ pub fn forget(txn: &Txn<'_>, contact: ContactId) -> Result<(), StoreError> {
     txn.delete_all::<Roots>(&contact)
 }
 
+/// How long a root that was approved and never used is kept, milliseconds.
+const UNUSED_LIFE: i64 = 14 * 24 * 60 * 60 * 1000;
+
+/// Drops what was approved long ago and never used. A contact's only root stays: the approval of it
+/// may still lie at the relay, and whoever fetches it then has nothing else to seal under.
+pub(crate) fn prune(txn: &Txn<'_>, now: i64) -> Result<(), StoreError> {
+    let mut of = BTreeMap::<_, Vec<_>>::new();
+    txn.each::<Roots>(&(), None, |(contact, tag), root| {
+        of.entry(contact).or_default().push((tag, root.made_at, root.requester || root.opened));
+        ControlFlow::Continue(())
+    })?;
+    for (contact, mut roots) in of {
+        // Used ones first, then the newest: the first of all stays.
+        roots.sort_by_key(|(_, made_at, used)| (!used, Reverse(*made_at)));
+        for (tag, made_at, used) in roots.into_iter().skip(1) {
+            if !used && now.saturating_sub(made_at) >= UNUSED_LIFE {
+                txn.delete::<Roots>(&(contact, tag))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The contact's roots, newest first; of one generation the bytewise lower introduction first.
 pub fn roots(db: &impl Read, contact: ContactId) -> Result<Vec<(RootTag, RootRow)>, StoreError> {
     let rows = db.list::<Roots>(&contact)?;
@@ -201,4 +228,61 @@ pub fn retire(txn: &Txn<'_>, contact: ContactId, now: i64) -> Result<(), StoreEr
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "times of a test")]
+
+    use std::sync::Arc;
+
+    use ams_crypto::store::StoreKey;
+
+    use super::*;
+    use crate::store::Store;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn root(made_at: i64, requester: bool, opened: bool) -> RootRow {
+        RootRow {
+            keys: Vec::new(),
+            requester,
+            intro: IntroId([1; 32]),
+            generation: 1,
+            opened,
+            ratchet: Vec::new(),
+            next_ctr: 1,
+            taken: Window::new(1),
+            made_at,
+            retired: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_approved_and_never_used_is_kept_for_14_days() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[1; 32]), Arc::new(|_| {})).unwrap();
+        let (old, young) = (NOW - UNUSED_LIFE, NOW - UNUSED_LIFE + 1);
+        let (bob, carol, dave) = (ContactId(1), ContactId(2), ContactId(3));
+        let left = store.write(move |txn| {
+            for (contact, tag, root) in [
+                (bob, 1, root(old, false, true)),
+                (bob, 2, root(old, false, false)),
+                (bob, 3, root(young, false, false)),
+                // Asked for by this side: whoever approved may use it at any time.
+                (bob, 4, root(old, true, false)),
+                // The newest of those that are all there is.
+                (carol, 5, root(old - 1, false, false)),
+                (carol, 6, root(old, false, false)),
+                (dave, 7, root(old, false, false)),
+            ] {
+                txn.put::<Roots>(&(contact, RootTag([tag; 8])), &root)?;
+            }
+            prune(txn, NOW)?;
+            let left = txn.list::<Roots>(&())?;
+            Ok::<_, StoreError>(left.into_iter().map(|((_, tag), _)| tag.0[0]).collect::<Vec<_>>())
+        });
+        assert_eq!(left.await.unwrap(), [1, 3, 4, 6, 7]);
+    }
 }

@@ -4,7 +4,7 @@ use ams_rpc::admin;
 use ams_rpc::methods::{contact, relay};
 use ams_rpc::types::{
     Contact, ContactState, LinkState, NoParams, PathState, RelayLeaveParams, RelayLoginParams,
-    RelayParams, RelayPasswordParams, Secret, State,
+    RelayParams, RelayPasswordParams, Secret, SendParams, Stage, State, Via,
 };
 use ams_tests::Net;
 use ams_tests::connection::{failure, refusal};
@@ -249,6 +249,28 @@ async fn a_relay_under_another_address_is_the_same_relay() {
     assert_eq!(relays.len(), 1);
     assert!(relays[0].address.contains(&elsewhere.at().to_string()), "{}", relays[0].address);
     alice.delivers("bob", "hi").await;
+}
+
+/// Joined or logged in to again, a relay stays the one that it is; only a name that is given is new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_there_is_renamed_if_a_name_is_given() {
+    let net = Net::new().await;
+    let (_alice, bob) = net.friends("alice", "bob").await;
+    bob.call::<relay::Disconnect>(nick("home")).await;
+    let via = Some(Via::Through("home".to_owned()));
+    let params = SendParams { via, ..SendParams::new("alice", "this way alone") };
+    let bound = bob.try_send(params).await.unwrap().id;
+    let address = net.home().address(&*bob.line(net.home()).await).await;
+    for given in [Some("work"), None] {
+        let given = given.map(str::to_owned);
+        let params = RelayLoginParams { nick: given, ..login(&address, "bob", PASSWORD, true) };
+        assert_eq!(bob.call::<relay::Login>(params).await.name, "work");
+        let relays = bob.call::<relay::List>(NoParams {}).await.relays;
+        assert_eq!(relays.iter().map(|relay| relay.name.as_str()).collect::<Vec<_>>(), ["work"]);
+    }
+    // What was to go through it alone still does.
+    bob.reaches(bound, Stage::Delivered).await;
+    assert_eq!(bob.message(bound).await.only_via, Some(Via::Through("work".to_owned())));
 }
 
 /// Alice and Bob know each other over two relays: one contact, two ways.

@@ -16,6 +16,7 @@ use ams_wire::username::Username;
 use super::{AccountError, Accounts, begin_anew, enrol, failed};
 use crate::fact::Fact;
 use crate::outbox::show::ME;
+use crate::outbox::wish;
 use crate::profile::{self, Me};
 use crate::relay::row::{RelayId, RelayRow, Relays};
 use crate::store::{Read, StoreError, Txn};
@@ -149,6 +150,9 @@ fn enrolled(
     now: i64,
 ) -> Result<RelayId, StoreError> {
     let Prepared { id, row, nick } = prepared;
+    if row.enrolled && row.nick != *nick {
+        wish::renamed(txn, &row.nick, nick)?;
+    }
     let row = RelayRow {
         nick: nick.clone(),
         enrolled: true,
