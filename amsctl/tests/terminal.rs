@@ -1,0 +1,74 @@
+//! What is said on a terminal alone, on a real one: a pseudo-terminal of the system.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod fake;
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
+
+use fake::{Fake, Reply, amsctl};
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::json;
+
+/// Both ends of a new terminal: ours, and the one that a program gets.
+fn terminal() -> (File, File) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    // It must not become the terminal of whoever runs the tests.
+    let no_control = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
+    let theirs = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(no_control)
+        .open(OsStr::from_bytes(name.as_bytes()))
+        .unwrap();
+    (File::from(ours), theirs)
+}
+
+/// What `amsctl …` says on stderr where that is a terminal.
+fn says(amsd: &Fake, arguments: &[&str]) -> String {
+    let (mut screen, theirs) = terminal();
+    let mut command = amsctl();
+    command.arg("--home").arg(amsd.home()).args(arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(theirs).spawn().unwrap();
+    // The end that the program has must not stay open here.
+    drop(command);
+    let mut said = Vec::new();
+    // Linux tells the end of a terminal as an error.
+    let _ = screen.read_to_end(&mut said);
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(said).unwrap()
+}
+
+fn daemon_with(undelivered: u64) -> Fake {
+    Fake::start(move |method, _| {
+        Reply::Result(match method {
+            "contact.list" => json!({"contacts": []}),
+            "queue.list" => json!({"messages": [], "more": false}),
+            _ => json!({
+                "version": "0.1.0", "pid": 7, "started": "2026-11-24T10:45:00.000Z", "home": "/h",
+                "fingerprint": "abcd", "presence": "visible", "listen": [], "peers": [],
+                "hooks": [], "relays": [], "inbox": {"kept": 5}, "warnings": [],
+                "queue": {"queued": 1, "sent": 0, "undelivered": undelivered, "waiting": 0}
+            }),
+        })
+    })
+}
+
+#[test]
+fn what_waits_for_a_decision_is_mentioned_on_a_terminal() {
+    let amsd = daemon_with(2);
+    assert_eq!(says(&amsd, &["contact", "list"]), "2 undelivered: amsctl queue list\r\n");
+    // Whoever looks at the queue knows, and a program that wants JSON asks for what it wants.
+    for arguments in [&["queue", "list"][..], &["status"], &["--json", "contact", "list"]] {
+        assert_eq!(says(&amsd, arguments), "", "{arguments:?}");
+    }
+    assert_eq!(says(&daemon_with(0), &["contact", "list"]), "");
+}
