@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ams_rpc::types::{
     Contact, ContactBrief, ContactState, DaemonStatus, Direction, Event, Fact, Message,
-    MessageSteps, RelayInfo, State, Time,
+    MessageSteps, QueuedMessage, RelayInfo, State, Time,
 };
 
 use crate::text::{block, line, table};
@@ -91,18 +91,19 @@ pub fn message_steps(shown: &MessageSteps) -> String {
     out
 }
 
-/// A queue: ids, for whoever decides about them.
+/// A queue: ids, for whoever decides about them, and why each message is there.
 #[must_use]
-pub fn queue(messages: &[Message]) -> String {
-    let rows: Vec<[String; 5]> = messages
+pub fn queue(messages: &[QueuedMessage]) -> String {
+    let rows: Vec<[String; 6]> = messages
         .iter()
-        .map(|message| {
+        .map(|QueuedMessage { message, reason }| {
             [
                 message.id.to_string(),
                 message.state.to_string(),
                 time(message.time_sent),
                 message.to.clone(),
                 beginning(&message.body),
+                reason.clone().unwrap_or_default(),
             ]
         })
         .collect();

@@ -50,7 +50,12 @@ fn commands_call_their_method_with_what_was_typed() {
             "message.delete",
             json!({"id": ID, "contact": "a"}),
         ),
-        (&["queue", "list", "--to", "a"], "", "queue.list", json!({"to": "a", "after": null})),
+        (
+            &["queue", "list", "--to", "a", "--limit", "7"],
+            "",
+            "queue.list",
+            json!({"to": "a", "after": null, "limit": 7}),
+        ),
         (
             &["queue", "keep", "--all"],
             "",

@@ -14,26 +14,32 @@ use crate::relay::{RelayId, chores};
 use crate::session::row::{CipherRow, Ciphers, Envelopes};
 use crate::store::{Read, StoreError, Table, Txn};
 use crate::tally::{self, Tally};
+use crate::timeline;
 
 /// The form of what lies on disk. 1: envelopes within the rows of [`Ciphers`], no [`Queued`], no
-/// tallies, no indexes of addresses, identities, chores and waiting requests.
-const LAYOUT: u64 = 2;
+/// tallies, no indexes of addresses, identities, chores and waiting requests. 2: no index of what
+/// arrived ([`timeline::Arrivals`]).
+const LAYOUT: u64 = 3;
 
 /// Brings the store to the present form.
 ///
 /// # Errors
 /// [`StoreError`]; then nothing was changed.
 pub fn migrate(txn: &Txn<'_>) -> Result<(), StoreError> {
-    if profile::layout(txn)? >= LAYOUT {
+    let layout = profile::layout(txn)?;
+    if layout >= LAYOUT {
         return Ok(());
     }
-    part_envelopes(txn)?;
-    count_messages(txn)?;
-    for (id, row) in txn.list::<Contacts>(&())? {
-        contacts::row::index(txn, id, None, &row)?;
+    if layout < 2 {
+        part_envelopes(txn)?;
+        count_messages(txn)?;
+        for (id, row) in txn.list::<Contacts>(&())? {
+            contacts::row::index(txn, id, None, &row)?;
+        }
+        chores::index(txn)?;
+        intro::index(txn)?;
     }
-    chores::index(txn)?;
-    intro::index(txn)?;
+    timeline::index(txn)?;
     profile::set_layout(txn, LAYOUT)
 }
 
@@ -111,6 +117,7 @@ mod tests {
     use crate::outbox::row::OutState;
     use crate::relay::chores::{ChoreRow, Chores};
     use crate::store::Store;
+    use crate::timeline::{Arrivals, Direction};
 
     const HOME: RelayId = RelayId(1);
     const BOB: ContactId = ContactId(1);
@@ -191,6 +198,28 @@ mod tests {
             answer: Answer::Waiting(vec![1]),
         };
         txn.put::<Intros>(&IntroId([9; 32]), &asked)
+    }
+
+    #[tokio::test]
+    async fn layout_2_is_read_by_this_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[1; 32]), Arc::new(|_| {})).unwrap();
+        let looked = store.write(|txn| {
+            let sent = timeline::append(txn, BOB, Direction::Out, 1)?;
+            let came = timeline::append(txn, BOB, Direction::In, 7)?;
+            txn.delete_all::<Arrivals>(&())?;
+            profile::set_layout(txn, 2)?;
+            migrate(txn)?;
+            assert_ne!(sent, came);
+            assert_eq!(txn.list::<Arrivals>(&())?, [((BOB, came), 7)]);
+            assert_eq!(timeline::contacts_heard(txn)?, [BOB]);
+            timeline::remove(txn, BOB, came)?;
+            assert_eq!(txn.count::<Arrivals>()?, 0);
+            assert_eq!(profile::layout(txn)?, LAYOUT);
+            Ok(())
+        });
+        Result::<_, StoreError>::unwrap(looked.await);
     }
 
     #[tokio::test]

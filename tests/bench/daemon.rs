@@ -95,6 +95,14 @@ impl Person {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn status(&self) -> Result<DaemonStatus> {
+        Ok(self.client()?.call::<daemon::Status>(&NoParams {})?)
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.home.join("amsd.sock")
     }

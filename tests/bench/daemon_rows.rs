@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use ams_crypto::random;
 use ams_rpc::methods::message;
-use ams_rpc::types::{DaemonStatus, MessageId, Stage, WaitParams};
-use anyhow::{Result, ensure};
+use ams_rpc::types::{DaemonStatus, MessageId, Stage, StoreCounts, WaitParams};
+use anyhow::{Context, Result, ensure};
 
 use crate::daemon::{Person, run};
 use crate::relay::Relay;
@@ -23,6 +23,8 @@ const COMMANDS: usize = 30;
 const MESSAGES: u64 = 6_400;
 /// Calls in one line to the daemon, which takes no more.
 const BATCH: u64 = 64;
+/// Contacts that are written to in turn.
+const RECIPIENTS: usize = 50;
 /// Contacts of the idle daemon.
 const CONTACTS: usize = 100;
 const IDLE: Duration = Duration::from_secs(10);
@@ -52,11 +54,15 @@ pub(crate) fn measure(table: &mut Table, wants: impl Fn(&str) -> bool) -> Result
             commands(table, &alice)?;
         }
         if wants("throughput") {
-            throughput(table, &alice, &bob, &relay)?;
+            let what = "daemon to daemon, durable and receipted, one pair";
+            throughput(table, (what, ">= 3,000 messages/s"), &alice, &[&bob], &relay)?;
         }
         if wants("stored") {
             stored(table, alice, bob)?;
         }
+    }
+    if wants("contacts") {
+        contacts(table)?;
     }
     if wants("idle") {
         idle(table)?;
@@ -105,25 +111,71 @@ fn is_through(status: &DaemonStatus) -> bool {
     queue.queued + queue.sent + queue.waiting + queue.undelivered == 0
 }
 
-fn throughput(table: &mut Table, alice: &Person, bob: &Person, relay: &Relay) -> Result<()> {
-    let servers = [&alice.daemon, &bob.daemon, &relay.server];
-    let before = servers.map(|server| server.cpu());
-    let took = send_all(alice, MESSAGES)?;
-    let mut used = String::new();
-    for ((server, before), name) in servers.iter().zip(before).zip(["sender", "recipient", "relay"])
+fn throughput(
+    table: &mut Table,
+    (what, goal): (&str, &str),
+    alice: &Person,
+    to: &[&Person],
+    relay: &Relay,
+) -> Result<()> {
+    let cpu = || -> Result<[Duration; 3]> {
+        let recipients = to.iter().map(|person| person.daemon.cpu()).sum::<Result<_>>()?;
+        Ok([alice.daemon.cpu()?, recipients, relay.server.cpu()?])
+    };
+    let written = || -> Result<[StoreCounts; 2]> {
+        let mut recipients = StoreCounts::default();
+        for person in to {
+            let store = person.status()?.store;
+            recipients.commits += store.commits;
+            recipients.writes += store.writes;
+        }
+        Ok([alice.status()?.store, recipients])
+    };
+    let (cpu_before, before) = (cpu()?, written()?);
+    let names: Vec<&str> = to.iter().map(|person| person.name()).collect();
+    let took = send_all(alice, &names, MESSAGES)?;
+    let (cpu_after, after) = (cpu()?, written()?);
+    let (mut used, mut shared) = (Vec::new(), Vec::new());
+    for ((name, before), after) in
+        ["sender", "recipients", "relay"].iter().zip(cpu_before).zip(cpu_after)
     {
-        let each = micros(server.cpu()? - before?) / count(MESSAGES);
-        write!(used, "{}{name} {each:.0}", if used.is_empty() { "" } else { ", " })?;
+        used.push(format!("{name} {:.0}", micros(after - before) / count(MESSAGES)));
+    }
+    for ((name, before), after) in ["sender", "recipients"].iter().zip(before).zip(after) {
+        let commits = count(after.commits - before.commits);
+        let writes = count(after.writes - before.writes);
+        shared.push(format!(
+            "{name} {:.2} ({:.2} changes shared them)",
+            commits / count(MESSAGES),
+            writes / count(MESSAGES)
+        ));
     }
     let rate = Figures::of("messages/s", 0, count(MESSAGES) / took.as_secs_f64());
-    let what = "daemon to daemon, durable and receipted, one pair";
-    table.row(what, ">= 3,000 messages/s", &rate, None);
-    table.words("CPU per such message, µs", "", used);
+    table.row(what, goal, &rate, None);
+    table.words("CPU per such message, µs", "", used.join(", "));
+    table.words("commits per such message", "", shared.join(", "));
     Ok(())
 }
 
-/// Sends messages of 64 B in batches, until all are delivered; gives the time for it.
-fn send_all(alice: &Person, messages: u64) -> Result<Duration> {
+fn contacts(table: &mut Table) -> Result<()> {
+    eprintln!("{RECIPIENTS} contacts who are there");
+    let scratch = tempfile::tempdir()?;
+    let relay = Relay::start(&scratch.path().join("relay"))?;
+    let alice = Person::join(scratch.path(), "alice", &relay)?;
+    let mut friends = Vec::new();
+    for number in 0..RECIPIENTS {
+        let friend = Person::join(scratch.path(), &format!("friend-{number}"), &relay)?;
+        alice.meet(&friend)?;
+        friends.push(friend);
+    }
+    let what = format!("daemon to daemon, durable and receipted, to {RECIPIENTS} contacts in turn");
+    let to: Vec<&Person> = friends.iter().collect();
+    throughput(table, (&what, ""), &alice, &to, &relay)
+}
+
+/// Sends messages of 64 B in batches, to one after the other, until all are delivered; gives the time
+/// for it.
+fn send_all(alice: &Person, to: &[&str], messages: u64) -> Result<Duration> {
     let body = "x".repeat(64);
     let mut stream = UnixStream::connect(alice.socket())?;
     let answers = BufReader::new(stream.try_clone()?);
@@ -133,6 +185,7 @@ fn send_all(alice: &Person, messages: u64) -> Result<Duration> {
     let began = Instant::now();
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || {
+            let mut next = to.iter().cycle();
             for batch in 0..messages / BATCH {
                 let mut line = String::from("[");
                 for number in 0..BATCH {
@@ -140,9 +193,10 @@ fn send_all(alice: &Person, messages: u64) -> Result<Duration> {
                     let id =
                         if call + 1 == messages { last } else { MessageId(random::bytes()) };
                     let comma = if number == 0 { "" } else { "," };
+                    let to = next.next().context("nobody to write to")?;
                     write!(
                         line,
-                        r#"{comma}{{"jsonrpc":"2.0","id":{call},"method":"message.send","params":{{"to":"bob","body":"{body}","id":"{id}"}}}}"#
+                        r#"{comma}{{"jsonrpc":"2.0","id":{call},"method":"message.send","params":{{"to":"{to}","body":"{body}","id":"{id}"}}}}"#
                     )?;
                 }
                 line.push_str("]\n");
@@ -195,7 +249,7 @@ fn stored(table: &mut Table, alice: Person, bob: Person) -> Result<()> {
     let mut left = STORED;
     while left > 0 {
         let some = left.min(100 * BATCH);
-        send_all(&alice, some)?;
+        send_all(&alice, &["bob"], some)?;
         left -= some;
     }
     for (person, what) in [(alice, "sent"), (bob, "received")] {

@@ -43,6 +43,7 @@ const ROWS: &[(&str, &str)] = &[
     ("memory", "memory per idle link, 10,000 links"),
     ("send", "amsctl send, process start to exit"),
     ("throughput", "messages per second between two daemons, durable and receipted"),
+    ("contacts", "the same to 50 contacts in turn, each a daemon of its own"),
     ("idle", "an idle daemon with 100 contacts"),
     ("stored", "start, lists, searches and memory with 100,000 stored messages (only if named)"),
 ];

@@ -325,7 +325,8 @@ impl Person {
 
     /// What is not delivered yet.
     pub async fn queue(&self) -> Vec<Message> {
-        self.call::<queue::List>(QueueListParams::default()).await.messages
+        let queued = self.call::<queue::List>(QueueListParams::default()).await.messages;
+        queued.into_iter().map(|queued| queued.message).collect()
     }
 
     /// Waits until nothing is on its way any more.

@@ -48,7 +48,7 @@ fn ends(child: Child) -> (Option<i32>, String, String) {
 fn until_sent(user: &User, count: usize) {
     user.until("sent messages", |client| {
         let page = client.call::<queue::List>(&QueueListParams::default()).ok()?;
-        let sent = page.messages.iter().filter(|message| message.state == State::Sent);
+        let sent = page.messages.iter().filter(|queued| queued.message.state == State::Sent);
         (sent.count() == count).then_some(())
     });
 }

@@ -7,9 +7,10 @@ use crate::contacts::ContactId;
 use crate::contacts::row::{Contacts, Handles, Names};
 use crate::inbox::row::{In, InIds, InRow, Known, Received};
 use crate::outbox::row::{Live, Out, OutIds, OutState, Texts, Waiting};
+use crate::profile;
 use crate::session::row::{Ciphers, Roots};
 use crate::store::{Read, StoreError, Table};
-use crate::timeline::{ByContact, Direction, Entry, Timeline};
+use crate::timeline::{Arrivals, ByContact, Direction, Entry, Timeline};
 
 /// Faults that are named: whoever has that many does not read more.
 pub(super) const MAX_FAULTS: usize = 20;
@@ -60,9 +61,15 @@ fn names(db: &impl Read, faults: &mut Vec<String>) -> Result<(), StoreError> {
 
 /// The timeline and that of each contact are one, and every message in them is there.
 fn places(db: &impl Read, faults: &mut Vec<String>) -> Result<(), StoreError> {
+    // An earlier layout has no arrivals; the next start makes them.
+    let has_arrivals = profile::layout(db)? >= 3;
     each::<Timeline>(db, faults, |place, entry| {
         if db.get::<ByContact>(&(entry.contact, place))? != Some(entry) {
             return Ok(Some(format!("place {place} is not among those of its contact")));
+        }
+        let arrived = (entry.direction == Direction::In).then_some(entry.seq);
+        if has_arrivals && db.get::<Arrivals>(&(entry.contact, place))? != arrived {
+            return Ok(Some(format!("place {place} is not among the arrivals as it should be")));
         }
         let is_there = match entry.direction {
             Direction::In => db.get::<In>(&place)?.is_some_and(|row| row.seq == entry.seq),
@@ -76,6 +83,10 @@ fn places(db: &impl Read, faults: &mut Vec<String>) -> Result<(), StoreError> {
     each::<ByContact>(db, faults, |(contact, place), entry| {
         let fits = entry.contact == contact && db.get::<Timeline>(&place)? == Some(entry);
         Ok((!fits).then(|| format!("place {place} of contact {contact} is not in the timeline")))
+    })?;
+    each::<Arrivals>(db, faults, |(contact, place), _| {
+        let lost = db.get::<Timeline>(&place)?.is_none();
+        Ok(lost.then(|| format!("what arrived of contact {contact} at {place} is not there")))
     })
 }
 

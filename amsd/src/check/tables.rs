@@ -17,7 +17,7 @@ use crate::relay::{Marks, Relays};
 use crate::session::row::{Ciphers, Envelopes, Roots};
 use crate::store::{Key, Table};
 use crate::tally::Tallies;
-use crate::timeline::{ByContact, Timeline};
+use crate::timeline::{Arrivals, ByContact, Timeline};
 
 /// How the rows of a database are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +81,7 @@ macro_rules! known {
 
 const KNOWN: &[(&str, Reads)] = known![
     Addresses,
+    Arrivals,
     Asked,
     ByContact,
     ChoreCounts,

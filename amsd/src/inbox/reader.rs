@@ -10,7 +10,7 @@ use super::{history, mark_read, raise_unread};
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
 use crate::store::{Read, StoreError, Txn};
-use crate::timeline::{ByContact, Direction, Entry, Timeline};
+use crate::timeline::{Arrivals, Timeline, contacts_heard};
 
 /// The reader that is used when none is named. It starts at the beginning.
 pub const DEFAULT: &str = "default";
@@ -91,13 +91,13 @@ pub fn take(
     let mut batch =
         Batch { messages: Vec::new(), cursor: Cursor { place: start, of }, more: false };
     let mut bytes = 0_usize;
-    let mut places = Vec::new();
-    // One more than asked for says whether there is more.
-    walk_unread(db, reader, of, |place, _| {
-        places.push(place);
-        if places.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    for place in places {
+    // The next one of each contact, by its place.
+    let mut next = BTreeSet::new();
+    for contact in scope(db, of)? {
+        next.extend(first_behind(db, contact, position(reader, contact))?);
+    }
+    while let Some((place, contact)) = next.pop_first() {
+        next.extend(first_behind(db, contact, place)?);
         let Some(row) = db.get::<In>(&place)? else { continue };
         bytes = bytes.saturating_add(row.text.len()).saturating_add(512);
         if batch.messages.len() >= most || (bytes > MAX_BATCH_BYTES && !batch.messages.is_empty()) {
@@ -118,19 +118,21 @@ pub fn acknowledge(txn: &Txn<'_>, name: &str, cursor: Cursor, now: i64) -> Resul
     // Nothing that came after the answer can have been read.
     let up_to = cursor.place.min(newest(txn)?);
     let mut read = Vec::new();
-    walk_unread(txn, &reader, cursor.of, |place, entry| {
-        if place > up_to {
-            return ControlFlow::Break(());
-        }
-        read.push(entry);
-        ControlFlow::Continue(())
-    })?;
+    for contact in scope(txn, cursor.of)? {
+        each_unread(txn, &reader, contact, |place, seq| {
+            if place > up_to {
+                return ControlFlow::Break(());
+            }
+            read.push((contact, seq));
+            ControlFlow::Continue(())
+        })?;
+    }
     pass(&mut reader, Cursor { place: up_to, ..cursor });
     txn.put::<Readers>(&key(txn, name), &reader)?;
     let mut news = BTreeSet::new();
-    for entry in read {
-        if mark_read(txn, entry.contact, entry.seq, now)? {
-            news.insert(entry.contact);
+    for (contact, seq) in read {
+        if mark_read(txn, contact, seq, now)? {
+            news.insert(contact);
         }
     }
     for contact in news {
@@ -171,12 +173,15 @@ pub fn list(db: &impl Read) -> Result<Vec<(ReaderRow, u64)>, StoreError> {
     if !readers.iter().any(|row| row.name == DEFAULT) {
         readers.push(unmade(db, DEFAULT, true)?);
     }
+    let contacts = contacts_heard(db)?;
     for reader in readers {
         let mut unread = 0_u64;
-        walk_unread(db, &reader, None, |_, _| {
-            unread = unread.saturating_add(1);
-            ControlFlow::Continue(())
-        })?;
+        for contact in &contacts {
+            each_unread(db, &reader, *contact, |_, _| {
+                unread = unread.saturating_add(1);
+                ControlFlow::Continue(())
+            })?;
+        }
         found.push((reader, unread));
     }
     found.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
@@ -193,29 +198,35 @@ pub fn forget(txn: &Txn<'_>, name: &str) -> Result<bool, StoreError> {
     Ok(known)
 }
 
-/// Walks over what came in and lies behind the reader's positions.
-fn walk_unread(
+/// Whose messages are meant.
+fn scope(db: &impl Read, of: Option<ContactId>) -> Result<Vec<ContactId>, StoreError> {
+    of.map_or_else(|| contacts_heard(db), |contact| Ok(vec![contact]))
+}
+
+/// The contact's first message behind a place.
+fn first_behind(
+    db: &impl Read,
+    contact: ContactId,
+    place: u64,
+) -> Result<Option<(u64, ContactId)>, StoreError> {
+    let mut found = None;
+    let from = (contact, place.saturating_add(1));
+    db.each::<Arrivals>(&contact, Some(&from), |(_, place), _| {
+        found = Some((place, contact));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+/// Steps over what the reader has not had of a contact: places and `seq`s.
+fn each_unread(
     db: &impl Read,
     reader: &ReaderRow,
-    of: Option<ContactId>,
-    mut step: impl FnMut(u64, Entry) -> ControlFlow<()>,
+    contact: ContactId,
+    mut step: impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
-    let mut unread = |place: u64, entry: Entry| {
-        if entry.direction == Direction::In && place > position(reader, entry.contact) {
-            step(place, entry)
-        } else {
-            ControlFlow::Continue(())
-        }
-    };
-    let from = of.map_or(reader.all, |contact| position(reader, contact)).saturating_add(1);
-    match of {
-        None => db.each::<Timeline>(&(), Some(&from), unread),
-        Some(contact) => {
-            db.each::<ByContact>(&contact, Some(&(contact, from)), |(_, place), entry| {
-                unread(place, entry)
-            })
-        }
-    }
+    let from = (contact, position(reader, contact).saturating_add(1));
+    db.each::<Arrivals>(&contact, Some(&from), |(_, place), seq| step(place, seq))
 }
 
 /// Whether a reader has had everything of this contact up to `place`.

@@ -14,7 +14,6 @@ use crate::fact::Fact;
 use crate::relay::{RelayId, Relays};
 use crate::session::row as session;
 use crate::store::{Read, StoreError, Txn};
-use crate::timeline::{ByContact, Direction};
 
 /// What to do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,23 +92,25 @@ pub fn in_order<E: From<StoreError>>(
     Ok(())
 }
 
-/// The `seq` of the contact's first message behind a place.
+/// From which `seq` on the contact's messages that are not final stand behind a place. It is looked
+/// for by halves: neither what came in meanwhile nor what stands before it is walked over.
 fn first_behind(
     db: &impl Read,
     contact: ContactId,
     after: Option<u64>,
 ) -> Result<Option<u64>, StoreError> {
     let Some(after) = after else { return Ok(Some(0)) };
-    let mut found = None;
-    let from = (contact, after.saturating_add(1));
-    db.each::<ByContact>(&contact, Some(&from), |_, entry| match entry.direction {
-        Direction::Out => {
-            found = Some(entry.seq);
-            ControlFlow::Break(())
+    let (first, last) = (db.first::<Live>(&contact)?, db.last::<Live>(&contact)?);
+    let (Some(((_, first), _)), Some(((_, last), _))) = (first, last) else { return Ok(None) };
+    let (mut low, mut high) = (first, last.saturating_add(1));
+    while low < high {
+        let middle = low.midpoint(high);
+        match next_of(db, contact, middle)? {
+            Some((place, _, seq)) if place <= after => low = seq.saturating_add(1),
+            Some(_) | None => high = middle,
         }
-        Direction::In => ControlFlow::Continue(()),
-    })?;
-    Ok(found)
+    }
+    Ok(Some(low))
 }
 
 /// The contact's first message from `seq` on that is not final, with its place.

@@ -42,7 +42,8 @@ pub fn with_steps(
     }))
 }
 
-fn with_row(
+/// One message with its row; `None` when it was deleted.
+pub fn with_row(
     db: &impl Read,
     contact: ContactId,
     seq: u64,

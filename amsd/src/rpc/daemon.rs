@@ -1,7 +1,9 @@
 //! `daemon.*`: how it is, and its end.
 
 use ams_rpc::RpcError;
-use ams_rpc::types::{DaemonStatus, Done, InboxCounts, PeerInfo, QueueCounts, Visibility};
+use ams_rpc::types::{
+    DaemonStatus, Done, InboxCounts, PeerInfo, QueueCounts, StoreCounts, Visibility,
+};
 
 use super::{App, relay};
 use crate::outbox;
@@ -13,7 +15,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
     let visible = app.settings.borrow().visible;
     let now = app.outside.clock.now();
     let mistake = app.config_mistake.borrow().clone();
-    let shared = app.clone();
+    let (shared, store) = (app.clone(), app.store.counts());
     app.store
         .read(move |db| {
             let queue = counts(db)?;
@@ -29,6 +31,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 peers: Vec::<PeerInfo>::new(),
                 queue,
                 inbox: InboxCounts { kept: tally::of(db, Tally::Kept)? },
+                store: StoreCounts { commits: store.commits, writes: store.writes },
                 hooks: Vec::new(),
                 warnings: warnings(db, &queue, now, mistake.as_deref())?,
             })

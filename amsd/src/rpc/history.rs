@@ -39,11 +39,11 @@ pub(super) async fn list(
                 }
             };
             let query = Query { contact, search: params.search, before };
-            let mut page = Page::of(usize::try_from(limit).unwrap_or(usize::MAX));
+            let mut page = Page::of(limit);
             history::find(db, &query, |message| page.take(message))?;
-            let mut found = page.messages();
-            found.messages.reverse();
-            Ok(found)
+            let (mut messages, more) = page.end();
+            messages.reverse();
+            Ok(Messages { messages, more })
         })
         .await
 }

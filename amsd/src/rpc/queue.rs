@@ -2,39 +2,70 @@
 
 use std::ops::ControlFlow;
 
-use ams_rpc::types::{Messages, QueueListParams, QueueOutcome, QueueOutcomes, QueueParams, State};
+use ams_rpc::types::{
+    QueueListParams, QueueOutcome, QueueOutcomes, QueueParams, QueuedMessage, QueuedMessages, State,
+};
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::id::MessageId;
 
 use super::message::no_such_message;
 use super::page::Page;
 use super::{App, contact_called};
-use crate::contacts::ContactId;
+use crate::contacts::{ContactId, Contacts, Stage};
+use crate::live::Live;
 use crate::outbox::queue::{self, Decision};
-use crate::outbox::row::Out;
+use crate::outbox::row::{Out, OutRow, OutState};
 use crate::outbox::show;
-use crate::store::{Read, Txn};
+use crate::relay::Relays;
+use crate::store::{Read, StoreError, Txn};
 
 pub(super) async fn list(
     app: App,
     _: CallContext,
     params: QueueListParams,
-) -> Result<Messages, RpcError> {
+) -> Result<QueuedMessages, RpcError> {
+    let live = app.live.clone();
     app.store
         .read(move |db| {
             let to = params.to.as_deref().map(|name| contact_called(db, name)).transpose()?;
             let after = params.after.map(|id| place_of(db, MessageId(id.0))).transpose()?;
-            let mut page = Page::of(usize::MAX);
+            let mut page = Page::of(params.limit.unwrap_or(u32::MAX));
             queue::in_order(db, to, after, |contact, seq| {
-                let message = show::message(db, contact, seq)?;
-                Ok::<_, RpcError>(match message {
-                    Some(message) => page.take(message),
-                    None => ControlFlow::Continue(()),
-                })
+                let Some((message, row)) = show::with_row(db, contact, seq)? else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                let reason = reason(db, &live, contact, row)?;
+                Ok::<_, RpcError>(page.take(QueuedMessage { message, reason }))
             })?;
-            Ok(page.messages())
+            let (messages, more) = page.end();
+            Ok(QueuedMessages { messages, more })
         })
         .await
+}
+
+/// Why a message is where it is: what its last step said, or what keeps a queued one.
+fn reason(
+    db: &impl Read,
+    live: &Live,
+    contact: ContactId,
+    row: OutRow,
+) -> Result<Option<String>, StoreError> {
+    if let Some(said) = row.steps.into_iter().next_back().and_then(|step| step.reason) {
+        return Ok(Some(said));
+    }
+    if row.state != OutState::Queued {
+        return Ok(None);
+    }
+    let Some(to) = db.get::<Contacts>(&contact)? else { return Ok(None) };
+    let mut away = Vec::new();
+    for path in &to.paths {
+        if live.is_up(path.relay) {
+            return Ok((to.stage == Stage::Approved)
+                .then(|| format!("{} was accepted and did not answer yet", to.name)));
+        }
+        away.extend(db.get::<Relays>(&path.relay)?.map(|row| row.nick));
+    }
+    Ok((!away.is_empty()).then(|| format!("not connected: {}", away.join(", "))))
 }
 
 /// Where a message of ours stands, also when it has left the queue since.

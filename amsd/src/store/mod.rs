@@ -21,6 +21,7 @@ mod writer;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ams_crypto::store::StoreKey;
 use redb::ReadableDatabase;
@@ -152,6 +153,17 @@ enum Runs {
 struct Shared {
     file: Opened,
     key: StoreKey,
+    commits: AtomicU64,
+    writes: AtomicU64,
+}
+
+/// What was written since the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Durable commits.
+    pub commits: u64,
+    /// Closures of [`Store::write`] that they were for: several may share one.
+    pub writes: u64,
 }
 
 impl Store {
@@ -198,7 +210,9 @@ impl Store {
     }
 
     fn start(place: Place, key: StoreKey, told: Told, runs: Runs) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared { file: Opened::open(place)?, key });
+        let file = Opened::open(place)?;
+        let (commits, writes) = Default::default();
+        let shared = Arc::new(Shared { file, key, commits, writes });
         let (jobs, queue) = mpsc::channel(WAITING);
         let writer = Writer { shared: shared.clone(), queue, told, stumbled: false };
         let (ending, ended) = watch::channel(());
@@ -255,6 +269,12 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
     }
 
+    /// How much was written.
+    pub fn counts(&self) -> Counts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts { commits: of(&self.shared.commits), writes: of(&self.shared.writes) }
+    }
+
     /// Runs `look` on a snapshot of what is durable, off the async threads.
     ///
     /// # Errors
@@ -289,6 +309,11 @@ impl Store {
 }
 
 impl Shared {
+    fn committed(&self, writes: usize) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.writes.fetch_add(u64::try_from(writes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     fn look<T, E: From<StoreError>>(
         &self,
         look: impl FnOnce(&View<'_>) -> Result<T, E>,

@@ -239,3 +239,39 @@ async fn a_full_disk_is_an_error_and_not_the_end() {
         assert_eq!(kept, [(1, "before"), (3, "after")], "call {fails_at}");
     }
 }
+
+#[tokio::test]
+async fn commits_and_what_shared_them_are_counted() {
+    let (_folder, store) = new_store(silent());
+    let counted = || (store.counts().commits, store.counts().writes);
+    put(&store, (1, 0), "alone").await;
+    assert_eq!(counted(), (1, 1));
+    store.write(|_| Ok::<_, StoreError>(())).await.unwrap();
+    assert_eq!(counted(), (1, 1), "nothing was changed");
+    // While one is at work others gather, and share the next.
+    let ((begin, begun), (go, going)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let slow = store.clone();
+    let slow = tokio::spawn(async move {
+        let work = move |txn: &Txn<'_>| {
+            begin.send(()).unwrap();
+            going.recv().unwrap();
+            txn.put::<Numbers>(&(1, 1), &"slow".to_owned())
+        };
+        slow.write(work).await
+    });
+    while begun.try_recv().is_err() {
+        tokio::task::yield_now().await;
+    }
+    let others = (2..7).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move { put(&store, (1, n), "together").await })
+    });
+    let others: Vec<_> = others.collect();
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+    for other in others {
+        other.await.unwrap();
+    }
+    assert_eq!(counted(), (3, 7));
+}

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ams_crypto::envelope;
-use ams_rpc::types::LinkState;
+use ams_rpc::types::{LinkState, State};
 use ams_wire::id::{EnvelopeId, Handle};
 use amsd::clock::Clock;
 use amsd::live::Live;
-use amsd::outbox::queue;
 use amsd::outbox::row::OutState;
+use amsd::outbox::wish::Wish;
+use amsd::outbox::{self, Draft, queue};
 use amsd::relay::{LinkEvent, LinkHandle, Mailbox, Parcel};
 use amsd::router::Deps;
 use amsd::settings::{Settings, Undeliverable};
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::person::{NOW, Person, RELAY, friends};
+use crate::person::{NOW, Person, RELAY, draft, friends};
 
 /// How long the relay tries.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -54,10 +55,12 @@ impl Hands {
         let (settings, watched) = watch::channel(chosen);
         let live = Live::new(Arc::new(|_| ()));
         let stop = CancellationToken::new();
+        let began = Instant::now();
+        let clock = move || NOW + i64::try_from(began.elapsed().as_millis()).unwrap();
         let deps = Deps {
             store: alice.store.clone(),
             me: alice.me.clone(),
-            clock: Clock::told_by(|| NOW),
+            clock: Clock::told_by(clock),
             settings: watched,
             live: live.clone(),
             events: received,
@@ -404,4 +407,24 @@ async fn what_no_key_opens_has_fresh_keys_asked_for() {
     hands.alice.push("bob", "the router has handled all that").await;
     hands.states_are(&[OutState::Queued]).await;
     assert!(!asked(&hands));
+}
+
+/// The sender's trying ends at its time, and not a moment before.
+#[tokio::test(start_paused = true)]
+async fn a_message_with_an_end_ends_then() {
+    let mut hands = Hands::new(Undeliverable::Keep).await;
+    let wish = Wish { expires_at: Some(NOW + 1_500), ..Wish::default() };
+    let draft = Draft { wish, ..draft("bob", None, "soon over") };
+    let pushed = hands.alice.store.write(move |txn| outbox::push(txn, &draft, NOW)).await;
+    assert_eq!(pushed.unwrap().state, State::Queued);
+    let parcel = hands.next_full().await;
+    assert_eq!(parcel.ttl, 2, "a relay is told whole seconds");
+    hands.taken(&parcel).await;
+    hands.states_are(&[OutState::Sent]).await;
+    tokio::time::advance(Duration::from_millis(1_499)).await;
+    hands.settle().await;
+    hands.states_are(&[OutState::Sent]).await;
+    tokio::time::advance(Duration::from_millis(2)).await;
+    hands.states_are(&[OutState::Expired]).await;
+    hands.alice.counts_are_right();
 }

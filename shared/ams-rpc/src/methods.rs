@@ -12,9 +12,9 @@ use crate::types::{
     ContactVerified, ContactVerifyParams, Contacts, DaemonStatus, Done, Event, HistoryClearParams,
     HistoryCleared, HistoryParams, Identity, InboxAckParams, InboxBatch, InboxNextParams,
     MessageParams, MessageShown, Messages, NoParams, PresenceParams, QueueListParams,
-    QueueOutcomes, QueueParams, ReaderParams, RelayInfo, RelayJoinParams, RelayLeaveParams,
-    RelayLoginParams, RelayParams, RelayPasswordParams, Relays, SendParams, SendResult,
-    SubscribeParams, UnsubscribeParams, WaitParams,
+    QueueOutcomes, QueueParams, QueuedMessages, ReaderParams, RelayInfo, RelayJoinParams,
+    RelayLeaveParams, RelayLoginParams, RelayParams, RelayPasswordParams, Relays, SendParams,
+    SendResult, SubscribeParams, UnsubscribeParams, WaitParams,
 };
 
 /// One method.
@@ -174,7 +174,7 @@ method_table! {
     /// Messages that are not delivered yet.
     queue {
         /// Messages that are not delivered yet, in the order in which they were sent.
-        List = "queue.list" (QueueListParams) -> Messages;
+        List = "queue.list" (QueueListParams) -> QueuedMessages;
         /// Keeps messages: they go out by themselves when the contact comes online.
         Keep = "queue.keep" (QueueParams) -> QueueOutcomes;
         /// Gives messages up. What already left cannot be recalled.

@@ -37,6 +37,15 @@ pub struct InboxCounts {
     pub kept: u64,
 }
 
+/// What the daemon wrote to its store since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreCounts {
+    /// Durable commits.
+    pub commits: u64,
+    /// Changes that were waited for; those that wait at the same time share a commit.
+    pub writes: u64,
+}
+
 words! {
     /// How a hook fares.
     pub enum HookState {
@@ -83,6 +92,9 @@ pub struct DaemonStatus {
     pub queue: QueueCounts,
     /// What was received.
     pub inbox: InboxCounts,
+    /// What was written.
+    #[serde(default)]
+    pub store: StoreCounts,
     /// In the order of the config.
     pub hooks: Vec<HookInfo>,
     /// Sentences for the user.

@@ -126,6 +126,7 @@ fn daemon_and_identity() {
             }],
             queue: QueueCounts { queued: 1, sent: 2, undelivered: 3, waiting: 4 },
             inbox: InboxCounts { kept: 5 },
+            store: StoreCounts { commits: 6, writes: 7 },
             hooks: vec![HookInfo {
                 run: "/bin/x".into(),
                 state: HookState::Failing,
@@ -140,6 +141,7 @@ fn daemon_and_identity() {
                 "reason": null, "fingerprint": "f"}],
             "queue": {"queued": 1, "sent": 2, "undelivered": 3, "waiting": 4},
             "inbox": {"kept": 5},
+            "store": {"commits": 6, "writes": 7},
             "hooks": [{"run": "/bin/x", "state": "failing", "reason": "exit 1"}],
             "warnings": ["w"]
         }),
@@ -157,6 +159,17 @@ fn messages_and_queue() {
     golden(
         &Messages { messages: vec![message()], more: false },
         json!({"messages": [message_json()], "more": false}),
+    );
+    let mut queued = message_json();
+    queued["reason"] = json!("r");
+    let one = QueuedMessage { message: message(), reason: Some("r".into()) };
+    golden(
+        &QueuedMessages { messages: vec![one], more: true },
+        json!({"messages": [queued], "more": true}),
+    );
+    golden(
+        &QueueListParams { to: Some("bob".into()), after: None, limit: Some(3) },
+        json!({"to": "bob", "after": null, "limit": 3}),
     );
     let mut with_steps = message_json();
     with_steps["steps"] = json!([{"time": TIME, "what": "sent", "via": null, "reason": null}]);

@@ -304,13 +304,12 @@ pub struct WaitParams {
     pub contact: Option<String>,
 }
 
-/// A list of messages: result of `history.list` and `queue.list`.
+/// A list of messages: result of `history.list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Messages {
     /// Oldest first; as many as fit into an answer.
     pub messages: Vec<Message>,
-    /// There are more than these: in the history older ones, which `before` gets, in the queue
-    /// later ones, which `after` gets.
+    /// There are older ones than these, which `before` gets.
     #[serde(default)]
     pub more: bool,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::message::State;
+use super::message::{Message, State};
 use super::scalar::MessageId;
 
 /// Params of `queue.list`.
@@ -14,6 +14,30 @@ pub struct QueueListParams {
     pub to: Option<String>,
     /// Only what stands behind this message in the queue.
     pub after: Option<MessageId>,
+    /// At most so many; without it, as many as fit into an answer.
+    pub limit: Option<u32>,
+}
+
+/// A message that is not delivered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueuedMessage {
+    /// The message.
+    #[serde(flatten)]
+    pub message: Message,
+    /// Why it is where it is, where there is something to say: what its last step said, or what it
+    /// waits for.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Result of `queue.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueuedMessages {
+    /// Oldest first; as many as fit into an answer.
+    pub messages: Vec<QueuedMessage>,
+    /// There are more than these, which `after` gets.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// Params of `queue.keep`, `queue.discard` and `queue.retry`: exactly one of the three.
