@@ -27,10 +27,9 @@ use crate::timeline::{self, Direction};
 mod inbox;
 mod messages;
 mod queue;
+mod subscribing;
 
 const ALICE: ContactId = ContactId(1);
-
-mod subscribing;
 
 struct Bench {
     folder: tempfile::TempDir,
