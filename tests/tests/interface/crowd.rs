@@ -40,9 +40,11 @@ fn queued(alice: &User) -> Vec<Message> {
     let mut client = Client::connect(&alice.home().join("amsd.sock")).unwrap();
     let (mut all, mut after): (Vec<Message>, Option<MessageId>) = (Vec::new(), None);
     loop {
-        let page = client.call::<queue::List>(&QueueListParams { to: None, after }).unwrap();
-        after = page.messages.last().map(|message| message.id);
-        all.extend(page.messages);
+        let page = client
+            .call::<queue::List>(&QueueListParams { after, ..QueueListParams::default() })
+            .unwrap();
+        after = page.messages.last().map(|queued| queued.message.id);
+        all.extend(page.messages.into_iter().map(|queued| queued.message));
         if !page.more {
             return all;
         }
