@@ -36,7 +36,6 @@ const AS_SHOWN: &[&str] = &[
     "unread",
     "user",
     "verified",
-    "via",
 ];
 
 /// A program in any language: a socket, and a line for each call.
