@@ -7,7 +7,7 @@
 //! 2. [`session`]: the connection to the daemon, found, made and made again.
 //! 3. [`password`], [`body`]: what is read from a terminal, a file or stdin.
 //! 4. [`text`], [`render`]: what is shown, with everything harmless that somebody else wrote;
-//!    [`outlet`]: how received messages are handed over.
+//!    [`qr`]: links as QR codes; [`outlet`]: how received messages are handed over.
 //! 5. [`failed`]: what went wrong, as a sentence, a hint and an exit code.
 //!
 //! `unix` is what is particular to the system.
@@ -17,6 +17,7 @@ pub mod commands;
 pub mod failed;
 pub mod outlet;
 pub mod password;
+pub mod qr;
 pub mod render;
 pub mod session;
 pub mod text;

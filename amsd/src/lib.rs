@@ -11,12 +11,13 @@
 //! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@unix`],
 //! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database,
 //! [`migrate`] for those of an earlier version),
-//! [`check`] (a profile is looked at).
+//! [`check`] (a profile is looked at), [`backup`] (and taken along).
 //!
 //! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
 //! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`tally`] (how many), [`live`] (what is up),
 //! [`fact`] (what a commit tells), [`settings`], [`mod@outside`] (time, chance, network), [`clock`].
 
+pub mod backup;
 pub mod check;
 pub mod cli;
 pub mod clock;

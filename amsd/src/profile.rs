@@ -1,7 +1,7 @@
 //! What a profile is before it has met anybody: the identity and the ratchet account, and the few
 //! single values beside them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ams_crypto::identity::{IdentityKey, IdentityPublic};
 use minicbor::bytes::ByteVec;
@@ -21,6 +21,12 @@ impl Table for Singles {
 pub struct Me(Arc<Inner>);
 
 struct Inner {
+    made: Identity,
+    /// From a backup, which takes the place of an identity that nobody ever saw.
+    restored: OnceLock<Identity>,
+}
+
+struct Identity {
     key: IdentityKey,
     public: IdentityPublic,
 }
@@ -58,19 +64,41 @@ impl Me {
     }
 
     fn from_key(key: IdentityKey) -> Self {
-        let public = key.public();
-        Self(Arc::new(Inner { key, public }))
+        Self(Arc::new(Inner { made: Identity::new(key), restored: OnceLock::new() }))
     }
 
     /// The secret half.
     pub fn key(&self) -> &IdentityKey {
-        &self.0.key
+        &self.identity().key
     }
 
     /// The public half.
     pub fn public(&self) -> &IdentityPublic {
-        &self.0.public
+        &self.identity().public
     }
+
+    fn identity(&self) -> &Identity {
+        self.0.restored.get().unwrap_or(&self.0.made)
+    }
+
+    /// A backup was restored, once, and this is on disk ([`restore`]): all clones are that identity
+    /// from now on.
+    pub(crate) fn become_restored(&self, secret: &[u8; 32]) {
+        self.0.restored.get_or_init(|| Identity::new(IdentityKey::from_bytes(secret)));
+    }
+}
+
+impl Identity {
+    fn new(key: IdentityKey) -> Self {
+        let public = key.public();
+        Self { key, public }
+    }
+}
+
+/// Puts the identity of a backup in the place of the one that was made at the first start.
+pub(crate) fn restore(txn: &Txn<'_>, secret: &[u8; 32]) -> Result<Me, StoreError> {
+    put(txn, IDENTITY, secret.to_vec())?;
+    Ok(Me::from_key(IdentityKey::from_bytes(secret)))
 }
 
 /// The device's ratchet account.
@@ -109,6 +137,16 @@ pub fn count(txn: &Txn<'_>, name: &'static str) -> Result<u64, StoreError> {
     let next = number(txn, name)?.unwrap_or_default().saturating_add(1);
     put(txn, name, next.to_be_bytes().to_vec())?;
     Ok(next)
+}
+
+/// The last number that [`count`] gave.
+pub(crate) fn counted(db: &impl Read, name: &'static str) -> Result<u64, StoreError> {
+    Ok(number(db, name)?.unwrap_or_default())
+}
+
+/// [`count`] goes on behind this number.
+pub(crate) fn set_counted(txn: &Txn<'_>, name: &str, count: u64) -> Result<(), StoreError> {
+    put(txn, name, count.to_be_bytes().to_vec())
 }
 
 fn number(db: &impl Read, name: &'static str) -> Result<Option<u64>, StoreError> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::contacts::intro;
+use crate::contacts::{intro, link};
 use crate::inbox::row::{In, ReaderRow, Readers, Received};
 use crate::inbox::{history, known, reader};
 use crate::outbox::ids;
@@ -79,7 +79,8 @@ pub async fn prune(store: &Store, now: i64) -> Result<(), StoreError> {
     known::prune(store, now).await?;
     while store.write(move |txn| ids::prune(txn, AT_ONCE, now)).await? >= AT_ONCE {}
     store.write(move |txn| intro::prune(txn, now)).await?;
-    store.write(move |txn| row::prune(txn, now)).await
+    store.write(move |txn| row::prune(txn, now)).await?;
+    store.write(move |txn| link::prune(txn, now)).await
 }
 
 /// Removes everything that may go; answers how many messages went.

@@ -288,6 +288,7 @@ pub(crate) async fn meet(one: &Account, two: &Account, place: Place) -> Result<(
     };
     let request = answers.wait(request).await.context("no request came")?;
     let approve = Approve {
+        by: None,
         to: request.from,
         their_handle: request.their_handle,
         handle: two.handle,

@@ -21,8 +21,8 @@ use ams_relay::config::{Config, Storage};
 use ams_relay::data::{Data, link, link_text};
 use ams_relay::relay::start_on;
 use ams_wire::address::HostPort;
-use ams_wire::from_relay::Request;
-use ams_wire::id::{Blob, Handle, Key, WorkMark};
+use ams_wire::from_relay::{Redeemed, Request};
+use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -139,6 +139,21 @@ impl Accounts for LeakingAccounts {
             leak(&leaks, u32::from(exists));
             asked
         })
+    }
+
+    fn redeem(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        by: RoutingId,
+        intro: Blob,
+        now: u64,
+    ) -> Pending<Option<ContactRow>> {
+        self.store.redeem(owner, handle, by, intro, now)
+    }
+
+    fn redeemed(&self, links: Vec<RoutingId>, now: u64, most: usize) -> Pending<Vec<Redeemed>> {
+        self.store.redeemed(links, now, most)
     }
 
     fn invite(&self, token: TokenHash, key: Key, now: u64) -> Pending<Option<Invited>> {

@@ -239,7 +239,8 @@ impl Register {
         let theirs = Handle([9; 16]);
         let blob = Blob::new(vec![0x5a; 2500]).context("blob")?;
         let to = Username::new("alice")?;
-        let approval = Approval { by: by.clone(), to, their_handle: handle, handle: theirs, blob };
+        let approval =
+            Approval { by: by.clone(), to, their_handle: handle, handle: theirs, blob, link: None };
         ensure!(self.store.approve(approval, self.now).await?.theirs, "not approved");
         match name {
             "gone" => ensure!(self.store.delete(&by).await?, "not deleted"),

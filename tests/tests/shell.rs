@@ -147,6 +147,57 @@ fn a_program_takes_messages_one_by_one() {
     assert_eq!(bob.amsctl(&["recv"]).ok(), "");
 }
 
+/// A link from hand to hand, a backup, and the same person on another machine.
+#[test]
+fn people_meet_by_a_link_and_move_to_another_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Operator::start(folder.path(), &[]);
+    let [alice, bob, anew] =
+        ["alice", "bob", "anew"].map(|name| User::new(&folder.path().join(name)));
+    let _daemons = [&alice, &bob, &anew].map(User::starts_daemon);
+    alice.amsctl(&["contact", "link"]).exits(7).says("on no relay");
+    alice.joins(&relay.invites("alice")).exits(0);
+    let link = alice.amsctl(&["contact", "link", "--as", "robert"]).ok();
+    bob.amsctl(&["contact", "add", &link]).exits(7).says("relay join");
+    bob.joins(&relay.invites("bob")).exits(0);
+    bob.amsctl(&["contact", "add", &link[..link.len() - 1]]).exits(2).says("damaged");
+    bob.amsctl(&["contact", "add", &link]).exits(0);
+    bob.can_write_to("alice");
+    alice.can_write_to("robert");
+    bob.amsctl(&["contact", "add", &link]).exits(6).says("already");
+    let shown = json(&bob.amsctl(&["contact", "show", "alice", "--json"]).ok());
+    assert_eq!((&shown["verified"], &shown["verified_by"]), (&true.into(), &"link".into()));
+    let drawn = alice.amsctl(&["contact", "link", "--qr"]).ok();
+    assert!(drawn.lines().count() > 20 && drawn.contains("/contact#"), "{drawn}");
+
+    alice.amsctl(&["send", "robert", "--wait", "delivered", "hi"]).exits(0);
+    let file = folder.path().join("alice.backup");
+    let file = file.to_str().unwrap();
+    let backup = ["backup", file, "--passphrase-file", "-"];
+    alice.amsctl(&["backup", file]).exits(2).says("--passphrase-file");
+    alice.amsctl_with(&backup, "short").exits(2);
+    assert!(alice.amsctl_with(&backup, PASSWORD).ok().starts_with("1 contacts and 1 messages"));
+    alice.amsctl_with(&backup, PASSWORD).exits(1).says("another name");
+    let restore = ["restore", file, "--passphrase-file", "-"];
+    anew.amsctl_with(&restore, "not the passphrase").exits(6).says("wrong");
+    alice.amsctl_with(&restore, PASSWORD).exits(6).says("in use");
+    let restored = anew.amsctl_with(&restore, PASSWORD).ok();
+    let (_, login) = restored.split_once("amsctl relay login '").unwrap();
+    let (address, _) = login.split_once('\'').unwrap();
+    let login = ["relay", "login", address, "--user", "alice", "--password-file", "-"];
+    anew.amsctl_with(&login, PASSWORD).exits(6).says("--replace");
+    anew.amsctl_with(&[&login[..], &["--replace"]].concat(), PASSWORD).exits(0);
+    anew.can_write_to("robert");
+    let wait = ["--wait", "delivered", "--timeout", "60s"];
+    anew.amsctl(&[&["send", "robert"], &wait[..], &["from here"]].concat()).exits(0);
+    bob.amsctl(&[&["send", "alice"], &wait[..], &["there you are"]].concat()).exits(0);
+    let shown = json(&bob.amsctl(&["contact", "show", "alice", "--json"]).ok());
+    assert_eq!((&shown["verified"], &shown["state"]), (&true.into(), &"active".into()));
+    let relays = json(&alice.amsctl(&["relay", "list", "--json"]).ok());
+    assert_eq!(relays["relays"][0]["state"], "refused");
+    assert!(relays["relays"][0]["reason"].as_str().unwrap().contains("another one was enrolled"));
+}
+
 /// Whatever goes wrong in the first hour: a sentence that says what to do next, the exit code, and
 /// nothing was changed.
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ams_crypto::token::{Token, TokenHash};
 use ams_wire::from_relay::RowState;
-use ams_wire::id::{Blob, Handle, Key, WorkMark};
+use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 
 use super::row::ContactRow;
@@ -71,6 +71,7 @@ fn yes(by: &str, own: u8, to: &str, theirs: u8) -> Approval {
         their_handle: handle(theirs),
         handle: handle(own),
         blob: blob(&format!("{by} says yes")),
+        link: None,
     }
 }
 
@@ -179,6 +180,44 @@ async fn a_new_device_cancels_what_the_old_one_asked(accounts: Arc<dyn Accounts>
     assert_eq!((&row.intro, &row.approval), (&None, &None));
     assert!(a.requests(&name("bob"), NOW, 9).await.unwrap().is_empty());
     assert!(a.requests(&name("carol"), NOW, 9).await.unwrap().is_empty());
+}
+
+async fn redeeming(accounts: Arc<dyn Accounts>) {
+    let a = &*accounts;
+    for (who, number) in [("alice", 1), ("bob", 2), ("carol", 3)] {
+        user(a, who, number).await;
+    }
+    let (of_bob, other) = (RoutingId([7; 16]), RoutingId([8; 16]));
+    let redeem =
+        |who: &str, own, by, intro: &str| a.redeem(&name(who), handle(own), by, blob(intro), NOW);
+    // Whether or not it is anybody's.
+    assert!(redeem("alice", 1, of_bob, "sealed").await.unwrap().is_some());
+    assert!(redeem("carol", 3, other, "sealed too").await.unwrap().is_some());
+    assert!(redeem("alice", 1, of_bob, "sealed").await.unwrap().is_some());
+    assert!(redeem("alice", 1, other, "sealed").await.unwrap().is_none());
+    assert!(a.requests(&name("bob"), NOW, 9).await.unwrap().is_empty());
+    assert!(a.requests(&name("alice"), NOW, 9).await.unwrap().is_empty());
+    let shown = a.redeemed(vec![of_bob], NOW, 9).await.unwrap();
+    assert_eq!((shown.len(), &shown[0].from, shown[0].by), (1, &name("alice"), of_bob));
+    assert!(a.redeemed(vec![of_bob], NOW + ASK_LIFE, 9).await.unwrap().is_empty());
+    assert_eq!(a.redeemed(vec![of_bob, other], NOW, 9).await.unwrap().len(), 2);
+    assert_eq!(a.redeemed(vec![of_bob, other], NOW, 1).await.unwrap().len(), 1);
+    // Only whoever names the link answers it, and then it is a row like any other.
+    for link in [None, Some(other)] {
+        let wrong = Approval { link, ..yes("carol", 5, "alice", 1) };
+        assert!(!a.approve(wrong, NOW).await.unwrap().theirs);
+    }
+    let right = Approval { link: Some(of_bob), ..yes("bob", 2, "alice", 1) };
+    assert!(a.approve(right.clone(), NOW).await.unwrap().theirs);
+    assert!(a.approve(right, NOW).await.unwrap().theirs, "said again after a lost answer");
+    assert!(a.redeemed(vec![of_bob], NOW, 9).await.unwrap().is_empty());
+    let row = a.row(&name("alice"), handle(1), NOW).await.unwrap().unwrap();
+    assert_eq!((&row.peer, row.open_to(), row.by), (&name("bob"), Some(handle(2)), None));
+    assert!(ask(a, "alice", 1, "bob", "a renewal", NOW).await);
+    assert_eq!(a.requests(&name("bob"), NOW, 9).await.unwrap().len(), 1);
+    // What was redeemed and not answered goes with the device.
+    a.enrol(&name("carol"), key(9)).await.unwrap();
+    assert!(a.redeemed(vec![other], NOW, 9).await.unwrap().is_empty());
 }
 
 async fn asking(accounts: Arc<dyn Accounts>) {
@@ -392,7 +431,7 @@ macro_rules! suite {
             use super::*;
 
             suite!(@cases $new; invites devices_and_marks
-                a_new_device_cancels_what_the_old_one_asked asking approving crossing
+                a_new_device_cancels_what_the_old_one_asked asking redeeming approving crossing
                 a_claim_comes_true
                 refusing_and_blocking deleting passwords many_at_once);
         }

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use ams_crypto::token::TokenHash;
-use ams_wire::from_relay::Request;
-use ams_wire::id::{Blob, Handle, Key, WorkMark};
+use ams_wire::from_relay::{Redeemed, Request};
+use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 
 use row::ContactRow;
@@ -122,6 +122,8 @@ pub struct Approval {
     pub handle: Handle,
     /// The sealed approval.
     pub blob: Blob,
+    /// The contact link that the introduction came by.
+    pub link: Option<RoutingId>,
 }
 
 /// What an approval changed.
@@ -193,6 +195,15 @@ pub trait Accounts: Send + Sync + 'static {
         intro: Blob,
         now: u64,
     ) -> Pending<Option<ContactRow>>;
+    /// As [`Accounts::ask`], of whoever made the contact link `by`.
+    fn redeem(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        by: RoutingId,
+        intro: Blob,
+        now: u64,
+    ) -> Pending<Option<ContactRow>>;
     /// Blocks or unblocks the owner's row; gives it, if it is there.
     fn block(&self, owner: &Username, handle: Handle, blocked: bool)
     -> Pending<Option<ContactRow>>;
@@ -207,6 +218,8 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Introductions to `name`, the oldest first: the newest alone of whoever is no contact yet.
     fn requests(&self, name: &Username, now: u64, most: usize) -> Pending<Vec<Request>>;
+    /// Introductions by these contact links, the oldest of each first.
+    fn redeemed(&self, links: Vec<RoutingId>, now: u64, most: usize) -> Pending<Vec<Redeemed>>;
     /// Accepts an introduction, on both rows. The approver's own is the same where there is none to
     /// accept; it stays as it was where its handle is another contact's.
     fn approve(&self, approval: Approval, now: u64) -> Pending<Approved>;

@@ -2,7 +2,7 @@
 //! other make a pair; nothing else is ever looked at when a message passes.
 
 use ams_wire::from_relay::RowState;
-use ams_wire::id::{Blob, Handle};
+use ams_wire::id::{Blob, Handle, RoutingId};
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
 
@@ -30,7 +30,8 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct ContactRow {
-    /// The contact's name, which need not exist.
+    /// The contact's name, which need not exist; the owner's own, who can be no contact, while it is
+    /// asked by a link.
     #[n(0)]
     pub peer: Username,
     /// Where it stands.
@@ -58,6 +59,9 @@ pub struct ContactRow {
     /// that its owner cannot tell by what counts as the same again.
     #[cbor(n(8), default)]
     pub is_declined: bool,
+    /// The contact link by which the owner asks, until whoever made it answered.
+    #[n(9)]
+    pub by: Option<RoutingId>,
 }
 
 impl ContactRow {
@@ -73,7 +77,13 @@ impl ContactRow {
             approval: None,
             is_claim: false,
             is_declined: false,
+            by: None,
         }
+    }
+
+    /// A row that asks by a contact link.
+    pub fn redeeming(owner: Username, by: RoutingId, intro: Blob, now: u64) -> Self {
+        Self { by: Some(by), ..Self::asking(owner, intro, now) }
     }
 
     /// A row that its owner's approval makes; `is_claim` where the other side wants none.
@@ -88,6 +98,7 @@ impl ContactRow {
             approval: None,
             is_claim,
             is_declined: false,
+            by: None,
         }
     }
 
@@ -202,8 +213,10 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_frozen_and_each_bent_byte_does_no_harm() {
-        let row = ContactRow { is_claim: true, is_declined: true, ..accepted() };
-        let golden = bytes(&format!("{}07f508f5", OLD.replacen("a5", "a7", 1)));
+        let by = Some(RoutingId([3; 16]));
+        let row = ContactRow { is_claim: true, is_declined: true, by, ..accepted() };
+        let link = "03".repeat(16);
+        let golden = bytes(&format!("{}07f508f50950{link}", OLD.replacen("a5", "a8", 1)));
         assert_eq!(row.to_bytes(), golden);
         assert_eq!(ContactRow::from_bytes(&golden), Some(row));
         for at in 0..golden.len() {

@@ -110,6 +110,7 @@ pub(crate) async fn attach<S: Stream>(
         changed_rows: HashSet::new(),
         requests_changed: false,
         requests_told: Vec::new(),
+        redeemed_told: Vec::new(),
         presence: Told::default(),
     });
     // However slowly it reads: meanwhile all of it is in memory.

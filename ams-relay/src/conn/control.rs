@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use ams_crypto::opaque::{self, RelayLogin};
 use ams_link::Stream;
-use ams_wire::from_relay::{FromRelay, Outcome, PasswordResponse, Request};
+use ams_wire::from_relay::{FromRelay, Outcome, PasswordResponse, Redeemed, Request};
 use ams_wire::id::Handle;
-use ams_wire::to_relay::{Approve, Ask, PasswordFinish, PasswordStart, ToRelay};
+use ams_wire::to_relay::{Approve, Ask, PasswordFinish, PasswordStart, Redeem, ToRelay};
 use tokio::time::Instant;
 
 use super::rows::Rows;
@@ -36,8 +36,8 @@ pub(super) enum Effect {
     Deleted,
     /// Somebody else changed a row.
     Changed { handle: Handle, row: Option<ContactRow> },
-    /// The introductions to this account.
-    Requests(Vec<Request>),
+    /// The introductions to this account, and those by its contact links.
+    Requests(Vec<Request>, Vec<Redeemed>),
 }
 
 impl<S: Stream> Conn<S> {
@@ -52,14 +52,26 @@ impl<S: Stream> Conn<S> {
                 }
                 Err(outcome) => self.answer(outcome),
             },
+            ToRelay::Redeem(redeem) => match self.may_redeem(&redeem, now) {
+                Ok(()) => {
+                    let wall = desk.clock.now();
+                    self.start(async move { put_redeem(&desk, &name, redeem, wall).await });
+                }
+                Err(outcome) => self.answer(outcome),
+            },
+            ToRelay::Await(named) => {
+                self.seat.wait_on(named.links);
+                self.requests_changed = true;
+                self.answer(Outcome::Ok);
+            }
             ToRelay::Approve(approve) => {
                 let is_new = self.rows.get(&approve.handle).is_none();
                 let is_full = is_new && self.rows.len() >= count(desk.limits.contacts);
                 if is_full || !desk.approvals.take(&(&name, &approve.to), now) {
                     self.answer(Outcome::Limited);
                 } else {
-                    let Approve { to, their_handle, handle, approval } = approve;
-                    let approval = Approval { by: name, to, their_handle, handle, blob: approval };
+                    let Approve { to, their_handle, handle, approval: blob, by: link } = approve;
+                    let approval = Approval { by: name, to, their_handle, handle, blob, link };
                     let wall = desk.clock.now();
                     self.start(async move { put_approval(&desk, approval, wall).await });
                 }
@@ -152,6 +164,29 @@ impl<S: Stream> Conn<S> {
             return if may { Ok(()) } else { Err(Outcome::Limited) };
         }
         is_room_to_ask(&self.rows, ask, desk)?;
+        self.may_ask_more(now)
+    }
+
+    /// As [`Conn::may_ask`]: the same limits, whether or not anybody waits on the link.
+    fn may_redeem(&self, redeem: &Redeem, now: Instant) -> Result<(), Outcome> {
+        let is_full = match self.rows.get(&redeem.handle) {
+            Some(row) if row.by != Some(redeem.by) || row.is_blocked => {
+                return Err(Outcome::Refused);
+            }
+            Some(row) => {
+                let intro = ams_crypto::introduction::id(redeem.intro.as_bytes());
+                if row.intro == Some(intro) {
+                    return Ok(());
+                }
+                false
+            }
+            None => is_full(&self.rows, &self.desk),
+        };
+        if is_full { Err(Outcome::Limited) } else { self.may_ask_more(now) }
+    }
+
+    fn may_ask_more(&self, now: Instant) -> Result<(), Outcome> {
+        let (name, desk) = (self.seat.member().name(), &self.desk);
         let may = desk.asks_in_a_row.take(name, now) && desk.asks_a_day.take(name, now);
         if may { Ok(()) } else { Err(Outcome::Limited) }
     }
@@ -181,7 +216,10 @@ impl<S: Stream> Conn<S> {
                     self.tell_row(handle, &row);
                 }
             }
-            Effect::Requests(requests) => self.tell_requests(requests),
+            Effect::Requests(requests, redeemed) => {
+                self.tell_requests(requests);
+                self.tell_redeemed(redeemed);
+            }
         }
         Ok(())
     }
@@ -206,8 +244,14 @@ impl<S: Stream> Conn<S> {
         } else {
             self.requests_changed = false;
             let most = count(desk.limits.requests_shown);
+            let links = self.seat.awaited().to_vec();
             self.start(async move {
-                Ok(Effect::Requests(desk.accounts.requests(&name, wall, most).await?))
+                let requests = desk.accounts.requests(&name, wall, most).await?;
+                let redeemed = match links.is_empty() {
+                    true => Vec::new(),
+                    false => desk.accounts.redeemed(links, wall, most).await?,
+                };
+                Ok(Effect::Requests(requests, redeemed))
             });
         }
     }
@@ -223,6 +267,19 @@ impl<S: Stream> Conn<S> {
             told.push(id);
         }
         self.requests_told = told;
+    }
+
+    /// As [`Conn::tell_requests`]; its own redeeming is nobody's.
+    fn tell_redeemed(&mut self, redeemed: Vec<Redeemed>) {
+        let mut told = Vec::with_capacity(redeemed.len());
+        for one in redeemed {
+            let id = ams_crypto::introduction::id(one.intro.as_bytes()).0;
+            if !self.redeemed_told.contains(&id) && one.from != *self.seat.member().name() {
+                self.say(&FromRelay::Redeemed(one));
+            }
+            told.push(id);
+        }
+        self.redeemed_told = told;
     }
 
     fn close_password(&mut self, finish: &PasswordFinish) -> Option<[u8; 192]> {
@@ -242,12 +299,34 @@ fn is_room_to_ask(rows: &Rows, ask: &Ask, desk: &Desk) -> Result<(), Outcome> {
     let is_full = match rows.get(&ask.handle) {
         Some(row) if row.peer != ask.to || row.is_blocked => return Err(Outcome::Refused),
         Some(_) => false,
-        None => {
-            rows.len() >= count(desk.limits.contacts)
-                || rows.pending() >= count(desk.limits.asks_pending)
-        }
+        None => is_full(rows, desk),
     };
     if is_full { Err(Outcome::Limited) } else { Ok(()) }
+}
+
+fn is_full(rows: &Rows, desk: &Desk) -> bool {
+    rows.len() >= count(desk.limits.contacts) || rows.pending() >= count(desk.limits.asks_pending)
+}
+
+/// Writes the sealed introduction under the link that it is for. Whether anybody waits on it is not
+/// looked at, by this or by anything that it calls.
+async fn put_redeem(
+    desk: &Desk,
+    owner: &ams_wire::username::Username,
+    redeem: Redeem,
+    wall: u64,
+) -> Result<Effect, AccountsError> {
+    let Redeem { handle, by, intro } = redeem;
+    let row = desk.accounts.redeem(owner, handle, by, intro, wall).await?;
+    Ok(match row {
+        Some(row) => Effect::Own {
+            handle,
+            row: Some(row),
+            answer: Outcome::Ok,
+            poke: Some(Poke::Redeemed(by)),
+        },
+        None => Effect::Answer(Outcome::Refused),
+    })
 }
 
 /// Writes the introduction under the name that it is for. Whether there is such an account is not

@@ -117,6 +117,7 @@ pub(crate) struct Conn<S: Stream> {
     changed_rows: HashSet<Handle>,
     requests_changed: bool,
     requests_told: Vec<[u8; 32]>,
+    redeemed_told: Vec<[u8; 32]>,
     presence: presence::Told,
 }
 

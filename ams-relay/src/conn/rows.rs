@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ams_crypto::introduction;
-use ams_wire::id::{Handle, IntroId};
+use ams_wire::id::{Handle, IntroId, RoutingId};
 use ams_wire::username::Username;
 
 use crate::accounts::row::{ContactRow, Standing};
@@ -17,6 +17,8 @@ pub(super) struct OwnRow {
     pub(super) peer: Username,
     pub(super) standing: Standing,
     pub(super) is_blocked: bool,
+    /// The contact link by which it asks.
+    pub(super) by: Option<RoutingId>,
     /// Names the introduction that waits for an answer.
     pub(super) intro: Option<IntroId>,
     /// The contact's handle, while this side lets traffic pass.
@@ -78,6 +80,7 @@ impl Rows {
             peer: row.peer.clone(),
             standing: row.standing,
             is_blocked: row.blocked,
+            by: row.by,
             intro: row.intro.as_ref().map(|intro| introduction::id(intro.as_bytes())),
             open_to: row.open_to(),
             lane: None,

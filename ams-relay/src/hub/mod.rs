@@ -12,8 +12,8 @@
 //! [`member`] is what belongs to one name; `lights` is who sees whom online.
 //!
 //! No lock is held over an await. Two are held at the same time in this order alone: a sender's
-//! table of lanes, one of its lanes, a mailbox. The directory's, the wheel's and a mark's are held
-//! alone.
+//! table of lanes, one of its lanes, a mailbox. The directory's, that of contact links, the wheel's
+//! and a mark's are held alone.
 
 pub(crate) mod lane;
 mod lights;
@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ams_wire::from_relay::Bye;
-use ams_wire::id::Handle;
+use ams_wire::id::{Handle, RoutingId};
 use ams_wire::username::Username;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -55,6 +55,8 @@ pub(crate) enum Poke {
     Row(Username, Handle),
     /// The introductions to this member.
     Requests(Username),
+    /// The introductions by this contact link.
+    Redeemed(RoutingId),
 }
 
 /// Bounds of what is held.
@@ -92,6 +94,8 @@ pub(crate) struct Hub {
     pokes: mpsc::Sender<Poke>,
     // Shared, behind short locks.
     directory: Mutex<HashMap<Username, Arc<Member>>>,
+    /// Who waits on which contact link, while they are online.
+    awaited: Mutex<HashMap<RoutingId, Arc<Member>>>,
     wheel: Wheel,
     // Counters.
     held_bytes: AtomicUsize,
@@ -118,6 +122,7 @@ impl Hub {
             epoch: Instant::now(),
             pokes,
             directory: Mutex::default(),
+            awaited: Mutex::default(),
             wheel: Wheel::default(),
             held_bytes: AtomicUsize::new(0),
             held_messages: AtomicUsize::new(0),
@@ -336,12 +341,16 @@ impl Porter {
     }
 
     fn carry(&self, poke: &Poke) {
-        let (Poke::Row(name, _) | Poke::Requests(name)) = poke;
-        let member = lock(&self.hub.directory).get(name).map(Arc::clone);
+        let member = match poke {
+            Poke::Row(name, _) | Poke::Requests(name) => {
+                lock(&self.hub.directory).get(name).map(Arc::clone)
+            }
+            Poke::Redeemed(by) => lock(&self.hub.awaited).get(by).map(Arc::clone),
+        };
         if let Some(member) = member {
             member.notice(|notices| match poke {
                 Poke::Row(_, handle) => notices.rows.push(*handle),
-                Poke::Requests(_) => notices.requests = true,
+                Poke::Requests(_) | Poke::Redeemed(_) => notices.requests = true,
             });
         }
     }

@@ -8,15 +8,15 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use ams_wire::from_relay::Bye;
-use ams_wire::id::Handle;
+use ams_wire::id::{Handle, RoutingId};
 use ams_wire::username::Username;
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::Hub;
 use super::lane::{Held, Lane, Taken};
 use super::member::{Ending, Member, Notices};
+use super::{Hub, lock};
 
 /// A member's seat. Dropping it leaves: what was not stored is held again.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Seat {
     runs: VecDeque<(Arc<Lane>, usize)>,
     /// No deadline among them is earlier.
     due: Option<u32>,
+    /// The contact links that the member waits on.
+    awaited: Vec<RoutingId>,
 }
 
 impl Hub {
@@ -68,6 +70,7 @@ impl Hub {
             unstored: VecDeque::new(),
             runs: VecDeque::new(),
             due: None,
+            awaited: Vec::new(),
         })
     }
 }
@@ -223,8 +226,30 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// From now on the member waits on these contact links, and on no others.
+    pub(crate) fn wait_on(&mut self, links: Vec<RoutingId>) {
+        let mut awaited = lock(&self.hub.awaited);
+        for link in &self.awaited {
+            if awaited.get(link).is_some_and(|member| Arc::ptr_eq(member, &self.member)) {
+                awaited.remove(link);
+            }
+        }
+        for link in &links {
+            awaited.insert(*link, Arc::clone(&self.member));
+        }
+        self.awaited = links;
+    }
+
+    /// The contact links that it waits on.
+    pub(crate) fn awaited(&self) -> &[RoutingId] {
+        &self.awaited
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.wait_on(Vec::new());
         let hub = &self.hub;
         for lane in self.member.stand_up() {
             let shed = lane.recipient_left(|shed| hub.is_out_of_room(shed));

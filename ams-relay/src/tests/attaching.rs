@@ -72,8 +72,14 @@ async fn much_approved(relay: &Running) -> DhSecret {
         let own = Handle(number.to_be_bytes());
         accounts.ask(&alice, own, &by, blob("intro"), now).await.unwrap();
         let blob = Blob::new(vec![1; 4_000]).unwrap();
-        let approval =
-            Approval { by, to: alice.clone(), their_handle: own, handle: handle(1), blob };
+        let approval = Approval {
+            by,
+            to: alice.clone(),
+            their_handle: own,
+            handle: handle(1),
+            blob,
+            link: None,
+        };
         assert!(accounts.approve(approval, now).await.unwrap().theirs);
     }
     key

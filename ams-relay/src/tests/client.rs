@@ -9,12 +9,12 @@ use ams_crypto::token::Token;
 use ams_link::stream::BoxedStream;
 use ams_link::{Receiver, Sender, Stream, handshake};
 use ams_wire::address::Link;
-use ams_wire::from_relay::{FromRelay, Presence, Request, Row};
-use ams_wire::id::{Blob, EnvelopeId, Handle, InviteToken, Key, WorkMark};
+use ams_wire::from_relay::{FromRelay, Outcome, Presence, Request, Row};
+use ams_wire::id::{Blob, EnvelopeId, Handle, InviteToken, Key, RoutingId, WorkMark};
 use ams_wire::limits::{MIN_ENVELOPE, PROTOCOL_VERSION};
 use ams_wire::to_relay::{
-    Approve, Ask, Attach, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart, Refuse,
-    Send, Stored, ToRelay,
+    Approve, Ask, Attach, Await, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
+    Redeem, Refuse, Send, Stored, ToRelay,
 };
 use ams_wire::username::Username;
 
@@ -44,6 +44,10 @@ pub(super) fn name(text: &str) -> Username {
 
 pub(super) fn handle(byte: u8) -> Handle {
     Handle([byte; 16])
+}
+
+pub(super) fn routing(byte: u8) -> RoutingId {
+    RoutingId([byte; 16])
 }
 
 pub(super) fn blob(text: &str) -> Blob {
@@ -230,10 +234,27 @@ impl Client {
         own: Handle,
         approval: &str,
     ) -> FromRelay<'static> {
-        let approve =
-            Approve { to: name(to), their_handle: theirs, handle: own, approval: blob(approval) };
+        let (to, approval) = (name(to), blob(approval));
+        let approve = Approve { to, their_handle: theirs, handle: own, approval, by: None };
         self.say(&ToRelay::Approve(approve)).await;
         self.answer().await
+    }
+
+    /// Asks by a contact link.
+    pub(super) async fn redeem(
+        &mut self,
+        own: Handle,
+        by: RoutingId,
+        intro: &str,
+    ) -> FromRelay<'static> {
+        self.say(&ToRelay::Redeem(Redeem { handle: own, by, intro: blob(intro) })).await;
+        self.answer().await
+    }
+
+    /// Names the contact links that are waited on.
+    pub(super) async fn waits_on(&mut self, links: &[RoutingId]) {
+        self.say(&ToRelay::Await(Await { links: links.to_vec() })).await;
+        assert_eq!(self.answer().await, FromRelay::Done(Outcome::Ok));
     }
 
     pub(super) async fn refuse(&mut self, to: &str, theirs: Handle) -> FromRelay<'static> {
@@ -303,7 +324,6 @@ impl Running {
 pub(super) async fn alice_and_bob(relay: &Running) -> ((Client, DhSecret), (Client, DhSecret)) {
     let (mut alice, alice_key) = Client::person(relay, "alice").await;
     let (mut bob, bob_key) = Client::person(relay, "bob").await;
-    use ams_wire::from_relay::Outcome;
     assert_eq!(alice.ask(handle(1), "bob", "intro").await, FromRelay::Done(Outcome::Ok));
     assert!(matches!(bob.answer().await, FromRelay::Request(_)));
     let answer = bob.approve("alice", handle(1), handle(2), "approval").await;

@@ -1,9 +1,9 @@
 //! Requests, answers, presence.
 
 use ams_wire::from_relay::{FromRelay, Outcome, RowState};
-use ams_wire::to_relay::ToRelay;
+use ams_wire::to_relay::{Approve, ToRelay};
 
-use super::client::{Client, alice_and_bob, blob, config, handle, name};
+use super::client::{Client, alice_and_bob, blob, config, handle, name, routing};
 
 const OK: FromRelay<'static> = FromRelay::Done(Outcome::Ok);
 const TICK: std::time::Duration = std::time::Duration::from_secs(2);
@@ -219,4 +219,48 @@ async fn approvals_of_one_contact_have_a_limit() {
     tokio::time::sleep(std::time::Duration::from_secs(15 * 60)).await;
     let (mut bob, _) = Client::again(&relay, &bob_key).await;
     assert_eq!(bob.approve("alice", handle(1), handle(2), "again").await, OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_on_a_link_is_shown_who_redeems_it() {
+    let relay = crate::start(config()).await.unwrap();
+    let (mut alice, alice_key) = Client::person(&relay, "alice").await;
+    let (mut bob, bob_key) = Client::person(&relay, "bob").await;
+    // While he is away, and while he is there.
+    drop(bob);
+    assert_eq!(alice.redeem(handle(1), routing(1), "sealed").await, OK);
+    assert_eq!(
+        alice.redeem(handle(1), routing(2), "sealed").await,
+        FromRelay::Done(Outcome::Refused)
+    );
+    let (again, shown) = Client::again(&relay, &bob_key).await;
+    bob = again;
+    assert!(shown.requests.is_empty());
+    bob.waits_on(&[routing(1), routing(2)]).await;
+    let FromRelay::Redeemed(first) = bob.answer().await else { panic!("nothing is shown") };
+    assert_eq!((first.from, first.by, first.intro), (name("alice"), routing(1), blob("sealed")));
+    assert_eq!(alice.redeem(handle(3), routing(2), "sealed 2").await, OK);
+    let FromRelay::Redeemed(second) = bob.answer().await else { panic!("nothing is shown") };
+    assert_eq!((second.their_handle, second.by), (handle(3), routing(2)));
+    let approve = Approve {
+        to: name("alice"),
+        their_handle: handle(1),
+        handle: handle(2),
+        approval: blob("yes"),
+        by: Some(routing(1)),
+    };
+    bob.say(&ToRelay::Approve(approve)).await;
+    assert_eq!(bob.answer().await, OK);
+    let FromRelay::Row(row) = alice.answer().await else { panic!("no row") };
+    assert_eq!(
+        (row.peer, row.state, row.approval),
+        (name("bob"), RowState::Accepted, Some(blob("yes")))
+    );
+    alice.send(handle(1), 1).await;
+    assert_eq!(bob.delivered().await, (handle(2), 1));
+    // On none any more: nobody is told of it.
+    bob.waits_on(&[]).await;
+    drop(alice);
+    let (_alice, shown) = Client::again(&relay, &alice_key).await;
+    assert_eq!(shown.rows.len(), 2);
 }

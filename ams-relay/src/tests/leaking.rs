@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ams_crypto::token::TokenHash;
-use ams_wire::from_relay::Request;
-use ams_wire::id::{Blob, Handle, Key, WorkMark};
+use ams_wire::from_relay::{Redeemed, Request};
+use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 
+use super::client::{name, routing};
 use crate::accounts::row::ContactRow;
 use crate::accounts::store::Store;
 use crate::accounts::{
@@ -25,6 +26,8 @@ pub(super) enum Leak {
     Time,
     /// Does not keep what was asked of nobody.
     Rows,
+    /// Takes longer to redeem a contact link that is bob's, where there is a bob.
+    Link,
     /// No leak: what enrols a device is answered long after it is done.
     SlowToEnrol,
 }
@@ -55,6 +58,28 @@ impl Accounts for Leaking {
             }
             store.ask(&owner, handle, &to, intro, now).await
         })
+    }
+
+    fn redeem(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        by: RoutingId,
+        intro: Blob,
+        now: u64,
+    ) -> Pending<Option<ContactRow>> {
+        let (store, leak, owner) = (self.store.clone(), self.leak, owner.clone());
+        Box::pin(async move {
+            let is_bobs = by == routing(0) && store.record(&name("bob")).await?.is_some();
+            if leak == Leak::Link && is_bobs {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            store.redeem(&owner, handle, by, intro, now).await
+        })
+    }
+
+    fn redeemed(&self, links: Vec<RoutingId>, now: u64, most: usize) -> Pending<Vec<Redeemed>> {
+        self.store.redeemed(links, now, most)
     }
 
     fn invite(&self, token: TokenHash, key: Key, now: u64) -> Pending<Option<Invited>> {

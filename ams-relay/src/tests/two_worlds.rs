@@ -13,13 +13,15 @@ use ams_crypto::token::Token;
 use ams_link::stream::BoxedStream;
 use ams_wire::from_relay::FromRelay;
 use ams_wire::id::Key;
-use ams_wire::to_relay::{Approve, Ask, LoginFinish, LoginStart, Refuse, Send, ToRelay};
+use ams_wire::to_relay::{
+    Approve, Ask, Await, LoginFinish, LoginStart, Redeem, Refuse, Send, ToRelay,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::{Client, blob, config, envelope, handle, name};
+use super::client::{Client, blob, config, envelope, handle, name, routing};
 use super::leaking::{Leak, Leaking};
 use super::transcript::{Tap, Transcript, difference};
 use crate::accounts::store::Store;
@@ -93,6 +95,21 @@ enum Try {
         to: u8,
         theirs: u8,
     },
+    /// By a contact link: 0 is bob's, who waits on it while he is there, 1 nobody's.
+    Redeem {
+        own: u8,
+        by: u8,
+        intro: u8,
+    },
+    /// Answers an introduction by one of these, which she does not have.
+    ApproveBy {
+        to: u8,
+        theirs: u8,
+        own: u8,
+        by: u8,
+    },
+    /// Waits on one herself.
+    Await(u8),
     Visible(bool),
     /// What comes after it goes out in one record with it.
     Together,
@@ -118,6 +135,10 @@ fn tries() -> impl Strategy<Value = Vec<Try>> {
         2 => (0_u8..3, theirs(), 1_u8..5)
             .prop_map(|(to, theirs, own)| Try::Approve { to, theirs, own }),
         1 => (0_u8..3, theirs()).prop_map(|(to, theirs)| Try::Refuse { to, theirs }),
+        4 => (1_u8..4, 0_u8..2, 0_u8..2).prop_map(|(own, by, intro)| Try::Redeem { own, by, intro }),
+        1 => (0_u8..3, theirs(), 1_u8..5, 0_u8..2)
+            .prop_map(|(to, theirs, own, by)| Try::ApproveBy { to, theirs, own, by }),
+        1 => (0_u8..2).prop_map(Try::Await),
         1 => any::<bool>().prop_map(Try::Visible),
         4 => Just(Try::Together),
         1 => (0_u8..2, any::<bool>()).prop_map(|(user, attach)| Try::Login { user, attach }),
@@ -236,7 +257,21 @@ impl<'a> Alice<'a> {
                 their_handle: handle(theirs),
                 handle: handle(own),
                 approval: blob("yes"),
+                by: None,
             }),
+            Try::ApproveBy { to, theirs, own, by } => ToRelay::Approve(Approve {
+                to: name(called(to)),
+                their_handle: handle(theirs),
+                handle: handle(own),
+                approval: blob("yes"),
+                by: Some(routing(by)),
+            }),
+            Try::Redeem { own, by, intro } => ToRelay::Redeem(Redeem {
+                handle: handle(own),
+                by: routing(by),
+                intro: blob(&format!("sealed {intro}")),
+            }),
+            Try::Await(by) => ToRelay::Await(Await { links: vec![routing(by)] }),
             Try::Refuse { to, theirs } => {
                 ToRelay::Refuse(Refuse { to: name(called(to)), their_handle: handle(theirs) })
             }
@@ -305,6 +340,13 @@ async fn live(mut bob: Client, how: Bob) {
                 }))
                 .await;
             }
+            FromRelay::Redeemed(redeemed) if how == Bob::Refusing => {
+                bob.say(&ToRelay::Refuse(Refuse {
+                    to: redeemed.from,
+                    their_handle: redeemed.their_handle,
+                }))
+                .await;
+            }
             FromRelay::Ping => bob.say(&ToRelay::Pong).await,
             FromRelay::Deliver(_) => panic!("something was delivered without a contact"),
             _ => {}
@@ -332,6 +374,7 @@ async fn settle_in(
             their_handle: handle(1),
             handle: handle(BOBS_HANDLE),
             blob: blob("yes"),
+            link: None,
         };
         assert!(accounts.approve(approval, NOW).await.unwrap().theirs);
         match how {
@@ -355,6 +398,7 @@ async fn settle_in(
         Bob::Online | Bob::Refusing | Bob::Blocking | Bob::Removing | Bob::Invisible => {}
     }
     let (mut bob, _) = Client::again(relay, &key).await;
+    bob.waits_on(&[routing(0)]).await;
     if how == Bob::Blocking && !is_contact {
         // He asked for alice once and then wanted nothing of her.
         bob.ask(handle(BOBS_HANDLE), "alice", "from bob").await;
@@ -493,12 +537,12 @@ fn alice_cannot_tell_that_bob_declined() {
 /// The control: a store that looks at who is asked is caught, whichever way it shows.
 #[test]
 fn a_leak_is_caught() {
-    for leak in [Leak::Answer, Leak::Time, Leak::Rows] {
+    for leak in [Leak::Answer, Leak::Time, Leak::Rows, Leak::Link] {
         let mut runner = TestRunner::deterministic();
         let caught = (0..50).any(|_| {
             let tries = tries().new_tree(&mut runner).unwrap().current();
             let nobody = world(Bob::Nobody, false, Some(leak), &tries);
-            let somebody = world(Bob::Offline, false, Some(leak), &tries);
+            let somebody = world(Bob::Online, false, Some(leak), &tries);
             difference(&nobody, &somebody).is_some()
         });
         assert!(caught, "{leak:?} was not seen");

@@ -1,6 +1,7 @@
 //! One file per command, named like its method: `relay/join.rs` is `amsctl relay join` and calls
 //! `relay.join`. The few that have another name are listed in the test below.
 
+pub mod backup;
 pub mod call;
 pub mod contact;
 pub mod events;
@@ -12,6 +13,7 @@ pub mod queue;
 pub mod reader;
 pub mod recv;
 pub mod relay;
+pub mod restore;
 pub mod send;
 pub mod status;
 pub mod stop;
@@ -31,6 +33,10 @@ pub enum Command {
     Stop(stop::Args),
     /// Show the own fingerprint and accounts.
     Id(id::Args),
+    /// Write identity, contacts and messages into a file.
+    Backup(backup::Args),
+    /// Restore a backup into a new profile.
+    Restore(restore::Args),
     /// Show or hide that this daemon is online.
     Presence(presence::Args),
     /// Send a message.
@@ -70,6 +76,8 @@ impl Command {
             Self::Status(args) => args.run(session),
             Self::Stop(args) => args.run(session),
             Self::Id(args) => args.run(session),
+            Self::Backup(args) => args.run(session),
+            Self::Restore(args) => args.run(session),
             Self::Presence(args) => args.run(session),
             Self::Send(args) => args.run(session),
             Self::Recv(args) => args.run(session),
@@ -108,6 +116,8 @@ mod tests {
         ("status", &["daemon.status"]),
         ("stop", &["daemon.stop"]),
         ("id", &["identity.show"]),
+        ("backup", &["profile.backup"]),
+        ("restore", &["profile.restore"]),
         ("presence", &["presence.set"]),
         ("send", &["message.send"]),
         ("recv", &["inbox.next", "inbox.ack"]),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::contacts::ask::Asked;
 use crate::contacts::intro::{Intros, Unanswered};
+use crate::contacts::link::{Links, Redeemed};
 use crate::contacts::row::{Addresses, Contacts, Handles, Identities, Names};
 use crate::inbox::row::{In, InIds, Known, ReadAhead, Readers, Received};
 use crate::inbox::unread::Unread;
@@ -101,6 +102,7 @@ const KNOWN: &[(&str, Reads)] = known![
     Intros,
     Keyed,
     Known,
+    Links,
     Live,
     Marks,
     Names,
@@ -112,6 +114,7 @@ const KNOWN: &[(&str, Reads)] = known![
     ReadSeen,
     Readers,
     Received,
+    Redeemed,
     Relays,
     Roots,
     Singles,

@@ -7,8 +7,9 @@ use ams_wire::from_relay::{Row, RowState};
 use ams_wire::id::{Handle, Key};
 use ams_wire::to_relay::ToRelay;
 
-use super::ask::{self, Asked};
-use super::row::{self, ContactId, ContactRow, Stage};
+use super::ask::{self, Asked, AskedRow};
+use super::link;
+use super::row::{self, ContactId, ContactRow, Stage, Verified};
 use super::{by_handle, by_identity, free_name, next_generation, recognise, request, snapshot};
 use crate::fact::Fact;
 use crate::profile::{self, Me};
@@ -56,10 +57,18 @@ pub fn receive(
         Err(_) => ask::ask(txn, me, relay, id, &contact, now),
         Ok(completed) if completed.identity == *me.public() => Ok(()),
         Ok(completed) => {
+            let contact = match &asked.link {
+                Some(by) => {
+                    let whom = (id, &contact);
+                    let met = link::met(txn, relay, whom, by, &completed, &shown.peer)?;
+                    let Some(met) = met else { return ask::ask(txn, me, relay, id, &contact, now) };
+                    met
+                }
+                None => contact,
+            };
             profile::put_olm(txn, &account)?;
             txn.delete::<Asked>(&(relay.0, shown.handle))?;
-            let place = (relay.0, shown.handle);
-            complete(txn, place, (id, contact), &completed, asked.generation, now)
+            complete(txn, (relay.0, shown.handle), (id, contact), &completed, &asked, now)
         }
     }
 }
@@ -85,7 +94,7 @@ fn complete(
     (relay, handle): (RelayId, Handle),
     (id, before): (ContactId, ContactRow),
     completed: &Completed,
-    generation: u64,
+    asked: &AskedRow,
     now: i64,
 ) -> Result<(), StoreError> {
     let identity = Key(*completed.identity.as_bytes());
@@ -101,9 +110,10 @@ fn complete(
         recognise(txn, id, identity)?;
     }
     let (identity, stage) = (Some(identity), Stage::Active);
-    let after = ContactRow { identity, stage, ..before.with_proof(relay) };
+    let verified = before.verified.or(asked.link.as_ref().map(|_| Verified::Link));
+    let after = ContactRow { identity, stage, verified, ..before.with_proof(relay) };
     row::put(txn, id, Some(&before), &after)?;
-    let generation = match generation {
+    let generation = match asked.generation {
         // Asked by a version that did not note it.
         0 => next_generation(txn, id)?,
         noted => noted,
@@ -150,6 +160,13 @@ fn move_path(
     row::put(txn, asked, Some(before), &rest)?;
     let Some(was) = txn.get::<row::Contacts>(&known)? else { return Ok((asked, rest)) };
     let mut row = was.clone();
+    for path in &moved {
+        // Met again at the same address, by a link: the row from before is not needed any more.
+        for old in row.paths.extract_if(.., |old| (old.relay, &old.user) == (relay, &path.user)) {
+            ask::withdraw(txn, (relay, old.handle))?;
+            chores::push(txn, relay, &ToRelay::Remove(old.handle))?;
+        }
+    }
     row.paths.extend(moved);
     row::put(txn, known, Some(&was), &row)?;
     Ok((known, row))

@@ -7,6 +7,7 @@ use ams_wire::to_relay::{Ask, ToRelay};
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
 
+use super::link::{self, AskedBy};
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
 use super::{BadName, by_address, by_name, check_name, free_name, next_generation};
 use super::{intro, request};
@@ -36,6 +37,9 @@ pub struct AskedRow {
     /// asking: an introduction that crosses ours, and is answered before, does not make it younger.
     #[cbor(n(3), default)]
     pub generation: u64,
+    /// The contact link by which it is asked.
+    #[n(4)]
+    pub link: Option<AskedBy>,
 }
 
 impl AskedRow {
@@ -143,6 +147,7 @@ pub(super) fn new_row(
         their_low: 0,
         known_from: 0,
         offered_at: Vec::new(),
+        by_link: None,
     }
 }
 
@@ -158,6 +163,11 @@ pub(super) fn ask(
 ) -> Result<(), StoreError> {
     let Some(path) = contact.path(relay.0) else { return Ok(()) };
     let key = (relay.0, path.handle);
+    if contact.by_link.is_some() {
+        // By the link alone: nobody else is known to be asked. Once it is over, so is the asking.
+        let asked = txn.get::<Asked>(&key)?.and_then(|row| row.link);
+        return asked.map_or(Ok(()), |asked| link::tell(txn, relay.0, path.handle, &asked, now));
+    }
     let standing =
         txn.get::<Asked>(&key)?.filter(|row| (0..LIFE).contains(&now.saturating_sub(row.at)));
     let generation = next_generation(txn, id)?;
@@ -180,7 +190,7 @@ pub(super) fn ask(
             let made = introduction::request(me.key(), &mut account, meeting, expires, None);
             profile::put_olm(txn, &account)?;
             let secrets = made.secrets.to_bytes().to_vec();
-            let row = AskedRow { contact: id, secrets, at: now, generation };
+            let row = AskedRow { contact: id, secrets, at: now, generation, link: None };
             txn.put::<Asked>(&key, &row)?;
             made.intro
         }

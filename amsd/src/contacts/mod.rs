@@ -3,9 +3,10 @@
 //! 1. [`ask`]: we ask somebody, or renew what we have
 //! 2. [`request`]: somebody asks us, and the user, or a rule, answers
 //! 3. [`approval`]: our asking was answered
-//! 4. [`snapshot`]: the relay's rows are compared with ours
-//! 5. [`edit`]: rename, block, verify, remove
-//! 6. [`show`]: what the user sees
+//! 4. [`link`]: the same by a contact link, which both sides trust
+//! 5. [`snapshot`]: the relay's rows are compared with ours
+//! 6. [`edit`]: rename, block, verify, trust, remove
+//! 7. [`show`]: what the user sees
 //!
 //! Kept: [`row`] (contacts), [`intro`] (introductions that came).
 
@@ -13,6 +14,7 @@ pub mod approval;
 pub mod ask;
 pub mod edit;
 pub mod intro;
+pub mod link;
 pub mod request;
 pub mod row;
 pub mod show;

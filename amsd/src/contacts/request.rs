@@ -6,17 +6,17 @@
 //!
 //! A refusal is silent: the asker sees somebody who is offline.
 
-use ams_crypto::introduction::{self, VerifiedIntro};
+use ams_crypto::introduction::{self, ByLink, VerifiedIntro};
 use ams_rpc::types::{Fact as Event, KeyChangedFact};
 use ams_wire::from_relay::Request;
-use ams_wire::id::{Blob, Handle, IntroId, Key};
+use ams_wire::id::{Blob, Handle, IntroId, Key, RoutingId};
 use ams_wire::intro::Place;
 use ams_wire::to_relay::{Approve, Refuse, ToRelay};
 use ams_wire::username::Username;
 
 use super::ask::new_row;
 use super::intro::{self, Answer, IntroRow, Intros, request_id};
-use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
+use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage, Verified};
 use super::snapshot::with_missing;
 use super::{
     BadName, by_address, by_identity, by_name, check_name, free_name, next_generation, recognise,
@@ -27,12 +27,22 @@ use crate::relay::{RelayId, RelayRow, chores};
 use crate::session::row::{RootRow, Roots};
 use crate::settings::Requests;
 use crate::store::{Read, StoreError, Table, Txn};
-use ams_crypto::pair::Side;
+use ams_crypto::pair::{LinkSecret, Side};
 
 /// Most requests that wait for the user.
 const MAX_WAITING: usize = 100;
 /// Most roots of one contact that were approved and not used yet.
 const MAX_UNUSED_ROOTS: usize = 4;
+
+/// The contact link that an introduction came by.
+pub(super) struct CameBy {
+    /// Its routing id.
+    pub(super) by: RoutingId,
+    /// Its secret.
+    pub(super) secret: LinkSecret,
+    /// Our name there, which the asker does not know.
+    pub(super) name: Username,
+}
 
 /// An introduction came from the relay.
 pub fn receive(
@@ -82,7 +92,7 @@ pub fn receive(
             _ => {
                 let path = known.paths.iter().find(|path| path.user == request.from);
                 let Some(handle) = path.map(|path| path.handle) else { return Ok(()) };
-                approve(txn, me, &intro, row, (contact, &known, handle), now)
+                approve(txn, me, &intro, row, (contact, &known, handle), None, now)
             }
         };
     }
@@ -98,7 +108,7 @@ pub fn receive(
         Requests::Accept if !intro::may_answer(txn, row.identity, now)? => Ok(()),
         Requests::Accept => {
             let (contact, known, handle) = new_or_known(txn, relay, &intro, &row, None)?;
-            approve(txn, me, &intro, row, (contact, &known, handle), now)
+            approve(txn, me, &intro, row, (contact, &known, handle), None, now)
         }
         Requests::Ask => {
             if intro::count_waiting(txn)? >= MAX_WAITING {
@@ -130,7 +140,7 @@ fn repeat_answer(txn: &Txn<'_>, relay: RelayId, known: &IntroRow) -> Result<(), 
         Answer::Waiting(_) => Ok(()),
         Answer::Refused => refuse(txn, relay, &known.from, known.their_handle),
         Answer::Approved(handle, approval) => {
-            send_approval(txn, relay, known, *handle, approval.clone())
+            send_approval(txn, relay, known, *handle, approval.clone(), None)
         }
     }
 }
@@ -174,7 +184,7 @@ pub(super) fn key_changed(
 }
 
 /// The contact that an approval makes, or adds a path to, and our handle on that path.
-fn new_or_known(
+pub(super) fn new_or_known(
     txn: &Txn<'_>,
     relay: (RelayId, &RelayRow),
     intro: &VerifiedIntro,
@@ -203,17 +213,19 @@ fn new_or_known(
     Ok((id, made, handle))
 }
 
-/// Answers `intro` for `contact`: a new root, and the approval on its way.
-fn approve(
+/// Answers `intro` for `contact`: a new root, and the approval on its way. By a link it is verified.
+pub(super) fn approve(
     txn: &Txn<'_>,
     me: &Me,
     intro: &VerifiedIntro,
     row: IntroRow,
     (contact, before, handle): (ContactId, &ContactRow, Handle),
+    link: Option<&CameBy>,
     now: i64,
 ) -> Result<(), StoreError> {
     // An introduction with keys that agree on nothing is nobody's mistake.
-    let Ok(approved) = introduction::approve(me.key(), &profile::olm(txn)?, intro, None) else {
+    let by_link = link.map(|link| ByLink { secret: &link.secret, name: &link.name });
+    let Ok(approved) = introduction::approve(me.key(), &profile::olm(txn)?, intro, by_link) else {
         return refuse(txn, row.relay, &row.from, row.their_handle);
     };
     if before.identity.is_none() {
@@ -221,7 +233,8 @@ fn approve(
     }
     let stage = if before.stage == Stage::Asked { Stage::Approved } else { before.stage };
     let identity = Some(row.identity);
-    let after = ContactRow { identity, stage, ..before.with_proof(row.relay) };
+    let verified = before.verified.or(link.map(|_| Verified::Link));
+    let after = ContactRow { identity, stage, verified, ..before.with_proof(row.relay) };
     let after = with_missing(&after, handle, false);
     row::put(txn, contact, Some(before), &after)?;
     drop_unused_roots(txn, contact)?;
@@ -229,7 +242,8 @@ fn approve(
     let root =
         RootRow::new(&approved.roots, Side::Approver, intro.id, generation, &approved.session, now);
     txn.put::<Roots>(&(contact, approved.roots.tag), &root)?;
-    send_approval(txn, row.relay, &row, handle, approved.approval.clone())?;
+    let by = link.map(|link| link.by);
+    send_approval(txn, row.relay, &row, handle, approved.approval.clone(), by)?;
     let answer = Answer::Approved(handle, approved.approval);
     intro::put(txn, intro.id, &IntroRow { answer, ..row })?;
     txn.tell(Fact::Due(contact));
@@ -253,10 +267,11 @@ fn send_approval(
     row: &IntroRow,
     handle: Handle,
     approval: Vec<u8>,
+    by: Option<RoutingId>,
 ) -> Result<(), StoreError> {
     let approval = Blob::new(approval).ok_or(StoreError::Damaged(Intros::NAME))?;
     let (to, their_handle) = (row.from.clone(), row.their_handle);
-    chores::push(txn, relay, &ToRelay::Approve(Approve { to, their_handle, handle, approval }))
+    chores::push(txn, relay, &ToRelay::Approve(Approve { to, their_handle, handle, approval, by }))
 }
 
 /// Why a request was not answered.
@@ -318,7 +333,7 @@ pub(super) fn approve_waiting(
     let Answer::Waiting(intro) = &row.answer else { return Err(StoreError::Damaged(Intros::NAME)) };
     let intro = introduction::verify(intro).map_err(|_| StoreError::Damaged(Intros::NAME))?;
     let (id, contact, handle) = new_or_known(txn, relay, &intro, &row, name)?;
-    approve(txn, me, &intro, row, (id, &contact, handle), now)?;
+    approve(txn, me, &intro, row, (id, &contact, handle), None, now)?;
     let contact = txn.get::<Contacts>(&id)?.ok_or(StoreError::Damaged(Contacts::NAME))?;
     Ok((id, contact))
 }

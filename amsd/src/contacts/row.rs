@@ -2,7 +2,7 @@
 
 use ams_crypto::identity::IdentityPublic;
 use ams_rpc::types::VerifiedBy;
-use ams_wire::id::{Handle, Key};
+use ams_wire::id::{Handle, Key, RoutingId};
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
 
@@ -134,6 +134,9 @@ pub struct ContactRow {
     /// The relays over which another key was offered; none: every path is in doubt.
     #[cbor(n(13), default)]
     pub offered_at: Vec<RelayId>,
+    /// The link by which it is asked, until it answers: where it is, nobody but its key is known.
+    #[n(14)]
+    pub by_link: Option<RoutingId>,
 }
 
 impl ContactRow {

@@ -29,7 +29,7 @@ pub fn contact(
         let active = active == Some(path.relay);
         paths.push(Path { kind: PathKind::Relay, name: nick, active, state, reason });
     }
-    let address = match row.paths.first() {
+    let address = match row.paths.first().filter(|_| row.by_link.is_none()) {
         Some(path) => Some(self::address(db, path)?),
         None => None,
     };
@@ -73,7 +73,10 @@ pub fn requests(db: &impl Read) -> Result<Requests, StoreError> {
     for (relay, asked, contact, user) in ask::outgoing(db)? {
         shown.outgoing.push(OutgoingRequest {
             id: intro::request_id(asked.secrets()?.id()),
-            to: format!("{user}@{}", nick(db, relay)?),
+            to: match asked.link {
+                Some(_) => format!("a contact link over {}", nick(db, relay)?),
+                None => format!("{user}@{}", nick(db, relay)?),
+            },
             name: contact.name,
             sent: Time::from_millis(asked.at),
         });
@@ -98,6 +101,11 @@ fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Opti
     if row.is_in_doubt(path.relay) {
         let hint = "another key was shown here, so nothing goes this way".to_owned();
         return (PathState::KeyChanged, Some(hint));
+    }
+    if row.by_link.is_some() {
+        let hint = "not answered yet; a link that somebody else used, or that expired, never is: \
+                    then remove this contact and ask for another link";
+        return (PathState::Pending, Some(hint.to_owned()));
     }
     if row.stage == Stage::Asked {
         return (PathState::Pending, Some("not answered yet".to_owned()));

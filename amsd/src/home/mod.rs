@@ -9,7 +9,8 @@ use ams_rpc::places::Places;
 use ams_rpc::unix::{BindError, FolderError, check_private_dir, check_socket_path, private_dir};
 
 pub use unix::{
-    ConfigFileError, append_private, loose, read_config, replace, tighten, write_private,
+    ConfigFileError, append_private, loose, new_private, read_config, replace, tighten,
+    write_private,
 };
 use unix::{Lock, Locked};
 

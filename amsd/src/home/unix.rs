@@ -109,6 +109,14 @@ pub fn append_private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Makes a file that nothing was at before, mode 0600.
+///
+/// # Errors
+/// What the system says.
+pub fn new_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Writes a small file so that after a crash it is either whole or not there, mode 0600.
 ///
 /// # Errors

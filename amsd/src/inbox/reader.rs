@@ -75,6 +75,11 @@ pub fn open(
     Ok(row)
 }
 
+/// Puts a reader where it is found by its name.
+pub(crate) fn put(txn: &Txn<'_>, row: &ReaderRow) -> Result<(), StoreError> {
+    txn.put::<Readers>(&key(txn, &row.name), row)
+}
+
 /// The reader of that name, if it was made.
 pub fn find(db: &impl Read, name: &str) -> Result<Option<ReaderRow>, StoreError> {
     db.get::<Readers>(&key(db, name))

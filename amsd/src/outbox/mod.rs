@@ -141,7 +141,7 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
     txn.put::<Texts>(&(contact, seq), &draft.text)?;
     txn.put::<Out>(&(contact, seq), &out)?;
     txn.put::<OutIds>(&(id, contact), &seq)?;
-    txn.put::<Digests>(&(id, contact), &digest(txn, &draft.text)?)?;
+    remember(txn, contact, id, &draft.text)?;
     state::file(txn, (contact, seq), None, OutState::Queued)?;
     txn.tell(Fact::Due(contact));
     Ok(Pushed { contact, id, state: State::Queued })
@@ -202,6 +202,16 @@ pub fn decide_first(
 }
 
 /// What a message says, as something that can be compared and not read.
+/// Remembers what a message said, for whoever sends its id again.
+pub(crate) fn remember(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    id: MessageId,
+    text: &TextRow,
+) -> Result<(), StoreError> {
+    txn.put::<Digests>(&(id, contact), &digest(txn, text)?)
+}
+
 fn digest(txn: &Txn<'_>, text: &TextRow) -> Result<ByteArray<16>, StoreError> {
     let bytes = minicbor::to_vec(text).map_err(|_| StoreError::Damaged(Texts::NAME))?;
     Ok(txn.sealer().blind(Digests::NAME, &bytes).into())

@@ -201,7 +201,7 @@ pub(super) fn change(
 }
 
 /// Files a message under its state; `before` is the one that it was filed under.
-pub(super) fn file(
+pub(crate) fn file(
     txn: &Txn<'_>,
     at: (ContactId, u64),
     before: Option<OutState>,

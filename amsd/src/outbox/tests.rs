@@ -247,6 +247,7 @@ fn bob() -> ContactRow {
         their_low: 0,
         known_from: 0,
         offered_at: Vec::new(),
+        by_link: None,
     }
 }
 

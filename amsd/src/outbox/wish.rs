@@ -109,7 +109,7 @@ impl Table for OneWay {
 }
 
 /// The message can be found by what is wanted of it.
-pub(super) fn note(
+pub(crate) fn note(
     txn: &Txn<'_>,
     contact: ContactId,
     seq: u64,

@@ -121,6 +121,7 @@ fn makes_needless(later: &ToRelay<'_>, before: &ToRelay<'_>) -> bool {
     use ToRelay as F;
     match (later, before) {
         (F::Ask(later), F::Ask(before)) => later.handle == before.handle,
+        (F::Redeem(later), F::Redeem(before)) => later.handle == before.handle,
         (F::Block(row), F::Unblock(before)) | (F::Unblock(row), F::Block(before)) => row == before,
         (F::Remove(row), before) => row_of(before) == Some(*row),
         _ => false,
@@ -131,6 +132,7 @@ fn makes_needless(later: &ToRelay<'_>, before: &ToRelay<'_>) -> bool {
 pub(super) fn row_of(frame: &ToRelay<'_>) -> Option<Handle> {
     match frame {
         ToRelay::Ask(ask) => Some(ask.handle),
+        ToRelay::Redeem(redeem) => Some(redeem.handle),
         ToRelay::Approve(approve) => Some(approve.handle),
         ToRelay::Block(row)
         | ToRelay::Unblock(row)

@@ -23,4 +23,4 @@ pub use accounts::{AccountError, Accounts};
 pub use dial::DialError;
 pub use event::{LinkEvent, LinkHandle, Mailbox, Parcel};
 pub use links::{Deps, Links, LinksHandle};
-pub use row::{Marks, Refusal, RelayId, RelayRow, Relays, by_nick, mark, raise_mark};
+pub use row::{Marks, Refusal, RelayId, RelayRow, Relays, by_nick, link_of, mark, raise_mark};

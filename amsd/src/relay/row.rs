@@ -1,5 +1,6 @@
 //! What is kept of an account at a relay.
 
+use ams_wire::address::{HostPort, Link, RELAY_PORT, RelayLink};
 use ams_wire::id::{Key, WorkMark};
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
@@ -24,7 +25,8 @@ impl store::Key for RelayId {
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct RelayRow {
-    /// The name here, unique; empty until the account is enrolled.
+    /// The name here, unique; empty until the account is enrolled, and of a restored one the name
+    /// that it had.
     #[n(0)]
     pub nick: String,
     /// `HOST:PORT`.
@@ -127,6 +129,12 @@ pub(super) fn reset_mark(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError
 pub(super) fn pass_mark(txn: &Txn<'_>, relay: RelayId, counter: u64) -> Result<(), StoreError> {
     let counter = counter.max(mark(txn, relay)?.counter).saturating_add(1);
     txn.put::<Marks>(&relay, &WorkMark { counter, nonce: ams_crypto::random::bytes() })
+}
+
+/// The address link of the relay that an account is at; `None`: its address is none.
+pub fn link_of(row: &RelayRow) -> Option<String> {
+    let at = HostPort::parse(&row.at, RELAY_PORT).ok()?;
+    Some(Link::Relay(RelayLink { at, relay: row.key }).to_string())
 }
 
 /// The account called `nick`.

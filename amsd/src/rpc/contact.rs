@@ -1,17 +1,20 @@
 //! `contact.*`: who is known, who asks, and what the user makes of them.
 
 use ams_rpc::types::{
-    Contact, ContactAcceptParams, ContactAddParams, ContactBrief, ContactParams,
-    ContactRenameParams, ContactTrustParams, ContactVerified, ContactVerifyParams, Contacts, Done,
-    Requests,
+    Contact, ContactAcceptParams, ContactAddParams, ContactBrief, ContactLinkMade,
+    ContactLinkParams, ContactParams, ContactRenameParams, ContactTrustParams, ContactVerified,
+    ContactVerifyParams, Contacts, Done, Requests, Time,
 };
 use ams_rpc::{CallContext, RpcError};
+use ams_wire::address::{ContactLink, Link};
 use ams_wire::username::Username;
 
 use super::relay::find_relay;
 use super::{App, error};
 use crate::contacts::show::{self, brief};
-use crate::contacts::{ask, edit, request};
+use crate::contacts::{ask, edit, link, request};
+use crate::relay::Relays;
+use crate::store::Read;
 
 pub(super) async fn add(
     app: App,
@@ -19,8 +22,8 @@ pub(super) async fn add(
     params: ContactAddParams,
 ) -> Result<ContactBrief, RpcError> {
     if params.address.starts_with("ams://") {
-        return Err(RpcError::bad_link("contact links are not supported yet by this version")
-            .with_hint("add the contact by name: amsctl contact add USER@RELAY"));
+        let link = Link::parse_contact(&params.address).map_err(error::bad_link)?;
+        return redeem(app, link, params.local).await;
     }
     let (user, relay) = params.address.split_once('@').ok_or_else(|| {
         RpcError::bad_name(format!("{} does not say at which relay", quoted(&params.address)))
@@ -36,6 +39,58 @@ pub(super) async fn add(
             let (id, row) = find_relay(txn, &relay)?;
             let (id, row) = ask::add(txn, &me, (id, &row), &user, local.as_deref(), at)?;
             Ok::<_, RpcError>(brief(id, &row))
+        })
+        .await
+}
+
+async fn redeem(
+    app: App,
+    given: ContactLink,
+    local: Option<String>,
+) -> Result<ContactBrief, RpcError> {
+    let (me, at) = (app.me.clone(), app.outside.clock.now());
+    app.store
+        .write(move |txn| {
+            let relays = txn.list::<Relays>(&())?;
+            let relay = relays.into_iter().find(|(_, row)| row.enrolled && row.key == given.relay);
+            let (id, row) = relay.ok_or_else(|| {
+                let at = &given.at;
+                RpcError::no_such_relay(format!(
+                    "this link leads over the relay at {at}, where this daemon has no account"
+                ))
+                .with_hint(format!(
+                    "ask the operator of {at} for an invite, then: amsctl relay join LINK"
+                ))
+            })?;
+            let (id, row) = link::redeem(txn, &me, (id, &row), &given, local.as_deref(), at)?;
+            Ok::<_, RpcError>(brief(id, &row))
+        })
+        .await
+}
+
+pub(super) async fn make_link(
+    app: App,
+    _: CallContext,
+    params: ContactLinkParams,
+) -> Result<ContactLinkMade, RpcError> {
+    let (me, at) = (app.me.clone(), app.outside.clock.now());
+    app.store
+        .write(move |txn| {
+            let (id, row) = match &params.relay {
+                Some(named) => find_relay(txn, named)?,
+                None => {
+                    let mut relays = txn.list::<Relays>(&())?.into_iter();
+                    relays.find(|(_, row)| row.enrolled).ok_or_else(|| {
+                        RpcError::no_such_relay("this daemon is on no relay that a link could name")
+                    })?
+                }
+            };
+            let made = link::make(txn, &me, (id, &row), params.local.as_deref(), at)?;
+            let expires = i64::try_from(made.expires.saturating_mul(1000)).unwrap_or(i64::MAX);
+            Ok::<_, RpcError>(ContactLinkMade {
+                link: Link::Contact(made).to_string(),
+                expires: Time::from_millis(expires),
+            })
         })
         .await
 }

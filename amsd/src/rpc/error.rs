@@ -1,12 +1,14 @@
 //! What went wrong in the core, as a sentence that says what to do next.
 
+use ams_crypto::backup::BackupError;
 use ams_rpc::{ErrorKind, RpcError};
 use ams_wire::address::LinkError;
 
+use crate::backup::BackupFailed;
 use crate::contacts::ask::AddError;
 use crate::contacts::edit::EditError;
 use crate::contacts::request::AnswerError;
-use crate::contacts::{self, BadName, ContactId, ContactRow, by_name};
+use crate::contacts::{self, BadName, ContactId, ContactRow, by_name, link};
 use crate::outbox::PushError;
 use crate::relay::AccountError;
 use crate::store::{Read, StoreError};
@@ -55,6 +57,56 @@ impl From<AddError> for RpcError {
                 Self::bad_value(format!("{user} is your own account there"))
                     .with_hint("give your own address to somebody else: amsctl id shows it")
             }
+        }
+    }
+}
+
+impl From<BackupFailed> for RpcError {
+    fn from(error: BackupFailed) -> Self {
+        let message = error.to_string();
+        match error {
+            BackupFailed::Store(error) => error.into(),
+            BackupFailed::File { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Self::storage_full(message)
+                }
+                std::io::ErrorKind::AlreadyExists => Self::bad_file(message)
+                    .with_hint("a backup is written into a new file; give it another name"),
+                _ => Self::bad_file(message),
+            },
+            BackupFailed::Backup(BackupError::Passphrase) => Self::wrong_password(message)
+                .with_hint("give the passphrase that the backup was made with"),
+            BackupFailed::Backup(BackupError::OutOfMemory) => {
+                Self::internal(message).with_hint("free some memory and try again")
+            }
+            BackupFailed::Backup(BackupError::TooLarge) => Self::bad_file(message)
+                .with_hint("at most 256 MiB; amsctl history clear NAME makes it smaller"),
+            BackupFailed::Backup(
+                BackupError::NotABackup | BackupError::Version | BackupError::Damaged,
+            ) => Self::bad_file(message),
+            BackupFailed::NotEmpty => Self::not_allowed(message)
+                .with_hint("restore into a new profile: amsd --home DIR --daemon"),
+        }
+    }
+}
+
+impl From<link::LinkError> for RpcError {
+    fn from(error: link::LinkError) -> Self {
+        use link::LinkError as L;
+        let message = error.to_string();
+        match error {
+            L::Store(error) => error.into(),
+            L::BadName(error) => bad_name(error),
+            L::NameTaken(name) => name_taken(&name),
+            L::TooMany => Self::rate_limited(message)
+                .with_hint("a link is free again when it was redeemed, or after 7 days"),
+            L::BadAddress(_) => Self::bad_value(message),
+            L::BadKeys => Self::bad_link(message),
+            L::Yourself => {
+                Self::bad_value(message).with_hint("hand it to somebody else; it was not used up")
+            }
+            L::Expired => Self::link_expired(message),
+            L::Used(_) => Self::link_used(message),
         }
     }
 }

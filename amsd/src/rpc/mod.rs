@@ -13,6 +13,7 @@ mod identity;
 mod inbox;
 mod message;
 mod page;
+mod profile;
 mod queue;
 mod relay;
 #[cfg(test)]
@@ -115,6 +116,8 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
     }
     serve! {
         m::presence::Set => identity::set_presence;
+        m::profile::Backup => profile::backup;
+        m::profile::Restore => profile::restore;
         m::message::Send => message::send;
         m::message::Show => message::show;
         m::message::Wait => message::wait;
@@ -145,6 +148,7 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::contact::Remove => contact::remove;
         m::contact::Verify => contact::verify;
         m::contact::Trust => contact::trust;
+        m::contact::Link => contact::make_link;
     }
     builder
         .register_subscription::<m::events::Subscribe, _, _>(move |caller, params, pending| {

@@ -8,14 +8,14 @@ use ams_rpc::types::{
     RelayPasswordParams, Relays as Shown, Secret,
 };
 use ams_rpc::{CallContext, RpcError};
-use ams_wire::address::{HostPort, Link, RELAY_PORT, RelayLink};
+use ams_wire::address::{HostPort, Link, RELAY_PORT};
 use ams_wire::id::Key;
 use ams_wire::username::Username;
 use tokio::time::timeout;
 
 use super::{App, error};
 use crate::live::Live;
-use crate::relay::{AccountError, Refusal, RelayId, RelayRow, Relays, by_nick};
+use crate::relay::{AccountError, Refusal, RelayId, RelayRow, Relays, by_nick, link_of};
 use crate::store::{Read, StoreError};
 
 /// A relay that this daemon has an account at: by its nickname, `HOST` or `HOST:PORT`.
@@ -57,8 +57,6 @@ pub(super) fn all(db: &impl Read, live: &Live) -> Result<Vec<RelayInfo>, StoreEr
 }
 
 fn info(live: &Live, id: RelayId, row: &RelayRow) -> RelayInfo {
-    let at = HostPort::parse(&row.at, RELAY_PORT);
-    let address = at.map(|at| Link::Relay(RelayLink { at, relay: row.key }).to_string());
     let link = live.link(id);
     // The disk says what is wanted; its actor follows, and may be a moment behind.
     let state = match link.as_ref().map(|link| link.state) {
@@ -70,7 +68,7 @@ fn info(live: &Live, id: RelayId, row: &RelayRow) -> RelayInfo {
     let link = link.filter(|link| link.state == state);
     RelayInfo {
         name: row.nick.clone(),
-        address: address.unwrap_or_else(|_| row.at.clone()),
+        address: link_of(row).unwrap_or_else(|| row.at.clone()),
         user: row.user.to_string(),
         state,
         since: link.as_ref().map(|link| link.since),

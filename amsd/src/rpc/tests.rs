@@ -192,6 +192,7 @@ fn alice() -> ContactRow {
         their_low: 0,
         known_from: 0,
         offered_at: Vec::new(),
+        by_link: None,
     }
 }
 

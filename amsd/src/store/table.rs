@@ -1,6 +1,6 @@
 //! Typed tables: what a key and a row are as bytes.
 
-use ams_wire::id::{Handle, IntroId, MessageId, RootTag};
+use ams_wire::id::{Handle, IntroId, MessageId, RootTag, RoutingId};
 use minicbor::{Decode, Encode};
 
 /// A table: its name, its key, its row. The row is sealed, the key is not: a key holds numbers
@@ -80,7 +80,7 @@ macro_rules! id_key {
         }
     )*};
 }
-id_key!(Handle, MessageId, RootTag, IntroId);
+id_key!(Handle, MessageId, RootTag, IntroId, RoutingId);
 
 /// The rest of the key: last in a tuple.
 impl Key for String {

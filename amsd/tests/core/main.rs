@@ -15,4 +15,5 @@ mod meeting;
 mod messages;
 mod person;
 mod remembering;
+mod swapping;
 mod waiting;

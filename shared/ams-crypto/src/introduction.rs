@@ -38,6 +38,15 @@ pub struct Meeting {
     pub place: Place,
 }
 
+/// What an introduction by contact link needs for its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct ByLink<'a> {
+    /// The link's secret.
+    pub secret: &'a LinkSecret,
+    /// The approver's name there, which the requester does not know.
+    pub name: &'a Username,
+}
+
 /// Why an introduction is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IntroError {
@@ -181,7 +190,7 @@ pub fn verify(intro: &[u8]) -> Result<VerifiedIntro, IntroError> {
     Ok(VerifiedIntro { identity, id: id(intro), fields, ephemeral })
 }
 
-/// Step 3. `link` is the secret of the contact link that the introduction came by.
+/// Step 3. `link` where the introduction came by a contact link.
 ///
 /// # Errors
 /// [`IntroError::BadKey`]: a key that agrees on nothing.
@@ -189,7 +198,7 @@ pub fn approve(
     identity: &IdentityKey,
     account: &OlmAccount,
     intro: &VerifiedIntro,
-    link: Option<&LinkSecret>,
+    link: Option<ByLink<'_>>,
 ) -> Result<Approved, IntroError> {
     let ephemeral = DhSecret::generate();
     let x25519 = ephemeral.agree(&intro.ephemeral).map_err(|_| IntroError::BadKey)?;
@@ -206,13 +215,13 @@ pub fn approve(
         ephemeral: Key(*ephemeral.public().as_bytes()),
         kem: kem.ciphertext.to_vec(),
         first: first.bytes,
-        from: intro.fields.to.clone(),
+        from: link.map_or(&intro.fields.to, |link| link.name).clone(),
         to: intro.fields.from.clone(),
         place: intro.fields.place,
     };
     let signed = sign(identity, labels::APPROVAL, fields.encode());
     let roots = RootKeys::derive(&Agreed {
-        link,
+        link: link.map(|link| link.secret),
         x25519: &x25519,
         kem: &kem.shared,
         intro: &intro.id,
@@ -291,7 +300,8 @@ impl RequestSecrets {
         let asked = Signed::decode(&self.intro).and_then(|signed| Intro::decode(&signed.fields));
         asked.is_ok_and(|asked| {
             approval.intro == self.id
-                && approval.from == asked.to
+                // By a link, the approval says who made it.
+                && (self.link.is_some() || approval.from == asked.to)
                 && approval.to == asked.from
                 && approval.place == asked.place
         })

@@ -33,6 +33,8 @@ pub const STORE: &[u8] = b"AMS-store-1";
 pub const STORE_NAME: &[u8] = b"AMS-store-name-1";
 /// Hash of a token.
 pub const TOKEN: &[u8] = b"AMS-token-1";
+/// Key, check and sum of a backup.
+pub const BACKUP: &[u8] = b"AMS-backup-1";
 /// Checksum of a key file.
 pub const KEY_FILE: &[u8] = b"AMS-key-file-1";
 
@@ -71,6 +73,7 @@ mod tests {
             STORE,
             STORE_NAME,
             TOKEN,
+            BACKUP,
             KEY_FILE,
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();

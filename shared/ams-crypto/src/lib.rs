@@ -4,7 +4,7 @@
 //! In the order in which two people who never met come to speak:
 //!
 //! 1. [`keyfile`] keeps a profile's or relay's long-lived secrets; [`store`] seals everything else
-//!    that rests on the disk, record by record
+//!    that rests on the disk, record by record, and [`backup`] what leaves it
 //! 2. [`identity`] signs, [`dh`] agrees, [`kem`] does so against quantum computers; [`labels`]
 //!    keeps their uses apart, [`random`] feeds them
 //! 3. [`noise`] makes a link: handshake, then records
@@ -14,6 +14,7 @@
 //!    read); both sides get [`pair`] root keys and an [`olm`] session; [`safety`] compares identities
 //! 6. [`envelope`] seals each message once more around Olm (`xchacha` is the cipher of 1 and 6)
 
+pub mod backup;
 pub mod blob;
 pub mod dh;
 pub mod envelope;

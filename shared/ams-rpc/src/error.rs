@@ -124,6 +124,9 @@ error_table! {
     /// An answer would be larger than a line may be.
     AnswerTooLarge, answer_too_large = "answer_too_large", 104, Failed, "ask for less at once";
 
+    /// A file that cannot be used, or is not what it should be.
+    BadFile, bad_file = "bad_file", 105, Failed, "check the file and its folder";
+
     // 2: usage.
     /// A line is longer than 1 MiB.
     LineTooLong, line_too_long = "line_too_long", 201, Usage, "a line is at most 1 MiB long";
@@ -202,6 +205,12 @@ error_table! {
     /// Not allowed for this caller, or not in this state.
     NotAllowed, not_allowed = "not_allowed", 611, Refused,
         "run it as the user whose daemon this is";
+
+    /// A contact link whose time is over.
+    LinkExpired, link_expired = "link_expired", 612, Refused, "ask for a new one";
+    /// A contact link that was redeemed before.
+    LinkUsed, link_used = "link_used", 613, Refused,
+        "a link is good once; amsctl contact list shows the contact that it made";
 
     // 7: no such thing.
     /// There is no such contact.

@@ -131,6 +131,15 @@ method_table! {
         Show = "identity.show" (NoParams) -> Identity;
     }
 
+    /// The profile as a whole.
+    profile {
+        /// Writes identity, contacts and kept messages into a new file, sealed under a passphrase;
+        /// never ratchets.
+        Backup = "profile.backup" (crate::types::ProfileParams) -> crate::types::ProfileSummary;
+        /// Restores a backup into a profile that nothing was done with yet.
+        Restore = "profile.restore" (crate::types::ProfileParams) -> crate::types::ProfileSummary;
+    }
+
     /// Whether contacts see this daemon.
     presence {
         /// Shows or hides that this daemon is online, until changed again.
@@ -207,6 +216,9 @@ method_table! {
     contact {
         /// Asks somebody to be a contact. Answers `pending` at once, whoever it is.
         Add = "contact.add" (ContactAddParams) -> ContactBrief;
+        /// Makes a link to hand to somebody, good once and for 7 days: whoever redeems it with
+        /// `contact.add` is a contact, verified on both sides.
+        Link = "contact.link" (crate::types::ContactLinkParams) -> crate::types::ContactLinkMade;
         /// Requests that came in, and those that were made here and not answered yet.
         Requests = "contact.requests" (NoParams) -> crate::types::Requests;
         /// Accepts a request.

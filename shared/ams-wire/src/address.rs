@@ -4,7 +4,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 
-use crate::id::{InviteToken, Key};
+use crate::id::{ContactSecret, InviteToken, Key, RoutingId};
 use crate::limits::{MAX_HOST, MAX_LINK};
 use crate::username::Username;
 
@@ -138,6 +138,25 @@ pub struct InviteLink {
     pub token: InviteToken,
 }
 
+/// Makes whoever redeems it a contact, once. Whoever holds it is who its maker meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactLink {
+    /// Where to dial.
+    pub at: HostPort,
+    /// The relay's X25519 static key.
+    pub relay: Key,
+    /// Under which the redeemer asks there.
+    pub by: RoutingId,
+    /// The maker's identity key.
+    pub identity: Key,
+    /// X25519 key made for this link alone, to which the introduction is sealed.
+    pub one_time: Key,
+    /// What the relay does not know.
+    pub secret: ContactSecret,
+    /// Seconds since 1970 after which it is worth nothing.
+    pub expires: u64,
+}
+
 /// Any link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
@@ -145,6 +164,9 @@ pub enum Link {
     Relay(RelayLink),
     /// `ams://HOST:PORT/invite#…`: key 32 ‖ token 16 ‖ username
     Invite(InviteLink),
+    /// `ams://HOST:PORT/contact#…`: key 32 ‖ routing id 16 ‖ identity 32 ‖ one-time key 32 ‖
+    /// secret 16 ‖ expires u64
+    Contact(ContactLink),
 }
 
 impl Link {
@@ -179,6 +201,7 @@ impl Link {
                 let user = Username::new(user).map_err(|_| LinkError::Damaged)?;
                 Ok(Self::Invite(InviteLink { at, relay, user, token: InviteToken(*token) }))
             }
+            "contact" => ContactLink::read(at, relay, fields).map(Self::Contact),
             _ => Err(LinkError::NotALink),
         }
     }
@@ -205,11 +228,50 @@ impl Link {
         }
     }
 
+    /// The contact link in `text`.
+    ///
+    /// # Errors
+    /// [`LinkError`], also for a link of another kind.
+    pub fn parse_contact(text: &str) -> Result<ContactLink, LinkError> {
+        match Self::parse(text)? {
+            Self::Contact(link) => Ok(link),
+            other => Err(LinkError::Kind { wanted: "a contact", found: other.kind_text() }),
+        }
+    }
+
     fn kind_text(&self) -> &'static str {
         match self {
             Self::Relay(_) => "a relay's address",
             Self::Invite(_) => "an invite",
+            Self::Contact(_) => "a contact",
         }
+    }
+}
+
+impl ContactLink {
+    fn read(at: HostPort, relay: Key, fields: &[u8]) -> Result<Self, LinkError> {
+        let (by, rest) = fields.split_first_chunk().ok_or(LinkError::Damaged)?;
+        let (identity, rest) = rest.split_first_chunk().ok_or(LinkError::Damaged)?;
+        let (one_time, rest) = rest.split_first_chunk().ok_or(LinkError::Damaged)?;
+        let (secret, rest) = rest.split_first_chunk().ok_or(LinkError::Damaged)?;
+        Ok(Self {
+            at,
+            relay,
+            by: RoutingId(*by),
+            identity: Key(*identity),
+            one_time: Key(*one_time),
+            secret: ContactSecret(*secret),
+            expires: u64::from_be_bytes(rest.try_into().map_err(|_| LinkError::Damaged)?),
+        })
+    }
+
+    fn fields(&self) -> Vec<u8> {
+        let mut fields = self.by.as_bytes().to_vec();
+        fields.extend_from_slice(self.identity.as_bytes());
+        fields.extend_from_slice(self.one_time.as_bytes());
+        fields.extend_from_slice(self.secret.as_bytes());
+        fields.extend_from_slice(&self.expires.to_be_bytes());
+        fields
     }
 }
 
@@ -222,6 +284,7 @@ impl std::fmt::Display for Link {
                     [link.token.as_bytes().as_slice(), link.user.as_str().as_bytes()].concat();
                 (format!("{}/invite", link.at), &link.relay, fields)
             }
+            Self::Contact(link) => (format!("{}/contact", link.at), &link.relay, link.fields()),
         };
         let mut payload = vec![VERSION];
         payload.extend_from_slice(relay.as_bytes());

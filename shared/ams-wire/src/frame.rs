@@ -61,6 +61,8 @@ pub enum FrameType {
     SnapshotEnd = 0x24,
     /// The device's work mark is not the newest: an old copy or a clone.
     Cloned = 0x25,
+    /// Somebody's sealed introduction by a contact link of this account.
+    Redeemed = 0x26,
 
     /// An envelope to the relay.
     Send = 0x30,
@@ -101,6 +103,10 @@ pub enum FrameType {
     Done = 0x4c,
     /// Who is online.
     Presence = 0x4d,
+    /// Puts a sealed introduction on a contact row, by a contact link.
+    Redeem = 0x4e,
+    /// Names the contact links that this account waits on.
+    Await = 0x4f,
 }
 
 /// Appends a frame whose body `write` appends.

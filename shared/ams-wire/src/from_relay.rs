@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use crate::cbor;
 use crate::frame::{self, FrameType, WireError};
-use crate::id::{Blob, EnvelopeId, Handle};
+use crate::id::{Blob, EnvelopeId, Handle, RoutingId};
 use crate::limits::MAX_PRESENCE_ENTRIES;
 use crate::to_relay::{empty, sized_envelope};
 use crate::username::Username;
@@ -39,6 +39,8 @@ pub enum FromRelay<'a> {
     SnapshotEnd,
     /// `0x25` Answers `Attach` of an old copy or a clone: the newest counter, u64. The link ends.
     Cloned(u64),
+    /// `0x26` CBOR [`Redeemed`]: after `Await`, and when a new one comes.
+    Redeemed(Redeemed),
     /// `0x31` An envelope: `handle 16 ‖ envelope`.
     Deliver(Deliver<'a>),
     /// `0x32` How many `Send`s of this link were taken: u64.
@@ -113,7 +115,8 @@ pub struct Row {
     /// The owner's handle.
     #[n(0)]
     pub handle: Handle,
-    /// The contact's name.
+    /// The contact's name; the account's own while it asks by a contact link, since nobody knows yet
+    /// whom.
     #[n(1)]
     pub peer: Username,
     /// Where it stands.
@@ -136,6 +139,24 @@ pub struct Request {
     pub their_handle: Handle,
     /// The introduction, as [`crate::intro::Signed`] encodes it.
     #[n(2)]
+    pub intro: Blob,
+}
+
+/// Somebody's introduction by a contact link that this account waits on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Redeemed {
+    /// Who redeems it.
+    #[n(0)]
+    pub from: Username,
+    /// The redeemer's handle, to be named in the answer.
+    #[n(1)]
+    pub their_handle: Handle,
+    /// The contact link.
+    #[n(2)]
+    pub by: RoutingId,
+    /// The introduction, sealed to the link.
+    #[n(3)]
     pub intro: Blob,
 }
 
@@ -196,6 +217,7 @@ impl<'a> FromRelay<'a> {
             Self::Attached => frame::write(out, T::Attached, |_| ()),
             Self::Row(body) => frame::write(out, T::Row, |o| cbor::encode(body, o)),
             Self::Request(body) => frame::write(out, T::Request, |o| cbor::encode(body, o)),
+            Self::Redeemed(body) => frame::write(out, T::Redeemed, |o| cbor::encode(body, o)),
             Self::SnapshotEnd => frame::write(out, T::SnapshotEnd, |_| ()),
             Self::Cloned(counter) => {
                 frame::write(out, T::Cloned, |o| o.extend_from_slice(&counter.to_be_bytes()))
@@ -235,6 +257,7 @@ impl<'a> FromRelay<'a> {
             n if n == T::Attached as u8 => empty(body, Self::Attached)?,
             n if n == T::Row as u8 => Self::Row(cbor::decode(body)?),
             n if n == T::Request as u8 => Self::Request(cbor::decode(body)?),
+            n if n == T::Redeemed as u8 => Self::Redeemed(cbor::decode(body)?),
             n if n == T::SnapshotEnd as u8 => empty(body, Self::SnapshotEnd)?,
             n if n == T::Cloned as u8 => Self::Cloned(u64::from_be_bytes(*exact(body)?)),
             n if n == T::Deliver as u8 => {

@@ -94,14 +94,29 @@ fixed_bytes! {
     Signature, 64
 }
 fixed_bytes! {
+    /// A contact link at its relay: 16 random bytes, under which whoever redeems it asks.
+    RoutingId, 16
+}
+fixed_bytes! {
     @secret
     /// The secret of an invite.
     InviteToken, 16
+}
+fixed_bytes! {
+    @secret
+    /// The secret of a contact link, which no relay sees.
+    ContactSecret, 16
 }
 
 impl std::fmt::Debug for InviteToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("InviteToken(secret)")
+    }
+}
+
+impl std::fmt::Debug for ContactSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ContactSecret(secret)")
     }
 }
 

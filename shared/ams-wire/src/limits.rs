@@ -58,6 +58,8 @@ pub const MAX_HOST: usize = 253;
 pub const MAX_LINK: usize = 1024;
 /// Most entries in one `Presence` frame.
 pub const MAX_PRESENCE_ENTRIES: usize = 512;
+/// Most contact links of one account at one relay that are not redeemed.
+pub const MAX_CONTACT_LINKS: usize = 20;
 /// Most versions in a `Hello`.
 pub const MAX_VERSIONS: usize = 16;
 

@@ -3,22 +3,23 @@
 //! The macro writes the list and an exhaustive `match` from the same lines: a variant without a
 //! sample does not compile.
 
-use crate::address::{HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
+use crate::address::{ContactLink, HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
 use crate::body::{Body, KIND_TEXT};
 use crate::from_relay::{
-    Bye, Deliver, FromRelay, Outcome, PasswordResponse, Presence, RelayHello, Request, Row,
-    RowState,
+    Bye, Deliver, FromRelay, Outcome, PasswordResponse, Presence, Redeemed, RelayHello, Request,
+    Row, RowState,
 };
 use crate::id::{
-    Blob, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId, RootTag, Signature, WorkMark,
+    Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId, RootTag,
+    RoutingId, Signature, WorkMark,
 };
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place, Signed};
 use crate::limits::{KEM_CIPHERTEXT, KEM_KEY, MIN_ENVELOPE};
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{
-    Approve, Ask, Attach, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
-    PasswordFinish, PasswordStart, Refuse, Send, Stored, ToRelay,
+    Approve, Ask, Attach, Await, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
+    PasswordFinish, PasswordStart, Redeem, Refuse, Send, Stored, ToRelay,
 };
 use crate::username::Username;
 
@@ -45,6 +46,7 @@ macro_rules! samples {
 
 const HANDLE: Handle = Handle([0xa1; 16]);
 const THEIR_HANDLE: Handle = Handle([0xa2; 16]);
+const BY: RoutingId = RoutingId([0xa3; 16]);
 const MARK: WorkMark = WorkMark { counter: 7, nonce: [0xb1; 8] };
 const ENVELOPE: [u8; MIN_ENVELOPE] = [0xe1; MIN_ENVELOPE];
 
@@ -92,12 +94,22 @@ samples! {
             ToRelay::Stored(Stored { count: 3, mark: MARK }),
         ToRelay::Ask(_) => "to-relay/ask":
             ToRelay::Ask(Ask { handle: HANDLE, to: bob(), intro: blob(0xf1) }),
-        ToRelay::Approve(_) => "to-relay/approve": ToRelay::Approve(Approve {
-            to: alice(),
-            their_handle: HANDLE,
-            handle: THEIR_HANDLE,
-            approval: blob(0xf2),
-        }),
+        ToRelay::Approve(Approve { by: None, .. }) => "to-relay/approve":
+            ToRelay::Approve(Approve {
+                to: alice(),
+                their_handle: HANDLE,
+                handle: THEIR_HANDLE,
+                approval: blob(0xf2),
+                by: None,
+            }),
+        ToRelay::Approve(Approve { by: Some(_), .. }) => "to-relay/approve-by-link":
+            ToRelay::Approve(Approve {
+                to: alice(),
+                their_handle: HANDLE,
+                handle: THEIR_HANDLE,
+                approval: blob(0xf2),
+                by: Some(BY),
+            }),
         ToRelay::Refuse(_) => "to-relay/refuse":
             ToRelay::Refuse(Refuse { to: alice(), their_handle: HANDLE }),
         ToRelay::Block(_) => "to-relay/block": ToRelay::Block(HANDLE),
@@ -112,6 +124,9 @@ samples! {
         ToRelay::PasswordFinish(_) => "to-relay/password-finish":
             ToRelay::PasswordFinish(PasswordFinish { ke3: [0xd4; 64], upload: [0xd2; 192] }),
         ToRelay::DeleteAccount => "to-relay/delete-account": ToRelay::DeleteAccount,
+        ToRelay::Redeem(_) => "to-relay/redeem":
+            ToRelay::Redeem(Redeem { handle: HANDLE, by: BY, intro: blob(0xf3) }),
+        ToRelay::Await(_) => "to-relay/await": ToRelay::Await(Await { links: vec![BY] }),
     }
 }
 
@@ -148,6 +163,12 @@ samples! {
         }),
         FromRelay::SnapshotEnd => "from-relay/snapshot-end": FromRelay::SnapshotEnd,
         FromRelay::Cloned(_) => "from-relay/cloned": FromRelay::Cloned(7),
+        FromRelay::Redeemed(_) => "from-relay/redeemed": FromRelay::Redeemed(Redeemed {
+            from: alice(),
+            their_handle: HANDLE,
+            by: BY,
+            intro: blob(0xf3),
+        }),
         FromRelay::Deliver(_) => "from-relay/deliver":
             FromRelay::Deliver(Deliver { handle: THEIR_HANDLE, envelope: &ENVELOPE }),
         FromRelay::Accepted(_) => "from-relay/accepted": FromRelay::Accepted(3),
@@ -308,6 +329,15 @@ samples! {
             relay: Key([0x26; 32]),
             user: alice(),
             token: InviteToken([0xc1; 16]),
+        }),
+        Link::Contact(_) => "link/contact": Link::Contact(ContactLink {
+            at: HostPort::parse("relay.example.org", RELAY_PORT).unwrap(),
+            relay: Key([0x26; 32]),
+            by: BY,
+            identity: Key([0x21; 32]),
+            one_time: Key([0x27; 32]),
+            secret: ContactSecret([0xc2; 16]),
+            expires: 1_700_000_000,
         }),
     }
 }

@@ -5,8 +5,8 @@ use minicbor::{Decode, Encode};
 
 use crate::cbor;
 use crate::frame::{self, FrameType, WireError};
-use crate::id::{Blob, Handle, InviteToken, WorkMark};
-use crate::limits::{MAX_ENVELOPE, MAX_VERSIONS, MIN_ENVELOPE};
+use crate::id::{Blob, Handle, InviteToken, RoutingId, WorkMark};
+use crate::limits::{MAX_CONTACT_LINKS, MAX_ENVELOPE, MAX_VERSIONS, MIN_ENVELOPE};
 use crate::pad;
 use crate::username::Username;
 
@@ -57,6 +57,10 @@ pub enum ToRelay<'a> {
     PasswordFinish(PasswordFinish),
     /// `0x4b` Empty. Answered by `Done`; the link then ends.
     DeleteAccount,
+    /// `0x4e` CBOR [`Redeem`]. Answered by `Done`.
+    Redeem(Redeem),
+    /// `0x4f` CBOR [`Await`]. Answered by `Done`.
+    Await(Await),
 }
 
 /// Versions and nothing that a relay could tell clients apart by.
@@ -177,6 +181,35 @@ pub struct Approve {
     /// The sealed approval.
     #[n(3)]
     pub approval: Blob,
+    /// The contact link that the introduction came by, where it came by one.
+    #[n(4)]
+    pub by: Option<RoutingId>,
+}
+
+/// Asks whoever made a contact link for contact. Written the same whether or not somebody waits on
+/// it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Redeem {
+    /// The redeemer's handle for the contact.
+    #[n(0)]
+    pub handle: Handle,
+    /// The contact link.
+    #[n(1)]
+    pub by: RoutingId,
+    /// The introduction, sealed to the link.
+    #[n(2)]
+    pub intro: Blob,
+}
+
+/// The contact links that this account waits on, as long as this link of it lives or until it names
+/// others. The relay keeps nothing of them.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Await {
+    /// At most [`MAX_CONTACT_LINKS`].
+    #[n(0)]
+    pub links: Vec<RoutingId>,
 }
 
 /// Declines an introduction; the asker never learns of it.
@@ -260,6 +293,8 @@ impl<'a> ToRelay<'a> {
                 frame::write(out, T::PasswordFinish, |o| cbor::encode(body, o))
             }
             Self::DeleteAccount => frame::write(out, T::DeleteAccount, |_| ()),
+            Self::Redeem(body) => frame::write(out, T::Redeem, |o| cbor::encode(body, o)),
+            Self::Await(body) => frame::write(out, T::Await, |o| cbor::encode(body, o)),
         }
     }
 
@@ -297,6 +332,8 @@ impl<'a> ToRelay<'a> {
             n if n == T::PasswordStart as u8 => Self::PasswordStart(cbor::decode(body)?),
             n if n == T::PasswordFinish as u8 => Self::PasswordFinish(cbor::decode(body)?),
             n if n == T::DeleteAccount as u8 => empty(body, Self::DeleteAccount)?,
+            n if n == T::Redeem as u8 => Self::Redeem(cbor::decode(body)?),
+            n if n == T::Await as u8 => Self::Await(Await::decode_body(body)?),
             _ => return Ok(None),
         }))
     }
@@ -306,6 +343,13 @@ impl ClientHello {
     fn decode_body(body: &[u8]) -> Result<Self, WireError> {
         let hello: Self = cbor::decode(body)?;
         if hello.versions.len() > MAX_VERSIONS { Err(WireError::TooLong) } else { Ok(hello) }
+    }
+}
+
+impl Await {
+    fn decode_body(body: &[u8]) -> Result<Self, WireError> {
+        let named: Self = cbor::decode(body)?;
+        if named.links.len() > MAX_CONTACT_LINKS { Err(WireError::TooLong) } else { Ok(named) }
     }
 }
 

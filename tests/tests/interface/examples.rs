@@ -10,7 +10,7 @@ use ams_rpc::methods::{contact, inbox};
 use ams_rpc::openrpc::{ADMIN_EXAMPLES, EXAMPLES, Example, examples};
 use ams_rpc::types::{NoParams, Presence};
 use ams_tests::PATIENCE;
-use ams_tests::shell::{Operator, User};
+use ams_tests::shell::{Operator, PASSWORD, User};
 use serde_json::{Value, json};
 
 use crate::document::read;
@@ -188,6 +188,14 @@ fn the_daemons_examples_are_what_happens() {
     }
     let mut talk = Talk::open(&alice.home().join("amsd.sock"), "shared/ams-rpc/openrpc.json");
     talk.knows("ams://relay.example.org:7311/invite#AQ", &relay.invites("alice"));
+    // What she had before, on another machine.
+    let attic = User::new(&folder.path().join("attic"));
+    let _attic = attic.starts_daemon();
+    let [old, new] = ["old.backup", "new.backup"].map(|name| folder.path().join(name));
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    attic.amsctl_with(&["backup", old, "--passphrase-file", "-"], PASSWORD).exits(0);
+    talk.knows("/home/alice/old.backup", old);
+    talk.knows("/home/alice/new.backup", new);
 
     for example in examples(EXAMPLES).unwrap() {
         match example.method.as_str() {

@@ -9,8 +9,10 @@
 )]
 
 mod away;
+mod backups;
 mod contacts;
 mod cuts;
+mod links;
 mod presence;
 mod profiles;
 mod readers;

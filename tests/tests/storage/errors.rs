@@ -219,6 +219,7 @@ async fn operate(store: &Store, step: usize) -> Option<Answer> {
         their_handle: handle(1),
         handle: handle(2),
         blob: blob("approval"),
+        link: None,
     };
     let mark = |counter| WorkMark { counter, nonce: [1; 8] };
     let device = |n| store.attach(key(n), NOW, 9);

@@ -12,7 +12,7 @@ use redb::{
 };
 
 use super::StoreError;
-use super::tables::{self, ASKS, DEVICES, INVITES, RETIRED, ROWS, USERS};
+use super::tables::{self, ASKS, DEVICES, INVITES, REDEEMS, RETIRED, ROWS, USERS};
 use crate::accounts::row::ContactRow;
 use crate::accounts::user::{InviteRow, UserRow};
 use crate::accounts::{OpenInvite, Unwilling, User};
@@ -180,6 +180,7 @@ fn copy_all(from: &ReadTransaction, file: File) -> Result<(), StoreError> {
     copy(from, &txn, INVITES)?;
     copy(from, &txn, ROWS)?;
     copy(from, &txn, ASKS)?;
+    copy(from, &txn, REDEEMS)?;
     copy(from, &txn, RETIRED)?;
     txn.commit()?;
     Ok(())

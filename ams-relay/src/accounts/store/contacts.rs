@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use ams_wire::from_relay::Request;
-use ams_wire::id::{Blob, Handle};
+use ams_wire::from_relay::{Redeemed, Request};
+use ams_wire::id::{Blob, Handle, RoutingId};
 use ams_wire::username::Username;
 use redb::{ReadTransaction, WriteTransaction};
 
 use super::StoreError;
-use super::tables::{self, ASKS, ROWS};
+use super::tables::{self, ASKS, REDEEMS, ROWS};
 use crate::accounts::row::{ContactRow, Standing};
 use crate::accounts::{Approval, Approved};
 
@@ -26,6 +26,28 @@ pub(super) fn ask(
     let new = match living {
         Some(row) => row.with_intro(to, intro.clone(), now),
         None => Some(ContactRow::asking(to.clone(), intro.clone(), now)),
+    };
+    if new.is_some() {
+        tables::put_row(txn, owner, handle, old.as_ref(), new.as_ref())?;
+    }
+    Ok(new)
+}
+
+/// Everything that this reads is the owner's own row.
+pub(super) fn redeem(
+    txn: &WriteTransaction,
+    owner: &Username,
+    handle: &Handle,
+    by: RoutingId,
+    intro: &Blob,
+    now: u64,
+) -> Result<Option<ContactRow>, StoreError> {
+    let old = tables::row(&txn.open_table(ROWS)?, owner.as_str(), handle)?;
+    let living = old.clone().filter(|row| !row.is_expired(now));
+    let new = match living {
+        Some(row) if row.by != Some(by) => None,
+        Some(row) => row.with_intro(owner, intro.clone(), now),
+        None => Some(ContactRow::redeeming(owner.clone(), by, intro.clone(), now)),
     };
     if new.is_some() {
         tables::put_row(txn, owner, handle, old.as_ref(), new.as_ref())?;
@@ -90,7 +112,7 @@ pub(super) fn approve(
     approval: &Approval,
     now: u64,
 ) -> Result<Approved, StoreError> {
-    let Approval { by, to, their_handle, handle, blob } = approval;
+    let Approval { by, to, their_handle, handle, blob, link } = approval;
     let nothing = Ok(Approved { own: None, theirs: false });
     // Nobody is one's own contact.
     if by == to {
@@ -104,8 +126,12 @@ pub(super) fn approve(
     if living.is_some_and(|row| row.peer != *to) {
         return nothing;
     }
+    let is_for = |row: &ContactRow| match row.by {
+        Some(_) => row.by == *link,
+        None => row.peer == *by,
+    };
     let answers = |row: &&ContactRow| {
-        row.peer == *by && !row.blocked && !row.is_expired(now) && row.standing != Standing::Refused
+        is_for(row) && !row.blocked && !row.is_expired(now) && row.standing != Standing::Refused
     };
     let answered = theirs.as_ref().filter(answers);
     // What the approver sees of the row comes from the approval and the row as it was: whether there
@@ -123,6 +149,8 @@ pub(super) fn approve(
     tables::put_row(txn, by, handle, own.as_ref(), Some(&new_own))?;
     if let Some(old) = answered {
         let new = ContactRow {
+            peer: by.clone(),
+            by: None,
             standing: Standing::Accepted,
             peer_handle: Some(*handle),
             intro: None,
@@ -186,4 +214,34 @@ pub(super) fn requests(
         found.push(Some(Request { from: tables::name(owner)?, their_handle: handle, intro }));
     }
     Ok(found.into_iter().flatten().take(most).collect())
+}
+
+pub(super) fn redeemed(
+    txn: &ReadTransaction,
+    links: &[RoutingId],
+    now: u64,
+    most: usize,
+) -> Result<Vec<Redeemed>, StoreError> {
+    let redeems = txn.open_table(REDEEMS)?;
+    let rows = txn.open_table(ROWS)?;
+    let mut found = Vec::new();
+    for by in links {
+        let of_link = (&by.0, 0, "", &[0; 16])..=(&by.0, u64::MAX, "\u{7f}", &[0xff; 16]);
+        for entry in redeems.range(of_link)? {
+            let key = entry?.0;
+            let (_, _, owner, handle) = key.value();
+            let their_handle = Handle(*handle);
+            let row = tables::row(&rows, owner, &their_handle)?;
+            let Some(intro) = row.filter(|row| row.is_answerable(now)).and_then(|row| row.intro)
+            else {
+                continue;
+            };
+            if found.len() >= most {
+                return Ok(found);
+            }
+            let from = tables::name(owner)?;
+            found.push(Redeemed { from, their_handle, by: *by, intro });
+        }
+    }
+    Ok(found)
 }

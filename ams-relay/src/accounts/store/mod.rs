@@ -7,6 +7,7 @@
 mod administration;
 mod contacts;
 mod enrolment;
+mod error;
 mod place;
 mod tables;
 #[cfg(test)]
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ams_crypto::token::TokenHash;
-use ams_wire::from_relay::Request;
-use ams_wire::id::{Blob, Handle, Key, WorkMark};
+use ams_wire::from_relay::{Redeemed, Request};
+use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
@@ -30,6 +31,7 @@ use super::{
     Accounts, AccountsError, Approval, Approved, Device, Enrolled, Invited, OpenInvite, Pending,
     Record, Snapshot, Unwilling, User, Wish,
 };
+use error::StoreError;
 pub use place::Disk;
 use place::{Opened, Place};
 
@@ -66,57 +68,6 @@ struct Waiting {
     writers: Vec<Box<dyn Writer>>,
     /// A thread is writing, and looks here again before it ends.
     is_served: bool,
-}
-
-/// What went wrong inside of a transaction.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error("a stored value is damaged or of a later version")]
-    Damaged,
-    #[error("there is something already")]
-    Exists,
-    #[error("it failed a moment ago")]
-    Closed,
-    #[error(transparent)]
-    Redb(#[from] redb::Error),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-macro_rules! from_redb {
-    ($($name:ident)*) => {$(
-        impl From<redb::$name> for StoreError {
-            fn from(error: redb::$name) -> Self {
-                Self::Redb(error.into())
-            }
-        }
-    )*};
-}
-from_redb!(DatabaseError TransactionError TableError StorageError CommitError SetDurabilityError);
-
-impl StoreError {
-    /// Whether reading or writing failed, after which the file has to be opened anew.
-    fn is_of_the_disk(&self) -> bool {
-        matches!(self, Self::Redb(redb::Error::Io(_)) | Self::Io(_)) || self.is_of_another()
-    }
-
-    /// Whether it failed under somebody else before.
-    fn is_of_another(&self) -> bool {
-        matches!(self, Self::Redb(redb::Error::PreviousIo) | Self::Closed)
-    }
-}
-
-impl From<StoreError> for AccountsError {
-    fn from(error: StoreError) -> Self {
-        let io = match &error {
-            StoreError::Redb(redb::Error::Io(io)) | StoreError::Io(io) => Some(io.kind()),
-            _ => None,
-        };
-        match io {
-            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Self::Full,
-            _ => Self::Failed(error.to_string()),
-        }
-    }
 }
 
 fn builder() -> Builder {
@@ -377,6 +328,18 @@ impl Accounts for Store {
         self.write(move |txn| contacts::ask(txn, &owner, &handle, &to, &intro, now))
     }
 
+    fn redeem(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        by: RoutingId,
+        intro: Blob,
+        now: u64,
+    ) -> Pending<Option<ContactRow>> {
+        let owner = owner.clone();
+        self.write(move |txn| contacts::redeem(txn, &owner, &handle, by, &intro, now))
+    }
+
     fn block(
         &self,
         owner: &Username,
@@ -420,6 +383,10 @@ impl Accounts for Store {
     fn requests(&self, name: &Username, now: u64, most: usize) -> Pending<Vec<Request>> {
         let name = name.clone();
         self.read(move |txn| contacts::requests(txn, &name, now, most))
+    }
+
+    fn redeemed(&self, links: Vec<RoutingId>, now: u64, most: usize) -> Pending<Vec<Redeemed>> {
+        self.read(move |txn| contacts::redeemed(txn, &links, now, most))
     }
 
     fn approve(&self, approval: Approval, now: u64) -> Pending<Approved> {

@@ -18,13 +18,16 @@ pub(super) const INVITES: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::n
 pub(super) const ROWS: TableDefinition<(&str, &[u8; 16]), &[u8]> = TableDefinition::new("rows");
 /// Peer, when, owner, handle: the rows that carry an introduction to the peer.
 pub(super) const ASKS: TableDefinition<AskKey<'static>, ()> = TableDefinition::new("asks");
+/// Contact link, when, owner, handle: the rows that carry an introduction by the link.
+pub(super) const REDEEMS: TableDefinition<RedeemKey<'static>, ()> = TableDefinition::new("redeems");
 /// Names that are never given again.
 pub(super) const RETIRED: TableDefinition<&str, ()> = TableDefinition::new("retired");
 
 /// How many tables there are.
-const TABLES: usize = 6;
+const TABLES: usize = 7;
 
 pub(super) type AskKey<'a> = (&'a str, u64, &'a str, &'a [u8; 16]);
+pub(super) type RedeemKey<'a> = (&'a [u8; 16], u64, &'a str, &'a [u8; 16]);
 
 /// Makes all tables, so that reading need not ask whether they exist.
 pub(super) fn create(txn: &WriteTransaction) -> Result<(), StoreError> {
@@ -33,6 +36,7 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(INVITES)?;
     txn.open_table(ROWS)?;
     txn.open_table(ASKS)?;
+    txn.open_table(REDEEMS)?;
     txn.open_table(RETIRED)?;
     Ok(())
 }
@@ -87,7 +91,7 @@ pub(super) fn rows_of(
         .collect()
 }
 
-/// Puts a row, or none, in the place of `old`, and keeps the index of introductions in step.
+/// Puts a row, or none, in the place of `old`, and keeps the indexes of introductions in step.
 pub(super) fn put_row(
     txn: &WriteTransaction,
     owner: &Username,
@@ -104,14 +108,29 @@ pub(super) fn put_row(
         Some(row) => drop(rows.insert((owner, &handle.0), row.to_bytes().as_slice())?),
         None => drop(rows.remove((owner, &handle.0))?),
     }
-    let mut asks = txn.open_table(ASKS)?;
     // A refused introduction stays on its row and out of the index.
     let is_listed = |row: &&ContactRow| row.is_listed();
     if let Some(row) = old.filter(is_listed) {
-        asks.remove((row.peer.as_str(), row.asked_at, owner, &handle.0))?;
+        match row.by {
+            Some(by) => {
+                txn.open_table(REDEEMS)?.remove((&by.0, row.asked_at, owner, &handle.0))?;
+            }
+            None => {
+                let key = (row.peer.as_str(), row.asked_at, owner, &handle.0);
+                txn.open_table(ASKS)?.remove(key)?;
+            }
+        }
     }
     if let Some(row) = new.filter(is_listed) {
-        asks.insert((row.peer.as_str(), row.asked_at, owner, &handle.0), ())?;
+        match row.by {
+            Some(by) => {
+                txn.open_table(REDEEMS)?.insert((&by.0, row.asked_at, owner, &handle.0), ())?;
+            }
+            None => {
+                let key = (row.peer.as_str(), row.asked_at, owner, &handle.0);
+                txn.open_table(ASKS)?.insert(key, ())?;
+            }
+        }
     }
     Ok(())
 }

@@ -7,15 +7,17 @@ use crate::failed::Failed;
 use crate::render;
 use crate::session::Session;
 
-/// Ask somebody to be a contact. Says `pending` at once, whoever it is.
+/// Ask somebody to be a contact, or redeem a contact link. Says `pending` at once, whoever it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   amsctl contact add bob@home
-  amsctl contact add bob@relay.example.org --as robert")]
+  amsctl contact add bob@relay.example.org --as robert
+  amsctl contact add 'ams://relay.example.org:7311/contact#…'")]
 pub struct Args {
-    /// The user's name, an `@`, and the relay: its nickname, HOST or HOST:PORT.
-    #[arg(value_name = "USER@RELAY")]
+    /// The user's name, an `@`, and the relay: its nickname, HOST or HOST:PORT. Or a contact link, in
+    /// quotes.
+    #[arg(value_name = "USER@RELAY|LINK")]
     address: String,
 
     /// The name that the contact shall have here.

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod add;
 pub mod block;
+pub mod link;
 pub mod list;
 pub mod reject;
 pub mod remove;
@@ -24,6 +25,8 @@ use crate::session::Session;
 pub enum Command {
     /// Ask somebody to be a contact.
     Add(add::Args),
+    /// Make a link that makes somebody a contact.
+    Link(link::Args),
     /// List requests that came in and those made here.
     Requests(requests::Args),
     /// Accept a request.
@@ -52,6 +55,7 @@ impl Command {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
         match self {
             Self::Add(args) => args.run(session),
+            Self::Link(args) => args.run(session),
             Self::Requests(args) => args.run(session),
             Self::Accept(args) => args.run(session),
             Self::Reject(args) => args.run(session),

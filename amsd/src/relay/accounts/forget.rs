@@ -1,8 +1,8 @@
 //! What is forgotten with an account.
 
 use crate::contacts::ask::{Asked, withdraw};
-use crate::contacts::intro;
 use crate::contacts::{self, Stage};
+use crate::contacts::{intro, link};
 use crate::fact::Fact;
 use crate::relay::chores;
 use crate::relay::row::{self, RelayId, Relays};
@@ -30,6 +30,7 @@ pub(super) fn forget(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
     for (asked, _) in txn.list::<Asked>(&relay)? {
         withdraw(txn, asked)?;
     }
+    link::forget(txn, relay)?;
     chores::forget(txn, relay)?;
     row::reset_mark(txn, relay)?;
     txn.delete::<Relays>(&relay)?;

@@ -103,7 +103,11 @@ fn prepare(txn: &Txn<'_>, place: &Place) -> Result<Prepared, AccountError> {
     let nick = match (&place.nick, before) {
         (Some(nick), _) => checked(nick, &others)?,
         (None, Some(row)) => row.nick.clone(),
-        (None, None) => free_nick(place.at.host(), &others),
+        (None, None) => match known.map(|(_, row)| row.nick.as_str()) {
+            // Of a restored profile, which called it so.
+            Some(nick) if !nick.is_empty() && !others.contains(&nick) => nick.to_owned(),
+            _ => free_nick(place.at.host(), &others),
+        },
     };
     let at = place.at.to_string();
     let (id, row) = match known {

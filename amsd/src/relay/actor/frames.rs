@@ -77,6 +77,7 @@ impl Served<'_> {
                 self.lane.push(Item::Row(row));
             }
             FromRelay::Request(request) => self.lane.push(Item::Request(request)),
+            FromRelay::Redeemed(redeemed) => self.lane.push(Item::Redeemed(redeemed)),
             FromRelay::SnapshotEnd => {
                 let Phase::Snapshot(rows) = &mut self.phase else { return Err(nonsense()) };
                 self.lane.push(Item::Snapshot(std::mem::take(rows)));
@@ -126,7 +127,7 @@ impl Served<'_> {
                 let _ = reply.send(Answer::Done(outcome));
             }
             (Unanswered::Visible, Outcome::Limited) => self.visible_was_limited(),
-            (Unanswered::Visible, Outcome::Ok | Outcome::Refused) => {}
+            (Unanswered::Visible, Outcome::Ok | Outcome::Refused) | (Unanswered::Await, _) => {}
         }
         Ok(())
     }

@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ams_wire::from_relay::{Request, Row};
+use ams_wire::from_relay::{Redeemed, Request, Row};
 use ams_wire::id::{Handle, WorkMark};
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::contacts::{approval, request, snapshot};
+use crate::contacts::{approval, link, request, snapshot};
 use crate::inbox::{self, Accepted};
 use crate::profile::Me;
 use crate::relay::row::{self, RelayId, RelayRow, Relays};
@@ -39,6 +39,8 @@ pub(super) enum Item {
     Row(Row),
     /// Somebody's introduction.
     Request(Request),
+    /// Somebody's introduction by one of our contact links.
+    Redeemed(Redeemed),
     /// The snapshot is complete; every row that it showed.
     Snapshot(BTreeSet<Handle>),
     /// A chore was answered.
@@ -64,6 +66,7 @@ impl Item {
             Self::Deliver { envelope, .. } => envelope.len(),
             Self::Row(row) => row.approval.as_ref().map_or(0, |blob| blob.as_bytes().len()),
             Self::Request(request) => request.intro.as_bytes().len(),
+            Self::Redeemed(redeemed) => redeemed.intro.as_bytes().len(),
             Self::Snapshot(_) | Self::Done(_) => 0,
         }
     }
@@ -225,6 +228,7 @@ impl Desk {
             Item::Request(asked) => {
                 request::receive(txn, me, (relay, &row()?), asked, self.rule, now)?;
             }
+            Item::Redeemed(shown) => link::receive(txn, me, (relay, &row()?), shown, now)?,
             Item::Snapshot(rows) => {
                 snapshot::compare(txn, me, (relay, &row()?), rows, now)?;
                 done.snapshot = true;
@@ -253,7 +257,7 @@ impl Committed {
             Item::Deliver { .. } => self.accepted.push(Accepted::default()),
             Item::Snapshot(_) => self.snapshot = true,
             Item::Done(number) => self.done.push(*number),
-            Item::Row(_) | Item::Request(_) => {}
+            Item::Row(_) | Item::Request(_) | Item::Redeemed(_) => {}
         }
     }
 }

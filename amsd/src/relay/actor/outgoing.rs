@@ -6,13 +6,15 @@ use ams_link::Sender;
 use ams_link::sender::Outgoing;
 use ams_link::stream::BoxedStream;
 use ams_wire::WireError;
-use ams_wire::to_relay::{Send, ToRelay};
+use ams_wire::limits::MAX_CONTACT_LINKS;
+use ams_wire::to_relay::{Await, Send, ToRelay};
 use tokio::io::WriteHalf;
 use tokio::time::Instant;
 
 use super::sent::Sent;
 use super::serve::{Phase, Served, Unanswered};
 use super::{Call, End};
+use crate::contacts::link;
 use crate::relay::chores;
 use crate::relay::event::Parcel;
 use crate::store::StoreError;
@@ -57,6 +59,7 @@ impl Served<'_> {
         let waiting = self.actor.deps.store.read(move |db| chores::waiting(db, relay));
         let waiting: Result<_, StoreError> = waiting.await;
         self.actor.pacing.set(waiting?);
+        self.tell_links().await?;
         self.tell_chores()
     }
 
@@ -70,6 +73,21 @@ impl Served<'_> {
             let Some((number, frame)) = self.actor.pacing.next(now) else { break };
             self.tx.push(&Encoded(frame)).map_err(too_long)?;
             self.unanswered.push_back(Unanswered::Chore(number));
+        }
+        Ok(())
+    }
+
+    /// Names the contact links that are waited on, where the relay knows of others or of none.
+    async fn tell_links(&mut self) -> Result<(), End> {
+        let (relay, now) = (self.relay, self.actor.deps.outside.clock.now());
+        let awaited = self.actor.deps.store.read(move |db| link::awaited(db, relay, now));
+        let awaited: Result<Vec<_>, StoreError> = awaited.await;
+        let mut links = awaited?;
+        links.truncate(MAX_CONTACT_LINKS);
+        if links != self.told_links {
+            self.push(&ToRelay::Await(Await { links: links.clone() }))?;
+            self.unanswered.push_back(Unanswered::Await);
+            self.told_links = links;
         }
         Ok(())
     }

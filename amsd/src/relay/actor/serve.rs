@@ -10,7 +10,7 @@ use ams_link::sender::SendError;
 use ams_link::stream::BoxedStream;
 use ams_link::{Link, Receiver, Sender};
 use ams_rpc::types::LinkState;
-use ams_wire::id::Handle;
+use ams_wire::id::{Handle, RoutingId};
 use ams_wire::limits::PROTOCOL_VERSION;
 use ams_wire::to_relay::{Attach, ClientHello, ToRelay};
 use tokio::io::{ReadHalf, WriteHalf};
@@ -52,6 +52,7 @@ pub(super) enum Unanswered {
     Chore(u64),
     Call(oneshot::Sender<Answer>),
     Visible,
+    Await,
 }
 
 pub(super) struct Served<'a> {
@@ -73,7 +74,9 @@ pub(super) struct Served<'a> {
     handled: Handled,
     /// The visibility that the relay was told last.
     pub(super) told_visible: bool,
-    /// When to tell it again.
+    /// The contact links that the relay was told last.
+    pub(super) told_links: Vec<RoutingId>,
+    /// When to tell the visibility again.
     pub(super) visible_again: Option<Instant>,
     handle: LinkHandle,
     pub(super) parcels: Mailbox,
@@ -109,6 +112,7 @@ impl<'a> Served<'a> {
             unanswered: VecDeque::new(),
             handled: Handled::default(),
             told_visible: visible,
+            told_links: Vec::new(),
             visible_again: None,
             handle,
             parcels,

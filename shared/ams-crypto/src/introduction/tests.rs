@@ -66,7 +66,13 @@ fn a_link_secret_goes_into_the_root() {
     let copy = LinkSecret::from_bytes(*secret.to_bytes());
     let asked = request(&alice.identity, &mut alice.account, meeting(), 1, Some(copy));
     let intro = verify(&asked.intro).unwrap();
-    let with = approve(&bob.identity, &bob.account, &intro, Some(&secret)).unwrap();
+    let with = approve(
+        &bob.identity,
+        &bob.account,
+        &intro,
+        Some(ByLink { secret: &secret, name: &Username::new("carol").unwrap() }),
+    )
+    .unwrap();
     let without = approve(&bob.identity, &bob.account, &intro, None).unwrap();
     let secrets = RequestSecrets::from_bytes(&asked.secrets.to_bytes()).unwrap();
     let mut copy = OlmAccount::from_bytes(&alice.account.to_bytes()).unwrap();

@@ -138,11 +138,32 @@ pub struct ContactBrief {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContactAddParams {
-    /// `USER@RELAY`; the relay as a nickname, `HOST` or `HOST:PORT`.
+    /// `USER@RELAY`, the relay as a nickname, `HOST` or `HOST:PORT`; or a contact link.
     pub address: String,
     /// The name it shall have here; default: the user's name, or the address when that is taken.
     #[serde(rename = "as")]
     pub local: Option<String>,
+}
+
+/// Params of `contact.link`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactLinkParams {
+    /// The name that whoever redeems it shall have here; default: the user's name.
+    #[serde(rename = "as")]
+    pub local: Option<String>,
+    /// The relay that it leads over, by its nickname, `HOST` or `HOST:PORT`; default: the one that
+    /// was joined first.
+    pub relay: Option<String>,
+}
+
+/// Result of `contact.link`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactLinkMade {
+    /// To be handed over so that nobody else sees it: whoever has it is who is met.
+    pub link: String,
+    /// Until when it is good.
+    pub expires: Time,
 }
 
 /// Params of `contact.accept`.

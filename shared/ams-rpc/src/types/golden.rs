@@ -219,6 +219,27 @@ fn inbox_and_readers() {
 }
 
 #[test]
+fn links_and_backups() {
+    golden(
+        &ContactLinkMade { link: "ams://h:7311/contact#x".into(), expires: time() },
+        json!({"link": "ams://h:7311/contact#x", "expires": TIME}),
+    );
+    golden(
+        &ProfileSummary {
+            fingerprint: "f".into(),
+            contacts: 1,
+            messages: 2,
+            accounts: vec![ProfileAccount {
+                link: "ams://h:7311/relay#x".into(),
+                user: "bob".into(),
+            }],
+        },
+        json!({"fingerprint": "f", "contacts": 1, "messages": 2,
+            "accounts": [{"link": "ams://h:7311/relay#x", "user": "bob"}]}),
+    );
+}
+
+#[test]
 fn relays_and_contacts() {
     golden(&Relays { relays: vec![relay()] }, json!({"relays": [relay_json()]}));
     golden(&Contacts { contacts: vec![contact()] }, json!({"contacts": [contact_json()]}));

@@ -6,19 +6,19 @@ use crate::body::Body;
 use crate::cbor;
 use crate::frame::{FrameType, WireError};
 use crate::from_relay::{FromRelay, Presence};
-use crate::id::{Blob, Handle, RootTag, Signature};
+use crate::id::{Blob, Handle, RootTag, RoutingId, Signature};
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Signed};
 use crate::limits::{
     COUNTER_WINDOW, DELIVER_HEADER, ENVELOPE_OVERHEAD, FRAME_HEADER, KEM_CIPHERTEXT, KEM_KEY,
-    MAX_BLOB, MAX_BODY_TEXT, MAX_ENVELOPE, MAX_FIRST_OLM, MAX_FRAME_BODY, MAX_HOST, MAX_LINK,
-    MAX_PRESENCE_ENTRIES, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS, MAX_RECORD_CIPHERTEXT,
-    MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
-    MIN_ENVELOPE, RECORD_TAG, SEND_HEADER,
+    MAX_BLOB, MAX_BODY_TEXT, MAX_CONTACT_LINKS, MAX_ENVELOPE, MAX_FIRST_OLM, MAX_FRAME_BODY,
+    MAX_HOST, MAX_LINK, MAX_PRESENCE_ENTRIES, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS,
+    MAX_RECORD_CIPHERTEXT, MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS,
+    MAX_VERSIONS, MIN_ENVELOPE, RECORD_TAG, SEND_HEADER,
 };
 use crate::pad;
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
-use crate::to_relay::{ClientHello, Send, ToRelay};
+use crate::to_relay::{Await, ClientHello, Send, ToRelay};
 
 fn cbor_of<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
@@ -90,6 +90,16 @@ fn entries_of_a_presence() {
     let mut out = Vec::new();
     let most = Presence { online: vec![HANDLE; MAX_PRESENCE_ENTRIES], offline: Vec::new() };
     assert_eq!(FromRelay::Presence(most).encode(&mut out), Ok(()));
+}
+
+#[test]
+fn contact_links_that_are_waited_on() {
+    let named = |count: usize| {
+        let body = cbor_of(&Await { links: vec![RoutingId([1; 16]); count] });
+        ToRelay::decode(FrameType::Await as u8, &body).map(|frame| frame.is_some())
+    };
+    assert_eq!(named(MAX_CONTACT_LINKS), Ok(true));
+    assert_eq!(named(MAX_CONTACT_LINKS + 1), Err(WireError::TooLong));
 }
 
 #[test]

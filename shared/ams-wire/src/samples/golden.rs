@@ -192,7 +192,9 @@ fn directions(frame: FrameType) -> (bool, bool) {
         | T::SetPresence
         | T::PasswordStart
         | T::PasswordFinish
-        | T::DeleteAccount => (true, false),
+        | T::DeleteAccount
+        | T::Redeem
+        | T::Await => (true, false),
         T::JoinResponse
         | T::LoginResponse
         | T::Enrolled
@@ -202,6 +204,7 @@ fn directions(frame: FrameType) -> (bool, bool) {
         | T::Request
         | T::SnapshotEnd
         | T::Cloned
+        | T::Redeemed
         | T::Deliver
         | T::Accepted
         | T::Failed
@@ -255,6 +258,7 @@ fn numbers_are_the_frame_types() {
         FrameType::Request,
         FrameType::SnapshotEnd,
         FrameType::Cloned,
+        FrameType::Redeemed,
         FrameType::Send,
         FrameType::Deliver,
         FrameType::Accepted,
@@ -274,6 +278,8 @@ fn numbers_are_the_frame_types() {
         FrameType::DeleteAccount,
         FrameType::Done,
         FrameType::Presence,
+        FrameType::Redeem,
+        FrameType::Await,
     ];
     let first_byte = |bytes: Vec<u8>| bytes[0];
     let to: BTreeSet<u8> = to_relay().iter().map(|(_, f)| first_byte(encoded_to(f))).collect();

@@ -4,24 +4,26 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::address::{HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
+use crate::address::{ContactLink, HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
 use crate::body::Body;
 use crate::from_relay::{
-    Bye, FromRelay, Outcome, PasswordResponse, Presence, RelayHello, Request, Row, RowState,
+    Bye, FromRelay, Outcome, PasswordResponse, Presence, Redeemed, RelayHello, Request, Row,
+    RowState,
 };
 use crate::id::{
-    Blob, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId, RootTag, WorkMark,
+    Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId, RootTag,
+    RoutingId, WorkMark,
 };
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place};
 use crate::limits::{
-    COUNTER_WINDOW, KEM_CIPHERTEXT, KEM_KEY, MAX_BLOB, MAX_FIRST_OLM, MAX_RECEIPT_ROOTS, MAX_TAG,
-    MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
+    COUNTER_WINDOW, KEM_CIPHERTEXT, KEM_KEY, MAX_BLOB, MAX_CONTACT_LINKS, MAX_FIRST_OLM,
+    MAX_RECEIPT_ROOTS, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
 };
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{
-    Approve, Ask, Attach, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
-    PasswordFinish, PasswordStart, Refuse, Stored, ToRelay,
+    Approve, Ask, Attach, Await, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
+    PasswordFinish, PasswordStart, Redeem, Refuse, Stored, ToRelay,
 };
 use crate::username::Username;
 
@@ -32,6 +34,10 @@ pub(super) fn bytes<const N: usize>() -> impl Strategy<Value = [u8; N]> {
 
 pub(super) fn handle() -> impl Strategy<Value = Handle> {
     bytes().prop_map(Handle)
+}
+
+fn routing_id() -> impl Strategy<Value = RoutingId> {
+    bytes().prop_map(RoutingId)
 }
 
 fn key() -> impl Strategy<Value = Key> {
@@ -84,11 +90,17 @@ pub(super) fn to_relay() -> impl Strategy<Value = ToRelay<'static>> {
             to,
             intro
         })),
-        (username(), handle(), handle(), blob()).prop_map(
-            |(to, their_handle, handle, approval)| {
-                ToRelay::Approve(Approve { to, their_handle, handle, approval })
+        (username(), handle(), handle(), blob(), option::of(routing_id())).prop_map(
+            |(to, their_handle, handle, approval, by)| {
+                ToRelay::Approve(Approve { to, their_handle, handle, approval, by })
             }
         ),
+        (handle(), routing_id(), blob()).prop_map(|(handle, by, intro)| ToRelay::Redeem(Redeem {
+            handle,
+            by,
+            intro
+        })),
+        vec(routing_id(), 0..=MAX_CONTACT_LINKS).prop_map(|links| ToRelay::Await(Await { links })),
         (username(), handle())
             .prop_map(|(to, their_handle)| ToRelay::Refuse(Refuse { to, their_handle })),
         handle().prop_map(ToRelay::Block),
@@ -129,6 +141,9 @@ pub(super) fn from_relay() -> impl Strategy<Value = FromRelay<'static>> {
         ),
         (username(), handle(), blob()).prop_map(|(from, their_handle, intro)| {
             FromRelay::Request(Request { from, their_handle, intro })
+        }),
+        (username(), handle(), routing_id(), blob()).prop_map(|(from, their_handle, by, intro)| {
+            FromRelay::Redeemed(Redeemed { from, their_handle, by, intro })
         }),
         any::<u64>().prop_map(FromRelay::Cloned),
         any::<u64>().prop_map(FromRelay::Accepted),
@@ -251,6 +266,12 @@ pub(super) fn link() -> impl Strategy<Value = Link> {
         (host_port(), key()).prop_map(|(at, relay)| Link::Relay(RelayLink { at, relay })),
         (host_port(), key(), username(), bytes().prop_map(InviteToken)).prop_map(
             |(at, relay, user, token)| Link::Invite(InviteLink { at, relay, user, token })
+        ),
+        (host_port(), key(), key(), key(), routing_id(), bytes(), any::<u64>()).prop_map(
+            |(at, relay, identity, one_time, by, secret, expires)| {
+                let secret = ContactSecret(secret);
+                Link::Contact(ContactLink { at, relay, by, identity, one_time, secret, expires })
+            }
         ),
     ]
 }

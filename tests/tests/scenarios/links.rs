@@ -1,0 +1,109 @@
+//! Contact links: handed over by another way, redeemed once.
+
+use ams_rpc::client::CallError;
+use ams_rpc::methods::contact;
+use ams_rpc::types::{
+    ContactAddParams, ContactBrief, ContactLinkParams, ContactParams, ContactState,
+    ContactVerifyParams, NoParams, Presence, VerifiedBy,
+};
+use ams_tests::connection::{failure, refusal};
+use ams_tests::{Net, Person};
+
+async fn makes(person: &Person, name: Option<&str>) -> String {
+    let params = ContactLinkParams { local: name.map(str::to_owned), relay: None };
+    person.call::<contact::Link>(params).await.link
+}
+
+async fn redeems(person: &Person, link: &str) -> Result<ContactBrief, CallError> {
+    let params = ContactAddParams { address: link.to_owned(), local: None };
+    person.try_call::<contact::Add>(params).await
+}
+
+async fn verified_by_link(person: &Person, name: &str) {
+    let shown = person.contact(name).await;
+    assert_eq!((shown.verified, shown.verified_by), (true, Some(VerifiedBy::Link)), "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_redeems_a_link_is_a_verified_contact_on_both_sides() {
+    let net = Net::new().await;
+    let (alice, bob) = (net.person("alice").await, net.person("bob").await);
+    let link = makes(&bob, Some("al")).await;
+    let asked = redeems(&alice, &link).await.unwrap();
+    assert_eq!(asked.state, ContactState::Pending);
+    // Whom she met, bob's daemon says; what he calls her, he said himself.
+    alice.contact_is("bob", ContactState::Active).await;
+    bob.contact_is("al", ContactState::Active).await;
+    assert_eq!(alice.contact("bob").await.id, asked.id);
+    assert_eq!(alice.contact("bob").await.address.as_deref(), Some("bob@home"));
+    assert_eq!(bob.contact("al").await.address.as_deref(), Some("alice@home"));
+    alice.sees("bob", Presence::Online).await;
+    alice.delivers("bob", "hi").await;
+    bob.delivers("al", "hello").await;
+    let got = bob.receives(1).await;
+    assert!(got[0].verified && got[0].body == "hi");
+    alice.reads(&["hello"]).await;
+    verified_by_link(&alice, "bob").await;
+    verified_by_link(&bob, "al").await;
+    let number = |name: &str| ContactVerifyParams { name: name.to_owned(), confirm: None };
+    let hers = alice.call::<contact::Verify>(number("bob")).await.safety_number;
+    assert_eq!(bob.call::<contact::Verify>(number("al")).await.safety_number, hers);
+    assert!(bob.call::<contact::Requests>(NoParams {}).await.incoming.is_empty());
+}
+
+/// Neither is ever there while the other is; and each restarts in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_waits_for_both() {
+    let net = Net::new().await;
+    let (alice, bob) = (net.person("alice").await, net.person("bob").await);
+    let carol = net.person("carol").await;
+    let link = makes(&bob, None).await;
+    bob.stop().await;
+    redeems(&alice, &link).await.unwrap();
+    // The relay has it when it answered something later.
+    alice.meet(&carol).await;
+    alice.restart().await;
+    alice.stop().await;
+    bob.start().await;
+    bob.meet(&carol).await;
+    verified_by_link(&bob, "alice").await;
+    bob.stop().await;
+    alice.start().await;
+    alice.contact_is("bob", ContactState::Active).await;
+    let id = alice.send("bob", "hi").await;
+    bob.start().await;
+    alice.reaches(id, ams_rpc::types::Stage::Delivered).await;
+    verified_by_link(&alice, "bob").await;
+    verified_by_link(&bob, "alice").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_is_good_once_and_each_mistake_has_its_answer() {
+    let net = Net::new().await;
+    let (alice, bob) = (net.person("alice").await, net.person("bob").await);
+    let carol = net.person("carol").await;
+    let link = makes(&bob, None).await;
+    assert_eq!(refusal(redeems(&bob, &link).await), "bad_value");
+    let stranger = net.stranger("stranger", |_| ()).await;
+    let refused = failure(redeems(&stranger, &link).await);
+    assert_eq!(refused.exit(), 7);
+    assert!(refused.data.unwrap().hint.contains("relay join"));
+    let mistyped = link.replace("/contact#A", "/contact#B");
+    assert_eq!(refusal(redeems(&alice, &mistyped).await), "bad_link");
+    let address = net.home().address(&*alice.line(net.home()).await).await;
+    assert_eq!(refusal(redeems(&alice, &address).await), "bad_link");
+
+    redeems(&alice, &link).await.unwrap();
+    alice.contact_is("bob", ContactState::Active).await;
+    let twice = failure(redeems(&alice, &link).await);
+    assert_eq!((twice.data.as_ref().unwrap().kind.as_str(), twice.exit()), ("link_used", 6));
+    // Somebody else sees what somebody sees who asks nobody.
+    let asked = redeems(&carol, &link).await.unwrap();
+    alice.meet(&carol).await;
+    bob.meet(&carol).await;
+    let shown = carol.contact(&asked.name).await;
+    assert_eq!((shown.state, shown.address), (ContactState::Pending, None));
+    assert!(shown.paths[0].reason.as_ref().unwrap().contains("somebody else used"));
+    carol.call::<contact::Remove>(ContactParams { name: asked.name }).await;
+    assert_eq!(bob.call::<contact::List>(NoParams {}).await.contacts.len(), 2);
+}
