@@ -45,7 +45,8 @@ impl<S: Stream> Conn<S> {
         };
         // The frame was checked: an envelope is longer than its id.
         let id = envelope.first_chunk().map_or(EnvelopeId([0; 16]), |id| EnvelopeId(*id));
-        self.staged.envelopes.push(Held::new(id, deadline, envelope));
+        let link = self.seat.number();
+        self.staged.envelopes.push(Held::new(id, deadline, envelope, link));
     }
 
     /// The batch is through.

@@ -24,14 +24,16 @@ pub(crate) struct Held {
     /// When trying ends, in seconds of the hub.
     pub(crate) deadline: u32,
     pub(crate) envelope: Bytes,
+    /// Which link of its sender's sent it last.
+    link: u64,
     /// The envelope pins nothing but itself.
     is_copy: bool,
 }
 
 impl Held {
-    /// One that came just now, as a slice of what it was read with.
-    pub(crate) fn new(id: EnvelopeId, deadline: u32, envelope: Bytes) -> Self {
-        Self { id, deadline, envelope, is_copy: false }
+    /// One that came just now, over that link of its sender's, as a slice of what it was read with.
+    pub(crate) fn new(id: EnvelopeId, deadline: u32, envelope: Bytes, link: u64) -> Self {
+        Self { id, deadline, envelope, link, is_copy: false }
     }
 
     /// What it counts for.
@@ -83,6 +85,22 @@ struct State {
 }
 
 impl State {
+    /// What waits under that id was sent again, over `link`. It goes behind what that link sent
+    /// before it and stands behind it: that had ended meanwhile. Otherwise it keeps its place. `false`
+    /// where nothing waits under that id.
+    fn sent_again(&mut self, id: &EnvelopeId, link: u64) -> bool {
+        let Some(at) = self.waiting.iter().rposition(|held| held.id == *id) else { return false };
+        let is_passed = self.waiting.range(at..).skip(1).any(|held| held.link == link);
+        if let Some(held) = self.waiting.get_mut(at) {
+            held.link = link;
+        }
+        if is_passed {
+            let moved = self.waiting.remove(at);
+            self.waiting.extend(moved);
+        }
+        true
+    }
+
     /// Something ends at this second; gives it if the wheel would look later.
     fn alarm_at(&mut self, second: u32) -> Option<u32> {
         let alarm = (second < self.alarm.unwrap_or(u32::MAX)).then_some(second);
@@ -173,6 +191,10 @@ impl Lane {
             let is_full =
                 state.is_parked && (state.waiting.len() >= self.most_held || is_out(bytes));
             if !state.ids.insert(held.id) {
+                // On its sender's next link everything without a receipt comes in its order.
+                if state.sent_again(&held.id, held.link) {
+                    continue;
+                }
                 // Sent again, and refused the first time: taken after all if there is room now and
                 // nothing was refused before it, or what is sent after it would pass it.
                 let refused = state.refused.iter().position(|(id, _)| *id == held.id);

@@ -80,6 +80,11 @@ impl Seat {
         &self.member
     }
 
+    /// Tells this link of the member's from its others.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
