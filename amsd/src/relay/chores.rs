@@ -9,6 +9,7 @@ use ams_wire::to_relay::ToRelay;
 use minicbor::{Decode, Encode};
 
 use super::row::RelayId;
+use crate::contacts;
 use crate::fact::Fact;
 use crate::profile;
 use crate::store::{Read, StoreError, Table, Txn};
@@ -160,9 +161,27 @@ pub fn waiting(db: &impl Read, relay: RelayId) -> Result<Vec<(u64, Vec<u8>)>, St
     Ok(rows.into_iter().map(|((_, number), row)| (number, row.frame)).collect())
 }
 
+/// Whether the relay may have a row as blocked still that is not any more.
+pub fn is_unblocking(db: &impl Read, relay: RelayId, row: Handle) -> Result<bool, StoreError> {
+    for ((_, _, number), ()) in db.list::<ChoreRows>(&(relay, row))? {
+        let waiting = db.get::<Chores>(&(relay, number))?;
+        let said = waiting.as_ref().and_then(|row| decode(&row.frame));
+        if matches!(said, Some(ToRelay::Unblock(_))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The relay answered: the chore is done.
 pub fn done(txn: &Txn<'_>, relay: RelayId, number: u64) -> Result<(), StoreError> {
     let Some(row) = txn.get::<Chores>(&(relay, number))? else { return Ok(()) };
+    if let Some(ToRelay::Unblock(handle)) = decode(&row.frame)
+        && let Some((contact, _)) = contacts::by_handle(txn, relay, handle)?
+    {
+        // What waited for this may leave.
+        txn.tell(Fact::Greet(contact));
+    }
     txn.delete::<Chores>(&(relay, number))?;
     let count = txn.get::<ChoreCounts>(&relay)?.unwrap_or_default();
     txn.put::<ChoreCounts>(&relay, &count.saturating_sub(1))?;

@@ -8,7 +8,7 @@ use ams_wire::id::Handle;
 use crate::contacts::{ContactId, ContactRow, PathRow};
 use crate::live::Live;
 use crate::outbox::wish::{self, Way};
-use crate::relay::{RelayId, Relays};
+use crate::relay::{RelayId, Relays, chores};
 use crate::store::{Read, StoreError};
 
 /// The path to take; `None`: nothing is up.
@@ -65,6 +65,8 @@ impl Routes {
         live: &Live,
         last: Option<RelayId>,
     ) -> Result<Option<Self>, StoreError> {
+        let known_as_open = known_as_open(db, contact)?;
+        let contact = known_as_open.as_ref().unwrap_or(contact);
         let Some(main) = choose(contact, live, last).map(Route::from) else { return Ok(None) };
         let mut one_way = BTreeMap::new();
         for (seq, way) in wish::one_way(db, id)? {
@@ -89,6 +91,19 @@ impl Routes {
     }
 }
 
+/// The contact without the paths that it was unblocked on and whose relay was not told yet: what
+/// went there would be held for nobody until the relay's window ends. `None`: there are none.
+fn known_as_open(db: &impl Read, contact: &ContactRow) -> Result<Option<ContactRow>, StoreError> {
+    let mut paths = Vec::with_capacity(contact.paths.len());
+    for path in &contact.paths {
+        if !chores::is_unblocking(db, path.relay, path.handle)? {
+            paths.push(path.clone());
+        }
+    }
+    let is_whole = paths.len() == contact.paths.len();
+    Ok((!is_whole).then(|| ContactRow { paths, ..contact.clone() }))
+}
+
 fn through(
     db: &impl Read,
     contact: &ContactRow,
@@ -101,4 +116,84 @@ fn through(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ams_crypto::store::StoreKey;
+    use ams_rpc::types::LinkState;
+    use ams_wire::id::Key;
+    use ams_wire::to_relay::ToRelay;
+    use ams_wire::username::Username;
+
+    use super::*;
+    use crate::contacts::ask;
+    use crate::fact::Fact;
+    use crate::profile::Me;
+    use crate::relay::RelayRow;
+    use crate::store::Store;
+
+    const HOME: RelayId = RelayId(1);
+
+    fn home() -> RelayRow {
+        RelayRow {
+            nick: "home".to_owned(),
+            at: "home.test:7311".to_owned(),
+            key: Key([1; 32]),
+            device_secret: [9; 32],
+            user: Username::new("alice").unwrap(),
+            enrolled: true,
+            wanted: true,
+            refused: None,
+            relay_counter: 0,
+            deleting: false,
+            adopting: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_for_somebody_unblocked_waits_until_the_relay_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (greet, mut greeted) = tokio::sync::mpsc::channel(8);
+        let tell = move |facts: Vec<Fact>| {
+            for fact in facts {
+                if let Fact::Greet(contact) = fact {
+                    greet.try_send(contact).unwrap();
+                }
+            }
+        };
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[7; 32]), Arc::new(tell)).unwrap();
+        let me = store.write(Me::create).await.unwrap();
+        let live = Live::new(Arc::new(|_| ()));
+        live.relay(HOME, "home", LinkState::Up, None);
+
+        let bob = store.write(move |txn| {
+            txn.put::<Relays>(&HOME, &home())?;
+            let user = Username::new("bob").unwrap();
+            Ok::<_, StoreError>(ask::add(txn, &me, (HOME, &home()), &user, None, 0).unwrap())
+        });
+        let (id, bob) = bob.await.unwrap();
+        let handle = bob.paths.first().unwrap().handle;
+        let route = || {
+            let found = store.read_now(|db| Routes::find(db, id, &bob, &live, None));
+            found.unwrap().map(|routes| routes.main().handle)
+        };
+        assert_eq!(route(), Some(handle), "a request of ours holds up nothing");
+
+        let unblocked = store.write(move |txn| {
+            chores::push(txn, HOME, &ToRelay::Unblock(handle))?;
+            let waiting = chores::waiting(txn, HOME)?;
+            Ok::<_, StoreError>(waiting.last().unwrap().0)
+        });
+        let number = unblocked.await.unwrap();
+        assert_eq!(route(), None);
+        let told: Result<(), StoreError> =
+            store.write(move |txn| chores::done(txn, HOME, number)).await;
+        told.unwrap();
+        assert_eq!(route(), Some(handle));
+        assert_eq!(greeted.recv().await, Some(id));
+    }
 }

@@ -248,3 +248,17 @@ async fn two_people_compare_their_safety_number() {
     alice.restart().await;
     assert!(alice.contact("bob").await.verified);
 }
+
+/// The relay is told of it before anything goes there: otherwise it would hold what comes for nobody,
+/// for as long as it tries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_right_after_an_unblock_arrives_at_once() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    for _ in 0..10 {
+        alice.call::<contact::Block>(named("bob")).await;
+        alice.call::<contact::Unblock>(named("bob")).await;
+        alice.delivers("bob", "here again").await;
+        bob.reads(&["here again"]).await;
+    }
+}
