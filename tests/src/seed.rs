@@ -37,6 +37,21 @@ impl Seed {
     pub fn below(&mut self, bound: u64) -> u64 {
         self.draw() % bound
     }
+
+    /// A place in a list of that length.
+    pub fn place(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap()
+    }
+
+    /// One of these.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.place(of.len())]
+    }
+
+    /// Whether it happens, of so many times once.
+    pub fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
 }
 
 /// A count from the environment, for longer runs of the same test.

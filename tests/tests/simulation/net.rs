@@ -1,12 +1,13 @@
 //! The network between people and relays: who can be reached, over which wires, in which weather.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ams_link::stream::BoxedStream;
 use ams_tests::seed::Seed;
 use ams_wire::address::HostPort;
+use ams_wire::id::Handle;
 use amsd::outside::{Connecting, Network};
 use amsd::relay::DialError;
 use tokio::time::sleep;
@@ -16,6 +17,8 @@ use super::wire::{Ends, Way, Wire};
 
 /// Bytes that a stream holds each way.
 const BUFFER: usize = 64 * 1024;
+/// Envelopes that can be sent once more, by anybody.
+const KEPT: usize = 64;
 /// How long somebody dials whom nobody answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,6 +43,8 @@ struct Inner {
     parted: BTreeMap<(usize, usize), bool>,
     /// Person and relay → the device's secret. Without it the way is a plain one.
     devices: BTreeMap<(usize, usize), [u8; 32]>,
+    /// The newest envelopes, whose they are, and the handles that they went under.
+    on_the_way: Arc<Mutex<VecDeque<(usize, Handle, Vec<u8>)>>>,
     chance: Seed,
 }
 
@@ -70,6 +75,7 @@ impl Net {
             weather: BTreeMap::new(),
             parted: BTreeMap::new(),
             devices: BTreeMap::new(),
+            on_the_way: Arc::default(),
             chance,
         };
         Arc::new(Self { inner: Mutex::new(inner), sees: Arc::new(sees) })
@@ -96,6 +102,11 @@ impl Net {
         running: Option<Arc<ams_relay::Running>>,
     ) -> Option<Arc<ams_relay::Running>> {
         std::mem::replace(&mut self.inner().doors[relay].relay, running)
+    }
+
+    /// A relay that runs.
+    pub(crate) fn relay(&self, relay: usize) -> Option<Arc<ams_relay::Running>> {
+        self.inner().doors[relay].relay.clone()
     }
 
     /// Whether a relay runs.
@@ -127,6 +138,25 @@ impl Net {
         inner.each_wire(Some(person), Some(relay), |wire| {
             wire.way.send_replace(way);
         });
+    }
+
+    /// The device of a person at a relay sends some envelopes of others' that it saw, under handles
+    /// that it saw and under made up ones.
+    pub(crate) fn forge(&self, person: usize, relay: usize, count: usize) {
+        let mut inner = self.inner();
+        let newest = inner.on_the_way.lock().unwrap().clone();
+        let others: Vec<_> = newest.iter().filter(|(of, ..)| *of != person).collect();
+        if others.is_empty() {
+            return;
+        }
+        for _ in 0..count {
+            let (_, _, envelope) = others[inner.chance.place(others.len())];
+            let (_, seen, _) = newest[inner.chance.place(newest.len())];
+            let made_up = inner.chance.one_in(4).then(|| Handle(ams_crypto::random::bytes()));
+            inner.each_wire(Some(person), Some(relay), |wire| {
+                wire.forge(made_up.unwrap_or(seen), envelope.clone());
+            });
+        }
     }
 
     /// One direction of what there is now falls silent; new connections are good.
@@ -179,7 +209,18 @@ impl Net {
         let ends = Ends {
             relay: secret,
             device,
-            sees: Arc::new(move |envelope: &[u8]| sees(person, envelope)),
+            sees: Arc::new({
+                let on_the_way = inner.on_the_way.clone();
+                move |handle, envelope: &[u8]| {
+                    let mut newest = on_the_way.lock().unwrap();
+                    newest.push_back((person, handle, envelope.to_vec()));
+                    if newest.len() > KEPT {
+                        newest.pop_front();
+                    }
+                    drop(newest);
+                    sees(person, envelope);
+                }
+            }),
         };
         let chance = Seed::new(inner.chance.draw());
         let wire = Wire::open(far, above, ends, way, chance);

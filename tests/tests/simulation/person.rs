@@ -207,6 +207,11 @@ impl Person {
         self.ahead.fetch_add(by_millis, Ordering::Relaxed);
     }
 
+    /// The clock is set right.
+    pub(crate) fn set_clock(&self) {
+        self.ahead.store(0, Ordering::Relaxed);
+    }
+
     /// Looks at the store of the daemon that runs.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Store) -> T) -> Option<T> {
         let life = self.life.borrow().clone()?;

@@ -1,19 +1,26 @@
 //! A relay that stops, starts and loses its memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ams_crypto::dh::DhSecret;
 use ams_crypto::opaque::RelayAccounts;
+use ams_crypto::token::TokenHash;
 use ams_link::Chance;
 use ams_relay::accounts::store::Store;
+use ams_relay::accounts::{Accounts, AccountsError, OpenInvite};
 use ams_relay::clock::Clock;
 use ams_relay::config::{Config, Limits, PublicAddress, Storage};
 use ams_relay::data::Keys;
 use ams_relay::relay::start_on;
 use ams_tests::seed::Seed;
+use ams_wire::address::RELAY_PORT;
+use ams_wire::id::Key;
+use ams_wire::username::Username;
+use tokio::sync::watch;
 
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 use super::net::Net;
 
 /// What stays of a relay while it does not run.
@@ -37,6 +44,27 @@ impl Kept {
             keys: *opaque.keys(),
         }
     }
+
+    /// With these accounts and their devices. Nobody logs in with a password here, so the records
+    /// that would take most of the time are none.
+    pub(crate) async fn with_accounts(self, accounts: Vec<(Username, Key)>) -> Self {
+        let disk = Disk::new(self.image.clone(), Seed::new(1));
+        let store = Store::inline_on(disk.plug()).unwrap();
+        for (name, device) in accounts {
+            let token = TokenHash(ams_crypto::random::bytes());
+            let invite = OpenInvite { name, expires: BEGINNING + 1 };
+            store.create_invite(invite, token, false, 100).await.unwrap();
+            let joined = store.join(token, device, [1; 192], BEGINNING, 100).await.unwrap();
+            assert!(joined.is_some());
+        }
+        drop(store);
+        Self { image: disk.image(), ..self }
+    }
+
+    /// Its public key.
+    pub(crate) fn key(&self) -> Key {
+        Key(*DhSecret::from_bytes(&self.link).public().as_bytes())
+    }
 }
 
 /// What a relay grants.
@@ -46,6 +74,8 @@ pub(crate) struct Terms {
     pub(crate) window: Duration,
     /// What it holds of one sender.
     pub(crate) sender_held: u32,
+    /// Bytes that it holds of all.
+    pub(crate) held_bytes: u64,
 }
 
 /// A relay.
@@ -57,12 +87,23 @@ pub(crate) struct Relay {
     terms: Terms,
     chance: Chance,
     clock: Clock,
+    /// What its clock is ahead, in seconds.
+    ahead: &'static AtomicI64,
+    is_up: watch::Sender<bool>,
 }
 
 /// Where a relay is.
 pub(crate) fn host(number: usize) -> String {
     format!("relay{number}.test")
 }
+
+/// The same, as links have it.
+pub(crate) fn address(number: usize) -> String {
+    format!("{}:{RELAY_PORT}", host(number))
+}
+
+/// What may come in one batch from everybody.
+const BATCHES: u64 = 8 << 20;
 
 /// 2027-01-15, in seconds.
 pub(crate) const BEGINNING: u64 = 1_800_000_000;
@@ -79,28 +120,85 @@ impl Relay {
         net.add_relay(host(number), kept.link);
         let disk = Disk::new(kept.image.clone(), Seed::new(seed.draw()));
         let chance = Chance::seeded(seed.draw());
-        Self { number, net, disk, kept, terms, chance, clock: Clock::following(BEGINNING) }
+        // The relay's clock is copied everywhere, so what it is set by stands for ever: eight bytes.
+        let ahead: &AtomicI64 = Box::leak(Box::default());
+        let clock = Clock::set_by(BEGINNING, ahead);
+        let is_up = watch::Sender::new(false);
+        Self { number, net, disk, kept, terms, chance, clock, ahead, is_up }
     }
 
-    /// Runs on what is on its disk.
-    pub(crate) async fn start(&self) -> Arc<ams_relay::Running> {
+    /// Runs on what is on its disk, unless the disk fails.
+    pub(crate) async fn start(&self) -> Result<(), AccountsError> {
         let mut config = Config::new(Storage::Memory);
         config.listen = None;
         config.public_address = PublicAddress::parse(&host(self.number));
         config.retry_window = self.terms.window;
-        config.limits =
-            Limits { sender_held_messages: self.terms.sender_held, ..Limits::default() };
+        config.limits = Limits {
+            sender_held_messages: self.terms.sender_held,
+            held_bytes: self.terms.held_bytes,
+            ..Limits::default()
+        };
         config.clock = self.clock;
         config.chance = self.chance.clone();
-        let accounts = Store::inline_on(self.disk.plug()).unwrap();
+        let accounts = Store::inline_on(self.disk.plug())?;
         let Kept { link, seed, keys, .. } = &self.kept;
         let keys = Keys {
             link: DhSecret::from_bytes(link),
             opaque: RelayAccounts::from_parts(seed, keys).unwrap(),
         };
         let running = Arc::new(start_on(config, Arc::new(accounts), keys).await.unwrap());
-        self.net.set_relay(self.number, Some(running.clone()));
-        running
+        self.net.set_relay(self.number, Some(running));
+        self.is_up.send_replace(true);
+        Ok(())
+    }
+
+    /// Resolves when a fault of its disk took its power.
+    pub(crate) async fn power_cut(&self) {
+        self.disk.power_cut().await;
+    }
+
+    /// Waits until it does not run.
+    pub(crate) async fn down(&self) {
+        let _ = self.is_up.subscribe().wait_for(|is_up| !is_up).await;
+    }
+
+    /// Waits until it runs.
+    pub(crate) async fn up(&self) {
+        let _ = self.is_up.subscribe().wait_for(|is_up| *is_up).await;
+    }
+
+    /// Its disk is full, or no longer.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.disk.set_full(is_full);
+    }
+
+    /// Something goes wrong with its disk after `calls` more.
+    pub(crate) fn set_fault(&self, calls: u32, fault: Fault) {
+        self.disk.set_fault(calls, fault);
+    }
+
+    /// Nothing is to go wrong with its disk any more.
+    pub(crate) fn heal(&self) {
+        self.disk.heal();
+    }
+
+    /// The disk is as after a restart, for one more try to start.
+    pub(crate) fn restart_disk(&self) {
+        self.disk.restart();
+    }
+
+    /// Its clock is set to another time.
+    pub(crate) fn move_clock(&self, by_seconds: i64) {
+        self.ahead.fetch_add(by_seconds, Ordering::Relaxed);
+    }
+
+    /// Says what it holds, if that is more than it may.
+    pub(crate) async fn is_over_its_bound(&self) -> Option<String> {
+        let running = self.net.relay(self.number)?;
+        let held = running.status().await.ok()?.held_bytes;
+        // Each link may have its batch in hand.
+        let most = self.terms.held_bytes.saturating_add(BATCHES);
+        (held > most).then(|| format!("relay {} holds {held} bytes of {most}", self.number))
     }
 
     /// Its power goes, and with it what it held in memory.
@@ -109,6 +207,7 @@ impl Relay {
         self.net.set_relay(self.number, None);
         self.net.cut(None, Some(self.number));
         self.disk.restart();
+        self.is_up.send_replace(false);
     }
 
     /// Stops in order.
@@ -120,15 +219,11 @@ impl Relay {
         }
         self.net.cut(None, Some(self.number));
         self.disk.restart();
+        self.is_up.send_replace(false);
     }
 
     /// Whether it runs.
     pub(crate) fn is_up(&self) -> bool {
         self.net.has_relay(self.number)
-    }
-
-    /// What stays of it.
-    pub(crate) fn kept(&self) -> Kept {
-        Kept { image: self.disk.image(), ..self.kept.clone() }
     }
 }

@@ -1,16 +1,18 @@
 //! Everything is mended and time goes on. Then what must be so is looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ams_rpc::methods::{contact, history, message, presence, queue, relay};
 use ams_rpc::types::{
-    ContactParams, HistoryParams, LinkState, MessageId, MessageParams, MessageSteps, NoParams,
-    PresenceParams, QueueParams, State, Visibility,
+    ContactParams, ContactState, HistoryParams, IfUndelivered, LinkState, MessageId, MessageParams,
+    MessageSteps, NoParams, PresenceParams, QueueListParams, QueueParams, State, Visibility,
 };
-use tokio::time::sleep;
+use amsd::settings::{History, Undeliverable};
+use tokio::time::{sleep, timeout};
 
 use super::books::{Said, brief, life};
+use super::contacts::{ask_again, give_plain_name, is_known, name_of};
 use super::person::{Person, name};
 use super::story::Story;
 
@@ -19,14 +21,15 @@ const CALM: Duration = Duration::from_secs(180);
 /// Nothing takes longer than this: what waits is asked for at least once an hour.
 const QUIET: Duration = Duration::from_secs(4 * 3600);
 const LOOK: Duration = Duration::from_secs(20);
+/// Whoever has no answer asks again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(20 * 60);
 
-/// How many messages `person` has of `whom`.
+/// How many messages `person` has of `whom`, who may be removed.
 pub(crate) async fn taken_from(person: &Person, whom: usize) -> usize {
-    let params =
-        HistoryParams { contact: Some(name(whom)), limit: Some(1000), ..HistoryParams::default() };
+    let params = HistoryParams { limit: Some(1000), ..HistoryParams::default() };
     let shown = person.insist::<history::List>(&params).await;
     let messages = shown.map(|shown| shown.messages).unwrap_or_default();
-    messages.iter().filter(|message| message.from == name(whom)).count()
+    messages.iter().filter(|message| name_of(&message.from) == name(whom)).count()
 }
 
 impl Story {
@@ -36,42 +39,92 @@ impl Story {
         sleep(CALM).await;
         let mut wrong = self.links_that_are_not_up().await;
         let mut rested = Duration::ZERO;
+        let unmet = self.unmet().await;
+        self.tell(|| format!("all is mended; not met: {unmet:?}"));
         let mut fates = BTreeMap::new();
+        let mut asked = Duration::ZERO;
         let mut open = self.open_ends(&mut fates).await;
         let mut has_decided = false;
         while !open.is_empty() && rested < QUIET {
-            if !has_decided && self.retries {
-                self.retry_all().await;
+            // Once whoever was removed is a contact again, one more try is enough.
+            if !has_decided && self.unmet().await.is_empty() {
+                has_decided = true;
+                if self.retries {
+                    self.retry_all().await;
+                }
             }
-            has_decided = true;
             sleep(LOOK).await;
             rested += LOOK;
+            if rested >= asked + ASK_AGAIN {
+                asked = rested;
+                self.ask_whoever_did_not_answer().await;
+            }
             open = self.open_ends(&mut fates).await;
         }
         wrong.extend(open);
-        wrong.extend(self.world.books.balance(&fates, name, !self.has_lies));
+        let in_order = (!self.has_lies).then_some(self.window);
+        wrong.extend(self.world.books.balance(&fates, name, in_order));
         wrong.extend(self.world.books.faults());
+        wrong.extend(self.acquaintances_of_strangers().await);
+        wrong
+    }
+
+    /// What a user does who sees for twenty minutes that somebody is pending, with a clock that is
+    /// right: a request that came to a clock which was ahead had expired.
+    async fn ask_whoever_did_not_answer(&self) {
+        for pair in self.unmet().await {
+            self.tell(|| format!("{pair:?} ask again"));
+            for who in [pair.asker, pair.asked] {
+                self.world.people[who].set_clock();
+            }
+            ask_again(&self.world, pair).await;
+        }
+    }
+
+    /// Who does not know each other yet.
+    async fn unmet(&self) -> Vec<super::contacts::Pair> {
+        let mut unmet = Vec::new();
+        for pair in &self.pairs {
+            for (who, whom) in [(pair.asker, pair.asked), (pair.asked, pair.asker)] {
+                let params = ContactParams { name: name(whom) };
+                let shown = self.world.people[who].insist::<contact::Show>(&params).await;
+                if !shown.is_ok_and(|shown| shown.state == ContactState::Active) {
+                    give_plain_name(&self.world.people[who], whom).await;
+                    unmet.push(*pair);
+                    break;
+                }
+            }
+        }
+        unmet
+    }
+
+    /// Nobody has anything with a stranger but a question.
+    async fn acquaintances_of_strangers(&self) -> Vec<String> {
+        let Some(stranger) = self.stranger else { return Vec::new() };
+        let mut wrong = Vec::new();
+        for person in self.world.people.iter().filter(|person| person.number != stranger) {
+            if is_known(person, stranger).await {
+                wrong.push(format!("{} has a stranger for a contact", person.name));
+            }
+            if taken_from(person, stranger).await > 0 {
+                wrong.push(format!("{} has something of a stranger", person.name));
+            }
+        }
         wrong
     }
 
     async fn mend(&mut self) {
         let world = &self.world;
         world.net.heal();
-        for relay in &world.relays {
-            if !relay.is_up() {
-                relay.start().await;
-            }
-        }
-        for person in &world.people {
-            person.disk.heal();
-        }
+        world.relays.iter().for_each(|relay| relay.heal());
+        world.people.iter().for_each(|person| person.disk.heal());
         // Outages that are under way end, and what is under way with them.
         sleep(Duration::from_secs(700)).await;
         world.net.heal();
+        world.relays.iter().for_each(|relay| relay.heal());
         for relay in &world.relays {
-            if !relay.is_up() {
-                relay.start().await;
-            }
+            let up = timeout(Duration::from_secs(3600), relay.up()).await;
+            assert!(up.is_ok(), "a relay does not start any more");
         }
         for person in &world.people {
             person.disk.heal();
@@ -116,20 +169,16 @@ impl Story {
         &self,
         fates: &mut BTreeMap<MessageId, Option<MessageSteps>>,
     ) -> Vec<String> {
-        let mut open = Vec::new();
-        let mut closed: BTreeSet<MessageId> = BTreeSet::new();
+        let unmet = self.unmet().await.into_iter();
+        let mut open: Vec<_> =
+            unmet.map(|pair| format!("{pair:?} do not know each other")).collect();
         for said in self.world.books.accepted() {
             let known = fates.get(&said.id).and_then(Option::as_ref);
-            let final_before = known.is_some_and(|m| m.message.state == State::Delivered)
-                || known.is_some_and(|m| m.message.state == State::Read);
-            if !final_before {
+            if !known.is_some_and(|message| message.message.state.is_final()) {
                 fates.insert(said.id, self.fate(&said).await);
             }
-            match self.is_over(&said, fates[&said.id].as_ref()) {
-                Ok(()) => {
-                    closed.insert(said.id);
-                }
-                Err(why) => open.push(why),
+            if let Err(why) = self.is_over(&said, fates[&said.id].as_ref()).await {
+                open.push(why);
             }
         }
         open
@@ -141,18 +190,61 @@ impl Story {
         shown.ok()?.messages.into_iter().next()
     }
 
-    fn is_over(&self, said: &Said, fate: Option<&MessageSteps>) -> Result<(), String> {
-        let text = brief(&said.text);
-        let Some(fate) = fate else { return Err(format!("`{text}` was accepted and is gone")) };
-        match fate.message.state {
-            // Where it arrived, its reader has it.
-            State::Delivered | State::Read if self.world.books.is_shown(said) => Ok(()),
-            State::Discarded | State::Expired | State::Replaced => Ok(()),
-            State::Undelivered if !self.retries => Ok(()),
-            state => {
-                let shown = if self.world.books.is_shown(said) { "was" } else { "was not" };
-                Err(format!("`{text}` is {state} for ever, and {shown} shown:{}", life(fate)))
-            }
+    /// What becomes of a message when it cannot be delivered, unless its sender decides.
+    fn policy(&self, said: &Said) -> IfUndelivered {
+        said.wish.policy.unwrap_or(self.settings[said.from].undeliverable.into())
+    }
+
+    /// Whether it may have ended without arriving.
+    fn may_end(&self, said: &Said) -> bool {
+        let books = &self.world.books;
+        self.policy(said) == Undeliverable::Discard.into()
+            || said.wish.ttl.is_some()
+            || books.is_replaced(said)
+            || books.may_be_dropped(said)
+    }
+
+    async fn is_over(&self, said: &Said, fate: Option<&MessageSteps>) -> Result<(), String> {
+        let (text, books) = (brief(&said.text), &self.world.books);
+        let is_shown = books.is_shown(said);
+        let Some(fate) = fate else {
+            let forgets =
+                self.settings[said.from].history != History::Forever || books.may_be_gone(said);
+            let fits = forgets && (is_shown || self.may_end(said));
+            return if fits { Ok(()) } else { Err(format!("`{text}` was accepted and is gone")) };
+        };
+        let was_undelivered = fate.steps.iter().any(|step| step.what == "undelivered");
+        if was_undelivered && self.policy(said) != IfUndelivered::Ask {
+            return Err(format!("`{text}` was undelivered, and nobody had to be asked"));
         }
+        let by_right = match fate.message.state {
+            // Where it arrived, its reader has it.
+            State::Delivered | State::Read => is_shown,
+            State::Discarded => {
+                self.policy(said) == IfUndelivered::Discard || books.may_be_dropped(said)
+            }
+            State::Expired => said.wish.ttl.is_some(),
+            State::Replaced => books.is_replaced(said),
+            State::Undelivered => !self.retries && self.is_listed(said).await,
+            State::Queued | State::Sent | State::Waiting => false,
+        };
+        if by_right {
+            return Ok(());
+        }
+        let shown = if is_shown { "was" } else { "was not" };
+        Err(format!(
+            "`{text}` is {} for ever, and {shown} shown:{}",
+            fate.message.state,
+            life(fate)
+        ))
+    }
+
+    /// Whether its sender sees that it waits for a decision.
+    async fn is_listed(&self, said: &Said) -> bool {
+        let params = QueueListParams { to: Some(name(said.to)), ..QueueListParams::default() };
+        let listed = self.world.people[said.from].insist::<queue::List>(&params).await;
+        listed.is_ok_and(|listed| {
+            listed.more || listed.messages.iter().any(|queued| queued.message.id == said.id)
+        })
     }
 }

@@ -14,8 +14,8 @@ use ams_link::receiver::Frame;
 use ams_link::{Link, Receiver, Sender, handshake};
 use ams_tests::seed::Seed;
 use ams_wire::from_relay::{Deliver, FromRelay, Presence};
-use ams_wire::id::{EnvelopeId, Handle};
-use ams_wire::to_relay::{Stored, ToRelay};
+use ams_wire::id::{EnvelopeId, Handle, WorkMark};
+use ams_wire::to_relay::{Send, Stored, ToRelay};
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -37,8 +37,8 @@ pub(crate) struct Way {
     pub(crate) lies: u64,
 }
 
-/// Looks at an envelope.
-pub(crate) type Sees = Arc<dyn Fn(&[u8]) + Send + Sync>;
+/// Looks at an envelope, and the handle that it is sent under.
+pub(crate) type Sees = Arc<dyn Fn(Handle, &[u8]) + std::marker::Send + Sync>;
 
 /// What a wire needs of those at its ends.
 #[derive(Clone)]
@@ -58,6 +58,15 @@ pub(crate) struct Wire {
     pub(crate) cut: CancellationToken,
     /// How things pass.
     pub(crate) way: watch::Sender<Way>,
+    /// What a client says that is not the daemon's.
+    forged: Arc<Forged>,
+}
+
+/// Envelopes that somebody sends who has no right to them, each under a handle.
+#[derive(Debug, Default)]
+struct Forged {
+    envelopes: Mutex<VecDeque<(Handle, Vec<u8>)>>,
+    told: Notify,
 }
 
 impl Wire {
@@ -69,12 +78,22 @@ impl Wire {
         way: Way,
         chance: Seed,
     ) -> Self {
-        let wire = Self { cut: CancellationToken::new(), way: watch::Sender::new(way) };
-        let (cut, way) = (wire.cut.clone(), wire.way.subscribe());
+        let wire = Self {
+            cut: CancellationToken::new(),
+            way: watch::Sender::new(way),
+            forged: Arc::default(),
+        };
+        let (cut, way, forged) = (wire.cut.clone(), wire.way.subscribe(), wire.forged.clone());
         tokio::spawn(async move {
-            cut.run_until_cancelled(carry(daemon, relay, ends, way, chance)).await;
+            cut.run_until_cancelled(carry(daemon, relay, ends, (way, forged), chance)).await;
         });
         wire
+    }
+
+    /// The device at its lower end sends this too, without its daemon.
+    pub(crate) fn forge(&self, handle: Handle, envelope: Vec<u8>) {
+        self.forged.envelopes.lock().unwrap().push_back((handle, envelope));
+        self.forged.told.notify_one();
     }
 
     /// Whether nobody is at its ends any more.
@@ -87,7 +106,7 @@ async fn carry(
     daemon: DuplexStream,
     relay: DuplexStream,
     ends: Ends,
-    mut way: watch::Receiver<Way>,
+    (mut way, forged): (watch::Receiver<Way>, Arc<Forged>),
     chance: Seed,
 ) {
     let relay_secret = DhSecret::from_bytes(&ends.relay);
@@ -106,7 +125,8 @@ async fn carry(
         told: Notify::new(),
         sees: ends.sees,
     });
-    let up = Up { from: from_daemon, to: to_relay, way: way.clone(), shared: shared.clone() };
+    let (from, to) = (from_daemon, to_relay);
+    let up = Up { from, to, way: way.clone(), shared: shared.clone(), forged };
     let down = Down { from: from_relay, to: to_daemon, way, shared };
     // Whoever closes is gone.
     tokio::select! {
@@ -135,6 +155,8 @@ struct Tales {
     /// For each that the daemon saw: how many the relay had said then.
     seen: Vec<u64>,
     handles: Vec<Handle>,
+    /// For each `Send` that the relay saw: how many the daemon had said then.
+    sent: Vec<u64>,
 }
 
 impl Default for Tales {
@@ -146,6 +168,7 @@ impl Default for Tales {
             said: 0,
             seen: Vec::new(),
             handles: Vec::new(),
+            sent: Vec::new(),
         }
     }
 }
@@ -153,6 +176,18 @@ impl Default for Tales {
 impl Tales {
     fn happens(&mut self, percent: u64) -> bool {
         percent > 0 && self.chance.below(100) < percent
+    }
+
+    /// One more `Send` goes to the relay; the daemon's own, or one that it knows nothing of.
+    fn send(&mut self, own: bool) {
+        let before = self.sent.last().copied().unwrap_or(0);
+        self.sent.push(before + u64::from(own));
+    }
+
+    /// What the daemon is told of a count of the relay's.
+    fn accepted(&self, count: u64) -> u64 {
+        let count = usize::try_from(count).unwrap();
+        count.checked_sub(1).map_or(0, |last| self.sent[last])
     }
 
     /// What the relay is told of a count of the daemon's.
@@ -179,19 +214,25 @@ struct Up {
     to: Sender<WriteHalf<DuplexStream>>,
     way: watch::Receiver<Way>,
     shared: Arc<Shared>,
+    forged: Arc<Forged>,
 }
 
 impl Up {
     async fn run(mut self) -> Option<()> {
         loop {
-            let batch: Vec<Frame> = self.from.receive().await.ok()?.collect();
+            let batch: Vec<Frame> = tokio::select! {
+                biased;
+                batch = self.from.receive() => batch.ok()?.collect(),
+                () = self.forged.told.notified() => Vec::new(),
+            };
             let way = passes(&mut self.way, |way| way.up_is_open).await?;
             for Frame { number, body } in &batch {
                 let Some(said) = ToRelay::decode(*number, body).unwrap() else { continue };
                 match said {
                     ToRelay::Send(send) => {
-                        (self.shared.sees)(send.envelope);
+                        (self.shared.sees)(send.handle, send.envelope);
                         let mut tales = self.shared.tales.lock().unwrap();
+                        tales.send(true);
                         if tales.happens(way.lies) {
                             tales.failed.extend(envelope::id(send.envelope));
                             self.shared.told.notify_one();
@@ -206,7 +247,18 @@ impl Up {
                 }
                 self.to.push(&said).unwrap();
             }
+            self.say_what_is_forged();
             self.to.flush().await.ok()?;
+        }
+    }
+
+    fn say_what_is_forged(&mut self) {
+        let forged = std::mem::take(&mut *self.forged.envelopes.lock().unwrap());
+        for (handle, envelope) in forged {
+            self.shared.tales.lock().unwrap().send(false);
+            let mark = WorkMark::default();
+            let send = Send { handle, ttl: 0, mark, envelope: &envelope };
+            self.to.push(&ToRelay::Send(send)).unwrap();
         }
     }
 }
@@ -267,6 +319,12 @@ impl Down {
                     self.to.push(&FromRelay::Presence(turned)).unwrap();
                     return;
                 }
+            }
+            FromRelay::Accepted(count) => {
+                let count = tales.accepted(*count);
+                drop(tales);
+                self.to.push(&FromRelay::Accepted(count)).unwrap();
+                return;
             }
             // It said so already.
             FromRelay::Failed(_) if tales.happens(lies) => return,

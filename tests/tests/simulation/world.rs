@@ -1,15 +1,16 @@
-//! People and relays before anything happens. Making accounts hashes passwords, which takes time: it
-//! is done once, and every run begins with copies of the same disks.
+//! People and relays before anything happens. Their accounts are made once, without the passwords
+//! that nobody uses here, and every run begins with copies of the same disks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use ams_rpc::methods::relay as relay_methods;
-use ams_rpc::types::{RelayJoinParams, Secret};
+use ams_crypto::dh::DhSecret;
 use ams_tests::seed::Seed;
-use amsd::relay::Relays;
+use ams_wire::id::Key;
+use ams_wire::username::Username;
+use amsd::relay::{RelayId, RelayRow, Relays};
 use amsd::settings::Settings;
-use amsd::store::{Read, Store};
+use amsd::store::{Store, StoreError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
@@ -48,15 +49,8 @@ pub(crate) fn beginning() -> &'static Beginning {
 
 async fn begin() -> Beginning {
     let net = Net::new(Seed::new(1), |_, _| {});
-    let terms = Terms { window: std::time::Duration::from_secs(60), sender_held: 1024 };
-    let mut relays = Vec::new();
-    let mut running = Vec::new();
-    for number in 0..RELAYS {
-        let kept = relay::Kept::new();
-        let relay = Relay::new(number, net.clone(), kept, terms.clone(), Seed::new(2));
-        running.push(relay.start().await);
-        relays.push(relay);
-    }
+    let relays: Vec<_> = (0..RELAYS).map(|_| relay::Kept::new()).collect();
+    let mut accounts = vec![Vec::new(); RELAYS];
     let mut people = Vec::new();
     let mut devices = BTreeMap::new();
     for number in 0..PEOPLE {
@@ -64,27 +58,47 @@ async fn begin() -> Beginning {
         let kept = person::Kept { image: Vec::new(), key };
         let person = Person::new(number, net.clone(), kept, Settings::default(), Seed::new(3));
         person.start().await.unwrap();
-        for (at, relay) in running.iter().enumerate() {
-            let link = relay.invite(&person.name).await.unwrap();
-            let password = Secret::new("correct horse battery".to_owned());
-            let join = RelayJoinParams { link, password, nick: Some(nick(at)) };
-            person.call::<relay_methods::Join>(&join).await.unwrap();
+        let user = Username::new(&person.name).unwrap();
+        let mut rows = Vec::new();
+        for (at, relay) in relays.iter().enumerate() {
+            let device = DhSecret::generate();
+            devices.insert((number, at), *device.to_bytes());
+            accounts[at].push((user.clone(), Key(*device.public().as_bytes())));
+            rows.push((
+                RelayId(u32::try_from(at).unwrap() + 1),
+                row(at, relay.key(), &user, &device),
+            ));
         }
-        let rows = person.look(|store| store.read_now(|db| db.list::<Relays>(&()))).unwrap();
-        for (_, row) in rows.unwrap() {
-            let at = (0..RELAYS).find(|at| row.nick == nick(*at)).unwrap();
-            devices.insert((number, at), row.device_secret);
-        }
+        let store = person.look(Store::clone).unwrap();
+        let written = store
+            .write(move |txn| rows.iter().try_for_each(|(id, row)| txn.put::<Relays>(id, row)));
+        Result::<(), StoreError>::unwrap(written.await);
+        drop(store);
         person.stop().await;
         people.push(person::Kept { image: person.disk.image(), key });
     }
-    drop(running);
     let mut kept = Vec::new();
-    for relay in &relays {
-        relay.stop().await;
-        kept.push(relay.kept());
+    for (relay, accounts) in relays.into_iter().zip(accounts) {
+        kept.push(relay.with_accounts(accounts).await);
     }
     Beginning { relays: kept, people, devices }
+}
+
+/// An account as its daemon knows it.
+fn row(at: usize, key: Key, user: &Username, device: &DhSecret) -> RelayRow {
+    RelayRow {
+        nick: nick(at),
+        at: relay::address(at),
+        key,
+        device_secret: *device.to_bytes(),
+        user: user.clone(),
+        enrolled: true,
+        wanted: true,
+        refused: None,
+        relay_counter: 0,
+        deleting: false,
+        adopting: false,
+    }
 }
 
 /// Everybody and everything.
@@ -135,7 +149,7 @@ impl World {
         for (number, terms) in terms.into_iter().enumerate() {
             let kept = beginning.relays[number].clone();
             let relay = Relay::new(number, net.clone(), kept, terms, Seed::new(seed.draw()));
-            relay.start().await;
+            relay.start().await.unwrap();
             relays.push(Arc::new(relay));
         }
         let mut people = Vec::new();
