@@ -31,6 +31,9 @@ struct Door {
     secret: [u8; 32],
 }
 
+/// The newest envelopes, whose they are, and the handles that they went under.
+type Newest = VecDeque<(usize, Handle, Vec<u8>)>;
+
 struct Inner {
     doors: Vec<Door>,
     /// Person and relay → the wires between them.
@@ -43,8 +46,7 @@ struct Inner {
     parted: BTreeMap<(usize, usize), bool>,
     /// Person and relay → the device's secret. Without it the way is a plain one.
     devices: BTreeMap<(usize, usize), [u8; 32]>,
-    /// The newest envelopes, whose they are, and the handles that they went under.
-    on_the_way: Arc<Mutex<VecDeque<(usize, Handle, Vec<u8>)>>>,
+    on_the_way: Arc<Mutex<Newest>>,
     chance: Seed,
 }
 
