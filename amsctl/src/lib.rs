@@ -6,17 +6,23 @@
 //! 1. [`Cli`]: what was typed; [`commands`] has one file per command, with its arguments.
 //! 2. [`session`]: the connection to the daemon, found, made and made again.
 //! 3. [`password`], [`body`]: what is read from a terminal, a file or stdin.
-//! 4. [`text`], [`render`]: what is shown, with everything harmless that somebody else wrote;
-//!    [`qr`]: links as QR codes; [`outlet`]: how received messages are handed over.
+//! 4. [`text`], [`columns`], [`render`]: what is shown, with everything harmless that somebody else wrote;
+//!    [`qr`]: links as QR codes; [`outlet`]: how received messages are handed over; [`progress`]: a word on
+//!    what takes long.
 //! 5. [`failed`]: what went wrong, as a sentence, a hint and an exit code.
+//!
+//! Beside that way: [`complete`], for a shell that asks what could be typed.
 //!
 //! `unix` is what is particular to the system.
 
 pub mod body;
+pub mod columns;
 pub mod commands;
+pub mod complete;
 pub mod failed;
 pub mod outlet;
 pub mod password;
+pub mod progress;
 pub mod qr;
 pub mod render;
 pub mod session;
@@ -41,6 +47,7 @@ Examples:
   amsctl send bob backup finished
   df -h | amsctl send bob --wait delivered --timeout 30s
   amsctl recv --follow
+  amsctl wait bob --online && amsctl send bob 'you are back'
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not reachable, 4 key not trusted, 5 rate limited,
 6 refused, 7 no such thing, 8 queued, 9 undelivered, 10 sent, 11 amsd is not running,

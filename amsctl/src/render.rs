@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use ams_rpc::types::{
     Contact, ContactBrief, ContactState, DaemonStatus, Direction, Event, Fact, Message,
-    MessageSteps, QueuedMessage, RelayInfo, State, Time,
+    MessageSteps, QueuedMessage, RelayInfo, SendChecked, State, Time,
 };
 
-use crate::text::{block, line, table};
+use crate::columns::{below, states, table};
+use crate::text::{block, line};
 
 /// A time, to the second.
 #[must_use]
@@ -41,6 +42,10 @@ pub fn message(message: &Message) -> String {
     if message.direction == Direction::Out && message.state != State::Read {
         let _ = write!(shown, "  [{}]", message.state);
     }
+    if let (Direction::In, Some(choices)) = (message.direction, &message.choices) {
+        let answers = if choices.is_empty() { "TEXT".to_owned() } else { choices.join("|") };
+        let _ = write!(shown, "  [amsctl answer {} {}]", message.id, line(&answers));
+    }
     shown.push('\n');
     shown
 }
@@ -65,6 +70,7 @@ pub fn message_steps(shown: &MessageSteps) -> String {
     row("reply to", of.reply_to.map(|id| id.to_string()));
     row("title", of.title.clone());
     row("priority", of.priority.map(|priority| priority.to_string()));
+    row("choices", of.choices.as_ref().map(|choices| choices.join(", ")));
     row("tags", Some(of.tags.join(", ")).filter(|tags| !tags.is_empty()));
     row("if undelivered", shown.if_undelivered.map(|policy| policy.to_string()));
     row("expires", shown.expires.map(|time| time.to_string()));
@@ -86,9 +92,26 @@ pub fn message_steps(shown: &MessageSteps) -> String {
         .collect();
     if !steps.is_empty() {
         out.push_str("steps\n");
-        out.push_str(&indent(&table(&steps)));
+        out.push_str(&below(&steps, &[1]));
     }
     out
+}
+
+/// What sending a message would come to.
+#[must_use]
+pub fn checked(would: &SendChecked) -> String {
+    let becomes = match &would.via {
+        _ if would.known => "was accepted before; nothing would change".to_owned(),
+        Some(via) => format!("would go now, over {}", line(via)),
+        None => "would wait here: no path is up".to_owned(),
+    };
+    table(&[
+        ["to".to_owned(), would.to.clone()],
+        ["presence".to_owned(), would.presence.to_string()],
+        ["verified".to_owned(), yes(would.verified)],
+        ["size".to_owned(), format!("{} of {} bytes", would.size, would.max_size)],
+        ["the message".to_owned(), becomes],
+    ])
 }
 
 /// A queue: ids, for whoever decides about them, and why each message is there.
@@ -107,7 +130,7 @@ pub fn queue(messages: &[QueuedMessage]) -> String {
             ]
         })
         .collect();
-    table(&rows)
+    states(&rows, &[1])
 }
 
 /// The first line of a body, short.
@@ -124,7 +147,11 @@ fn beginning(body: &str) -> String {
 /// Relays, a line each.
 #[must_use]
 pub fn relays(relays: &[RelayInfo]) -> String {
-    let rows: Vec<[String; 5]> = relays
+    states(&relay_rows(relays), &[1])
+}
+
+fn relay_rows(relays: &[RelayInfo]) -> Vec<[String; 5]> {
+    relays
         .iter()
         .map(|relay| {
             [
@@ -135,8 +162,7 @@ pub fn relays(relays: &[RelayInfo]) -> String {
                 relay.reason.clone().unwrap_or_default(),
             ]
         })
-        .collect();
-    table(&rows)
+        .collect()
 }
 
 /// One relay, after something was done to it.
@@ -160,7 +186,7 @@ pub fn contacts(contacts: &[Contact]) -> String {
             ]
         })
         .collect();
-    table(&rows)
+    states(&rows, &[1, 2])
 }
 
 fn verified(contact: &Contact) -> &'static str {
@@ -209,7 +235,7 @@ pub fn contact(contact: &Contact) -> String {
         .collect();
     if !paths.is_empty() {
         out.push_str("paths\n");
-        out.push_str(&indent(&table(&paths)));
+        out.push_str(&below(&paths, &[2]));
     }
     out
 }
@@ -248,7 +274,7 @@ pub fn status(status: &DaemonStatus) -> String {
         out.push_str("relays       none: amsctl relay join LINK\n");
     } else {
         out.push_str("relays\n");
-        out.push_str(&indent(&relays(&status.relays)));
+        out.push_str(&below(&relay_rows(&status.relays), &[1]));
     }
     if !status.peers.is_empty() {
         let rows: Vec<[String; 4]> = status
@@ -264,7 +290,7 @@ pub fn status(status: &DaemonStatus) -> String {
             })
             .collect();
         out.push_str("peers\n");
-        out.push_str(&indent(&table(&rows)));
+        out.push_str(&below(&rows, &[1]));
     }
     for hook in status.hooks.iter().filter(|hook| hook.reason.is_some()) {
         let reason = hook.reason.as_deref().unwrap_or_default();
@@ -284,13 +310,6 @@ fn or_none(text: String) -> String {
 #[must_use]
 pub fn yes(yes: bool) -> String {
     if yes { "yes" } else { "no" }.to_owned()
-}
-
-fn indent(lines: &str) -> String {
-    lines.lines().fold(String::new(), |mut out, line| {
-        let _ = writeln!(out, "  {line}");
-        out
-    })
 }
 
 /// An event: `TIME  type  what belongs to it`.

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ams_rpc::client::{CallError, Client, Failure, Notifications};
+use ams_rpc::client::{CallError, Client, Failure, Notifications, Whose};
 use ams_rpc::methods::{daemon, events};
 use ams_rpc::places::Places;
 use ams_rpc::types::{Event, NoParams, Period, SubscribeParams};
@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// The socket that was named, or the profile's.
-    fn socket(&self) -> Result<PathBuf, Failed> {
+    pub(crate) fn socket(&self) -> Result<PathBuf, Failed> {
         let socket = match &self.socket {
             Some(socket) => socket.clone(),
             None => {
@@ -55,10 +55,16 @@ impl Session {
         Ok(socket)
     }
 
+    fn connect(&self) -> Result<Client, Called> {
+        // A socket that somebody named may be one that another user shares.
+        let whose = if self.socket.is_some() { Whose::Named } else { Whose::Own };
+        Ok(Client::connect_to(&self.socket()?, whose)?)
+    }
+
     fn client(&mut self) -> Result<&mut Client, Called> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => Client::connect(&self.socket()?)?,
+            None => self.connect()?,
         };
         Ok(self.client.insert(client))
     }
@@ -170,7 +176,7 @@ impl Session {
     pub fn subscribe(&mut self, params: &SubscribeParams) -> Result<Notifications<Event>, Called> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => Client::connect(&self.socket()?)?,
+            None => self.connect()?,
         };
         Ok(client.subscribe::<events::Subscribe>(params)?)
     }

@@ -3,8 +3,6 @@
 
 use std::io::{self, Write};
 
-use unicode_width::UnicodeWidthStr;
-
 /// A character that is never shown as itself: C0, DEL and C1, line and paragraph separators, and
 /// everything that is invisible or changes the direction of what follows.
 fn is_harmful(c: char) -> bool {
@@ -46,28 +44,6 @@ pub fn block(text: &str) -> String {
             '\t' => shown.push('\t'),
             _ => push(&mut shown, c),
         }
-    }
-    shown
-}
-
-/// Columns, each as wide as its widest cell; two spaces between them and none at the end.
-#[must_use]
-pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|c| line(c))).collect();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut shown = String::new();
-    for row in &rows {
-        let mut written = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            written.push_str(cell);
-            let missing = width.saturating_sub(cell.width()).saturating_add(2);
-            written.extend(std::iter::repeat_n(' ', missing));
-        }
-        shown.push_str(written.trim_end());
-        shown.push('\n');
     }
     shown
 }
@@ -148,16 +124,6 @@ mod tests {
             "one\n    2026-11-24T10:45:00Z  bob: two"
         );
         assert_eq!(block("a\r\nb"), "a\\u{d}\n    b");
-    }
-
-    #[test]
-    fn columns_line_up_whatever_the_width() {
-        let cells = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
-        assert_eq!(
-            table(&[cells("世界", "x"), cells("bob", "y"), cells("a", "")]),
-            "世界  x\nbob   y\na\n"
-        );
-        assert_eq!(table::<2>(&[]), "");
     }
 
     proptest! {

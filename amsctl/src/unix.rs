@@ -21,17 +21,27 @@ pub(crate) fn wait_for_exit(_pid: u32, _patience: Duration) {}
 
 /// Stdout, as far as it matters to whom what was written goes.
 pub(crate) mod stdout {
-    use std::io;
+    use std::io::{self, IsTerminal};
     use std::thread;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::{FileType, fstat};
     use rustix::io::ioctl_fionread;
+    use rustix::termios::tcgetwinsize;
 
     /// How often a reader gets the processor before it is waited for.
     const YIELDS: u32 = 50;
     /// The first and the longest pause between two looks, nanoseconds.
     const PAUSE: (i64, i64) = (50_000, 20_000_000);
+
+    /// How many columns its terminal has; `None` where it is none, or one that does not say.
+    pub(crate) fn columns() -> Option<usize> {
+        let out = io::stdout();
+        if !out.is_terminal() {
+            return None;
+        }
+        tcgetwinsize(out).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
 
     fn kind() -> Option<FileType> {
         fstat(io::stdout()).ok().map(|found| FileType::from_raw_mode(found.st_mode))

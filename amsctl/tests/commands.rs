@@ -9,6 +9,9 @@
 
 mod fake;
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use fake::{Fake, Reply, amsctl, assert_exit, err, error, out};
 use serde_json::{Value, json};
 
@@ -263,4 +266,69 @@ fn a_long_queue_is_decided_in_several_calls() {
     let after: Vec<_> =
         amsd.calls().into_iter().map(|(_, params)| params["after"].clone()).collect();
     assert_eq!(after, [json!(null), json!("1-7")]);
+}
+
+#[test]
+fn a_wait_for_a_contact_exits_as_the_daemon_says() {
+    for (presence, reached, exit) in [("online", true, 0), ("offline", false, 12)] {
+        let result = json!({"name": "bob", "presence": presence, "reached": reached, "exit": exit});
+        let amsd = Fake::start(move |_, _| Reply::Result(result.clone()));
+        let waited = amsd.run(&["wait", "bob", "--online", "--timeout", "20s"]);
+        assert_exit(&waited, exit);
+        assert_eq!(err(&waited).contains("bob is offline"), exit == 12, "{}", err(&waited));
+        let (method, params) = amsd.calls().remove(0);
+        assert_eq!((method.as_str(), &params["for"]), ("contact.wait", &json!("online")));
+    }
+    assert_exit(&amsctl().args(["wait", "bob"]).output().unwrap(), 2);
+}
+
+#[test]
+fn a_dry_run_sends_nothing() {
+    let would = json!({
+        "to": "bob", "verified": false, "presence": "offline", "via": null, "waits": true,
+        "known": false, "size": 2, "max_size": 47104, "exit": 0
+    });
+    let amsd = Fake::start(move |method, params| match method {
+        "message.check" if params["to"] == "bob" => Reply::Result(would.clone()),
+        "message.check" => error("not_approved", 6),
+        _ => panic!("{method} was called"),
+    });
+    let shown = amsd.run(&["send", "bob", "--dry-run", "--key", "k", "hi"]);
+    assert_exit(&shown, 0);
+    assert!(out(&shown).contains("would wait here: no path is up"), "{}", out(&shown));
+    let (_, params) = amsd.calls().remove(0);
+    assert_eq!((&params["body"], &params["key"]), (&json!("hi"), &json!("k")));
+    // The highest exit code, as of sending.
+    let both = ["send", "--to", "bob", "--to", "carol", "--dry-run", "--json", "hi"];
+    let both = amsd.run(&both);
+    assert_exit(&both, 6);
+    assert_eq!(out(&both).lines().count(), 2);
+    assert_exit(&amsd.run(&["send", "bob", "--dry-run", "--wait", "sent", "hi"]), 2);
+}
+
+/// Whoever waits is told what for. (The daemon of this test waits until it was said.)
+#[test]
+fn what_takes_long_is_told_on_stderr() {
+    let (say, said) = std::sync::mpsc::channel::<()>();
+    let amsd = Fake::start(move |_, _| {
+        said.recv().unwrap();
+        Reply::Result(json!({
+            "name": "home", "address": "ams://x", "user": "bob", "state": "up", "since": null,
+            "reason": null
+        }))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p");
+    std::fs::write(&file, "long enough").unwrap();
+    let mut joining = amsctl();
+    joining.arg("--home").arg(amsd.home()).args(["relay", "join", "L", "--password-file"]);
+    joining.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = joining.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "amsctl: making keys from the password and asking the relay …\n");
+    say.send(()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert_exit(&done, 0);
+    assert_eq!(out(&done), "home  up  bob\n");
 }

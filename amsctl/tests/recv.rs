@@ -22,7 +22,7 @@ fn message(n: usize, body: &str) -> Value {
         "from": "alice", "to": "me", "body": body, "state": "delivered",
         "time_sent": "2026-11-24T10:44:00.000Z", "time_received": "2026-11-24T10:45:00.000Z",
         "verified": false, "via": "relay:home", "reply_to": null, "title": null, "priority": null,
-        "tags": []
+        "tags": [], "choices": null
     })
 }
 

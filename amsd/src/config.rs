@@ -3,6 +3,8 @@
 //! The raw file (serde, unknown keys refused) becomes [`Settings`], which have a value for
 //! everything. The daemon reads it at the start and again at SIGHUP.
 
+mod socket;
+
 use std::path::{Path, PathBuf};
 
 use ams_rpc::types::{Period, Visibility};
@@ -11,7 +13,9 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use crate::home::{self, ConfigFileError};
+use crate::scoped::ScopedSocket;
 use crate::settings::{History, Requests, Settings, Undeliverable};
+use socket::RawSocket;
 
 /// How long what was read stays, as it is written.
 #[derive(Deserialize)]
@@ -45,6 +49,8 @@ struct Raw {
     read_receipts: Option<bool>,
     presence: Option<Visibility>,
     history: Option<Stay>,
+    #[serde(default)]
+    socket: Vec<Spanned<RawSocket>>,
 
     // Known, but nothing acts on them yet: to take them silently would be a lie.
     listen: Option<Spanned<IgnoredAny>>,
@@ -68,6 +74,15 @@ impl Raw {
         .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
         .min_by_key(|(_, at)| *at)
     }
+}
+
+/// What a file says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// What can change while the daemon runs.
+    pub settings: Settings,
+    /// Sockets beside the daemon's own.
+    pub sockets: Vec<ScopedSocket>,
 }
 
 /// What is wrong in the text of a config.
@@ -101,8 +116,8 @@ pub enum ConfigError {
 ///
 /// # Errors
 /// [`ConfigError`], with file, line and key.
-pub fn load(path: &Path, named: bool) -> Result<Settings, ConfigError> {
-    let Some(text) = home::read_config(path, named)? else { return Ok(Settings::default()) };
+pub fn load(path: &Path, named: bool) -> Result<Config, ConfigError> {
+    let Some(text) = home::read_config(path, named)? else { return Ok(Config::default()) };
     parse(&text).map_err(|mistake| ConfigError::Text { path: path.to_owned(), mistake })
 }
 
@@ -110,21 +125,28 @@ pub fn load(path: &Path, named: bool) -> Result<Settings, ConfigError> {
 ///
 /// # Errors
 /// The first [`Mistake`].
-pub fn parse(text: &str) -> Result<Settings, Mistake> {
+pub fn parse(text: &str) -> Result<Config, Mistake> {
     let raw: Raw = toml::from_str(text).map_err(|error| mistake(text, &error))?;
     if let Some((key, at)) = raw.unsupported() {
         let line = line_of(text, at);
         let what = format!("`{key}` is not supported yet by this version; remove it");
         return Err(Mistake { line, what });
     }
+    let mut sockets = Vec::with_capacity(raw.socket.len());
+    for socket in raw.socket {
+        let at = socket.span().start;
+        let socket = socket.into_inner().checked(&sockets);
+        sockets.push(socket.map_err(|what| Mistake { line: line_of(text, at), what })?);
+    }
     let default = Settings::default();
-    Ok(Settings {
+    let settings = Settings {
         undeliverable: raw.undeliverable.unwrap_or(default.undeliverable),
         requests: raw.requests.unwrap_or(default.requests),
         read_receipts: raw.read_receipts.unwrap_or(default.read_receipts),
         visible: raw.presence.map_or(default.visible, |wanted| wanted == Visibility::Visible),
         history: raw.history.map_or(default.history, |stay| stay.0),
-    })
+    };
+    Ok(Config { settings, sockets })
 }
 
 fn mistake(text: &str, error: &toml::de::Error) -> Mistake {
@@ -153,8 +175,8 @@ mod tests {
 
     #[test]
     fn nothing_is_the_default() {
-        assert_eq!(parse("").unwrap(), Settings::default());
-        assert_eq!(parse("# nothing\n").unwrap(), Settings::default());
+        assert_eq!(parse("").unwrap(), Config::default());
+        assert_eq!(parse("# nothing\n").unwrap(), Config::default());
     }
 
     #[test]
@@ -171,9 +193,10 @@ mod tests {
             visible: false,
             history: History::For(Duration::from_secs(7200)),
         };
-        assert_eq!(settings, expected);
-        assert_eq!(parse("history = 'off'").unwrap().history, History::Off);
-        assert_eq!(parse("history = 'forever'").unwrap().history, History::Forever);
+        assert_eq!(settings, Config { settings: expected, sockets: Vec::new() });
+        let history = |text: &str| parse(text).unwrap().settings.history;
+        assert_eq!(history("history = 'off'"), History::Off);
+        assert_eq!(history("history = 'forever'"), History::Forever);
     }
 
     /// Each example has one mistake, and beside it the sentence that it must get.

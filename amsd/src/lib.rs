@@ -6,7 +6,8 @@
 //! 4. [`relay`]: the link carries the envelope
 //! 5. [`inbox`]: on the other side, an envelope becomes a message, kept until it was read
 //!
-//! A user's program meets it at [`rpc`], and hears of it through [`dispatch`].
+//! A user's program meets it at [`rpc`], and hears of it through [`dispatch`]; one that may do only a part
+//! has a socket of its own ([`scoped`]).
 //!
 //! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@unix`],
 //! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database,
@@ -39,6 +40,7 @@ pub mod relay;
 pub mod router;
 pub mod rpc;
 pub mod running;
+pub mod scoped;
 pub mod session;
 pub mod settings;
 pub mod store;

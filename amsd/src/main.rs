@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use amsd::cli::{Args, absolute, sentence};
-use amsd::config::ConfigError;
+use amsd::config::{Config, ConfigError};
 use amsd::home::{Home, log_file};
 use amsd::unix::{Background, Detached, detach, inherited_socket, protect_process};
 use amsd::{ConfigFile, Start, check, config, logs, run};
@@ -30,7 +30,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
     anyhow::ensure!(args.listen.is_empty(), "--listen is not supported yet by this version");
     let places = args.places()?;
     let config = ConfigFile { path: places.config.clone(), named: args.config.is_some() };
-    let settings = config::load(&config.path, config.named)?;
+    let Config { settings, sockets } = config::load(&config.path, config.named)?;
     if args.check {
         return Ok(check::report(places)?);
     }
@@ -51,8 +51,8 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         .build()
         .context("cannot start the runtime")?;
     let ready = || background.iter_mut().for_each(Background::ready);
-    let home =
-        runtime.block_on(run(Start { home, settings, socket, disk: None }, config, ready))?;
+    let what = Start { home, settings, socket, disk: None };
+    let home = runtime.block_on(run(what, sockets, config, ready))?;
     // In this order: who waits for the home to be free finds no pid file.
     drop((background.take(), home));
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config;
 use crate::home::Home;
 use crate::running::{Running, Start, StartError, start};
+use crate::scoped::{ScopedError, ScopedSocket};
 use crate::unix::{self, Asked, Signals};
 
 /// Where the config is, to be read again.
@@ -22,6 +23,9 @@ pub enum RunError {
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// One of the sockets of its config.
+    #[error(transparent)]
+    Scoped(#[from] ScopedError),
     /// The system refused the signals.
     #[error("cannot listen to signals: {0}")]
     Signals(std::io::Error),
@@ -32,10 +36,19 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`]; once it is ready there is none.
-pub async fn run(what: Start, config: ConfigFile, ready: impl FnOnce()) -> Result<Home, RunError> {
+pub async fn run(
+    what: Start,
+    sockets: Vec<ScopedSocket>,
+    config: ConfigFile,
+    ready: impl FnOnce(),
+) -> Result<Home, RunError> {
     // Before anything else, so that a signal during the start ends it in order.
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let running = start(what).await?;
+    if let Err(error) = running.serve(sockets).await {
+        running.stop().await;
+        return Err(error.into());
+    }
     unix::tell_ready();
     ready();
     until_stopped(&running, &mut signals, &config).await;
@@ -59,18 +72,24 @@ async fn until_stopped(running: &Running, signals: &mut Signals, config: &Config
                     tracing::info!("stopping: a signal asked for it");
                     return;
                 }
-                Asked::Reload => reload(running, config),
+                Asked::Reload => reload(running, config).await,
             },
             () = &mut watchdog => {}
         }
     }
 }
 
-fn reload(running: &Running, config: &ConfigFile) {
+async fn reload(running: &Running, config: &ConfigFile) {
     unix::tell_reloading();
     match config::load(&config.path, config.named) {
-        Ok(settings) => match running.reconfigure(settings) {
-            Ok(()) => tracing::info!("the config was read again"),
+        Ok(config) => match running.reconfigure(config.settings) {
+            Ok(()) => match running.serve(config.sockets).await {
+                Ok(()) => tracing::info!("the config was read again"),
+                Err(error) => {
+                    tracing::error!("{error}; that socket is not served");
+                    running.keep_config(error.to_string());
+                }
+            },
             Err(error) => {
                 tracing::error!(%error, "the config was not taken; the old one stays");
                 running.keep_config(error.to_string());

@@ -15,7 +15,7 @@ use ams_rpc::service::TableMismatch;
 use ams_rpc::types::Time;
 use ams_rpc::unix::BindError;
 use ams_rpc::{Listener, Server, Service};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,7 @@ use crate::profile::{self, Me};
 use crate::relay::{self, Accounts, Links, LinksHandle};
 use crate::router::{self, RouterHandle};
 use crate::rpc::{self, Core};
+use crate::scoped::{Scoped, ScopedError, ScopedSocket};
 use crate::settings::Settings;
 use crate::store::{Disk, Store, StoreError, Told};
 use crate::tidy;
@@ -115,7 +116,9 @@ pub struct Running {
     // Set once.
     socket: PathBuf,
     // Ended by stop, in this order.
+    scoped: Mutex<Scoped>,
     server: (CancellationToken, JoinHandle<()>),
+    service: Service,
     engine: Engine,
     home: Home,
 }
@@ -142,9 +145,11 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         None => Listener::bind(&socket)?,
     };
     let server_stop = CancellationToken::new();
-    let server = tokio::spawn(Server::new(listener, service).run(server_stop.clone()));
+    let server = Server::new(listener, service.clone());
+    let server = tokio::spawn(server.run(server_stop.clone()));
+    let scoped = Mutex::default();
     tracing::info!("ready");
-    Ok(Running { socket, server: (server_stop, server), engine, home })
+    Ok(Running { socket, scoped, server: (server_stop, server), service, engine, home })
 }
 
 impl Wiring {
@@ -289,6 +294,14 @@ impl Running {
         Ok(())
     }
 
+    /// Serves these sockets beside its own, and no others.
+    ///
+    /// # Errors
+    /// [`ScopedError`]; those behind the one that cannot be made are not served.
+    pub async fn serve(&self, sockets: Vec<ScopedSocket>) -> Result<(), ScopedError> {
+        self.scoped.lock().await.serve(sockets, &self.service).await
+    }
+
     /// Another config was not to be used, for this reason, which is shown until one is.
     pub fn keep_config(&self, mistake: String) {
         self.engine.config_mistake.send_replace(Some(mistake));
@@ -297,8 +310,11 @@ impl Running {
     /// Stops, in order. Calls that run get a moment to answer. The next daemon may start when what
     /// is returned is dropped.
     pub async fn stop(self) -> Home {
+        self.scoped.into_inner().stop().await;
         self.server.0.cancel();
         log_end("the socket", self.server.1.await);
+        // It has the store, too, which is closed when the last who have it are gone.
+        drop(self.service);
         self.engine.stop().await;
         tracing::info!("stopped");
         self.home

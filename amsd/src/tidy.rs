@@ -220,6 +220,7 @@ mod tests {
                 title: None,
                 priority: None,
                 tags: Vec::new(),
+                choices: None,
             };
             txn.put::<In>(&place, &row)?;
             txn.put::<InIds>(&(id, BOB), &place)?;
@@ -253,6 +254,7 @@ mod tests {
                 title: None,
                 priority: None,
                 tags: Vec::new(),
+                choices: None,
             };
             txn.put::<Out>(&(BOB, seq), &row)?;
             txn.put::<Texts>(&(BOB, seq), &text)?;

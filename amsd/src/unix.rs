@@ -3,9 +3,11 @@
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ams_rpc::unix::FolderError;
 use daemonize::{Daemonize, Outcome};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -126,6 +128,49 @@ impl Drop for Background {
     }
 }
 
+/// Checks that a folder in which a socket is shared is ours or root's, and that nobody else can put
+/// something in its place.
+///
+/// # Errors
+/// Says what is wrong with the folder.
+pub fn check_shared_folder(path: &Path) -> Result<(), FolderError> {
+    let shown = || path.display().to_string();
+    let found =
+        std::fs::metadata(path).map_err(|source| FolderError::Io { path: shown(), source })?;
+    let owner = found.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(FolderError::NotOurs { path: shown(), owner });
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(FolderError::Loose { path: shown() });
+    }
+    Ok(())
+}
+
+/// The number of a group: as it is written, or as the system's file of groups has it.
+pub fn group_id(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| group_in(&std::fs::read_to_string("/etc/group").ok()?, name))
+}
+
+/// `NAME:x:NUMBER:members`, a line each.
+fn group_in(groups: &str, name: &str) -> Option<u32> {
+    let mut lines = groups.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
+/// Gives a socket to a group, with these rights. It was its owner's alone until now.
+///
+/// # Errors
+/// What the system says.
+pub fn share(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
+    if group.is_some() {
+        std::os::unix::fs::chown(path, None, group)?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -212,6 +257,16 @@ mod tests {
         writer.write_all(text.as_bytes()).unwrap();
         drop(writer);
         outcome(reader)
+    }
+
+    #[test]
+    fn a_group_is_found_by_name_or_number() {
+        let groups = "root:x:0:\nci:x:1042:alice,bob\nc:x:7:\n";
+        assert_eq!(group_in(groups, "ci"), Some(1042));
+        assert_eq!(group_in(groups, "c"), Some(7));
+        assert_eq!(group_in(groups, "nobody"), None);
+        assert_eq!(group_id("1042"), Some(1042));
+        assert_eq!(group_id("root"), Some(0));
     }
 
     #[test]

@@ -94,6 +94,19 @@ impl Process {
         self.said.as_deref().unwrap()
     }
 
+    /// SIGHUP: returns when it has read its config again.
+    pub fn reload(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        let mut bytes = [0; 512];
+        loop {
+            let got = self.notify.recv(&mut bytes).unwrap();
+            if bytes[..got].starts_with(b"READY=1") {
+                return;
+            }
+        }
+    }
+
     /// SIGKILL: it gets no chance to do anything more.
     pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use ams_relay::config::{Config, Storage};
 use ams_tests::programs::root;
 use ams_tests::search::files;
-use amsd::settings::Settings;
+use amsd::config::Config as Daemons;
 use clap::Parser;
 
 fn examples(kind: &str) -> Vec<PathBuf> {
@@ -32,7 +32,7 @@ fn the_daemons_example_is_its_defaults() {
         let text = fs::read_to_string(&path).unwrap();
         let parsed = amsd::config::parse(&text);
         let parsed = parsed.unwrap_or_else(|mistake| panic!("{}: {mistake}", path.display()));
-        assert_eq!(parsed, Settings::default(), "{}", path.display());
+        assert_eq!(parsed, Daemons::default(), "{}", path.display());
     }
 }
 

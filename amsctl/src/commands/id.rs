@@ -3,9 +3,9 @@
 use ams_rpc::methods::identity;
 use ams_rpc::types::{Identity, NoParams};
 
+use crate::columns::table;
 use crate::failed::Failed;
 use crate::session::Session;
-use crate::text::table;
 
 /// Show the own fingerprint and accounts.
 #[derive(Debug, clap::Args)]

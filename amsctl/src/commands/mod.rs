@@ -1,8 +1,11 @@
 //! One file per command, named like its method: `relay/join.rs` is `amsctl relay join` and calls
 //! `relay.join`. The few that have another name are listed in the test below.
 
+pub mod answer;
+pub mod ask;
 pub mod backup;
 pub mod call;
+pub mod completions;
 pub mod contact;
 pub mod events;
 pub mod history;
@@ -17,6 +20,7 @@ pub mod restore;
 pub mod send;
 pub mod status;
 pub mod stop;
+pub mod wait;
 
 use clap::Subcommand;
 
@@ -41,6 +45,10 @@ pub enum Command {
     Presence(presence::Args),
     /// Send a message.
     Send(send::Args),
+    /// Ask somebody something, and print the answer.
+    Ask(ask::Args),
+    /// Answer a question.
+    Answer(answer::Args),
     /// Print what arrived and was not printed yet.
     Recv(recv::Args),
     /// List or remove readers of the inbox.
@@ -48,6 +56,8 @@ pub enum Command {
     Reader(reader::Command),
     /// Show what was said.
     History(history::Args),
+    /// Wait until a contact is online.
+    Wait(wait::Args),
     /// Show, wait for or delete one message.
     #[command(subcommand)]
     Message(message::Command),
@@ -64,6 +74,8 @@ pub enum Command {
     Events(events::Args),
     /// Call any method of the daemon.
     Call(call::Args),
+    /// Print what makes a shell complete what is typed.
+    Completions(completions::Args),
 }
 
 impl Command {
@@ -80,6 +92,8 @@ impl Command {
             Self::Restore(args) => args.run(session),
             Self::Presence(args) => args.run(session),
             Self::Send(args) => args.run(session),
+            Self::Ask(args) => args.run(session),
+            Self::Answer(args) => args.run(session),
             Self::Recv(args) => args.run(session),
             Self::Reader(command) => command.run(session),
             Self::History(args) => args.run(session),
@@ -89,6 +103,8 @@ impl Command {
             Self::Contact(command) => command.run(session),
             Self::Events(args) => args.run(session),
             Self::Call(args) => args.run(session),
+            Self::Completions(args) => args.run(session),
+            Self::Wait(args) => args.run(session),
         }
     }
 
@@ -119,7 +135,11 @@ mod tests {
         ("backup", &["profile.backup"]),
         ("restore", &["profile.restore"]),
         ("presence", &["presence.set"]),
-        ("send", &["message.send"]),
+        ("send", &["message.send", "message.check"]),
+        ("ask", &["message.ask"]),
+        ("answer", &["message.answer"]),
+        ("wait", &["contact.wait"]),
+        ("completions", &[]),
         ("recv", &["inbox.next", "inbox.ack"]),
         ("reader.list", &["inbox.readers"]),
         ("reader.remove", &["inbox.forget"]),

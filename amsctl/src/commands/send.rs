@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::body;
 use crate::failed::Failed;
+use crate::render;
 use crate::session::{AWAY, Limit, Session};
 use crate::text;
 
@@ -26,6 +27,7 @@ Examples:
   amsctl send --to alice --to bob 'the same for both'
   amsctl send alice --key load --ttl 10m </proc/loadavg
   amsctl send alice --if-undelivered keep 'when you are back'
+  amsctl send alice --dry-run 'disk full'
   amsctl send alice -- -5 degrees")]
 pub struct Args {
     /// The contact's name, then the text; without text, or with `-`, the text is stdin.
@@ -83,6 +85,10 @@ pub struct Args {
     /// The only way that it may go.
     #[arg(long, value_name = "direct|relay|relay:NICK")]
     via: Option<Via>,
+
+    /// Send nothing, and say what would become of it. It exits as sending would.
+    #[arg(long, conflicts_with_all = ["wait", "print_id"])]
+    dry_run: bool,
 }
 
 /// One message on its way.
@@ -103,6 +109,9 @@ impl Args {
             .into_iter()
             .map(|to| Ok(Letter { to, id: self.id.map_or_else(new_id, Ok)? }))
             .collect::<Result<Vec<_>, Failed>>()?;
+        if self.dry_run {
+            return self.check(session, &letters, &body);
+        }
         let limit = Limit::new(self.timeout);
         // A wait is a call of its own where something is to be done between accepting and waiting.
         let several = letters.len() > 1;
@@ -157,6 +166,21 @@ impl Args {
         Ok(vec![self.words.remove(0)])
     }
 
+    fn params(&self, letter: &Letter, body: &str) -> SendParams {
+        SendParams {
+            id: Some(letter.id),
+            reply_to: self.reply_to,
+            title: self.title.clone(),
+            priority: self.priority,
+            tags: Some(self.tags.clone()).filter(|tags| !tags.is_empty()),
+            if_undelivered: self.if_undelivered,
+            ttl: self.ttl,
+            key: self.key.clone(),
+            via: self.via.clone(),
+            ..SendParams::new(letter.to.clone(), body)
+        }
+    }
+
     fn send(
         &self,
         session: &mut Session,
@@ -169,16 +193,7 @@ impl Args {
         let params = |left: Option<Period>| SendParams {
             wait,
             timeout: left.filter(|_| wait.is_some()),
-            id: Some(letter.id),
-            reply_to: self.reply_to,
-            title: self.title.clone(),
-            priority: self.priority,
-            tags: Some(self.tags.clone()).filter(|tags| !tags.is_empty()),
-            if_undelivered: self.if_undelivered,
-            ttl: self.ttl,
-            key: self.key.clone(),
-            via: self.via.clone(),
-            ..SendParams::new(letter.to.clone(), body)
+            ..self.params(letter, body)
         };
         // Accepting a message has no time limit of its own; only waiting has.
         let limit = if wait.is_some() { limit } else { Limit::new(None) };
@@ -189,6 +204,26 @@ impl Args {
             text::print(&letter.id.to_string())?;
         }
         Ok(result)
+    }
+
+    /// Says of each what sending it would come to.
+    fn check(&self, session: &mut Session, letters: &[Letter], body: &str) -> Result<u8, Failed> {
+        let several = letters.len() > 1;
+        let mut highest = Exit::Done.code();
+        for letter in letters {
+            let mut params = self.params(letter, body);
+            params.id = self.id;
+            match session.call::<message::Check>(&params) {
+                Ok(would) if session.json => {
+                    text::print(&serde_json::to_string(&would).unwrap_or_default())?;
+                }
+                Ok(would) => text::print(&render::checked(&would))?,
+                Err(failed) => {
+                    highest = highest.max(refused(session, letter, &failed, several)?);
+                }
+            }
+        }
+        Ok(highest)
     }
 
     fn wait(
@@ -262,7 +297,8 @@ pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option
     format!("amsctl: not {wanted}: the message {}{whose} is {}{then}", result.id, result.state)
 }
 
-fn new_id() -> Result<MessageId, Failed> {
+/// An id for a message of ours.
+pub(super) fn new_id() -> Result<MessageId, Failed> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| {
         Failed::new(Exit::Failed, format!("the system has no randomness: {error}"))

@@ -344,6 +344,7 @@ mod tests {
                     title: None,
                     priority: None,
                     tags: Vec::new(),
+                    choices: None,
                 },
             }));
         }

@@ -7,7 +7,7 @@
 //! All in one transaction; the link acknowledges after the commit.
 
 use ams_rpc::types::{ContactFact, Fact as Event, ReceivedFact};
-use ams_wire::body::Body;
+use ams_wire::body::{Body, KIND_QUESTION};
 use ams_wire::id::Handle;
 
 use super::row::{In, InIds, InRow, Known, KnownRow, Received, ReceivedRow};
@@ -195,6 +195,7 @@ fn keep(txn: &Txn<'_>, id: ContactId, via: &str, body: Body, now: i64) -> Result
         title: body.title,
         priority: body.priority,
         tags: body.tags.unwrap_or_default(),
+        choices: (body.kind == KIND_QUESTION).then(|| body.choices.unwrap_or_default()),
     };
     txn.put::<In>(&place, &message)?;
     txn.put::<Known>(&(id, body.id), &KnownRow { seq: body.seq, at: now, place })?;

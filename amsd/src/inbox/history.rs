@@ -113,7 +113,21 @@ pub fn incoming(name: &str, row: &InRow, received: ReceivedRow) -> Message {
         title: row.title.clone(),
         priority: row.priority,
         tags: row.tags.clone(),
+        choices: row.choices.clone(),
     }
+}
+
+/// Places of what came from this contact behind the place `after`.
+pub fn came_after(db: &impl Read, contact: ContactId, after: u64) -> Result<Vec<u64>, StoreError> {
+    let mut places = Vec::new();
+    let from = (contact, after.saturating_add(1));
+    db.each::<ByContact>(&contact, Some(&from), |(_, place), entry| {
+        if entry.direction == Direction::In {
+            places.push(place);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(places)
 }
 
 /// Places in the timeline of the messages of that id, received or sent.

@@ -46,6 +46,9 @@ pub struct InRow {
     /// Words for filters.
     #[n(11)]
     pub tags: Vec<String>,
+    /// Of a question: what may be answered, nothing where anything may; `None`: it is none.
+    #[n(12)]
+    pub choices: Option<Vec<String>>,
 }
 
 /// Place in the timeline → message.

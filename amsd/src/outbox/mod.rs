@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 
 use ams_rpc::types::{MAX_KEY, State};
 use ams_wire::id::MessageId;
-use ams_wire::limits::{MAX_BODY_TEXT, MAX_TAG, MAX_TAGS, MAX_TITLE};
+use ams_wire::limits::{MAX_BODY_TEXT, MAX_CHOICE, MAX_CHOICES, MAX_TAG, MAX_TAGS, MAX_TITLE};
 use minicbor::bytes::ByteArray;
 
 use crate::contacts::{self, ContactId, Stage};
@@ -231,12 +231,24 @@ fn check_bounds(text: &TextRow, wish: &Wish) -> Result<(), PushError> {
         _ if text.priority.is_some_and(|priority| !(1..=5).contains(&priority)) => {
             bounds("the priority is not 1 to 5")
         }
+        _ if !choices_fit(text) => bounds(
+            "more than 8 choices, one that is empty or longer than 32 bytes, or no room for them",
+        ),
         _ if text.tags.len() > MAX_TAGS => bounds("more than 16 tags"),
         _ if text.tags.iter().any(|tag| tag.is_empty() || tag.len() > MAX_TAG) => {
             bounds("a tag is empty or longer than 32 bytes")
         }
         _ => Ok(()),
     }
+}
+
+/// They share the room of the text, as in the message itself.
+fn choices_fit(text: &TextRow) -> bool {
+    let choices = text.choices.as_deref().unwrap_or_default();
+    let room = choices.iter().map(|choice| choice.len().saturating_add(2));
+    choices.len() <= MAX_CHOICES
+        && choices.iter().all(|choice| (1..=MAX_CHOICE).contains(&choice.len()))
+        && room.fold(text.text.len(), usize::saturating_add) <= MAX_BODY_TEXT
 }
 
 /// Lowest `seq` to the contact that may still be sent.

@@ -137,6 +137,9 @@ pub struct TextRow {
     /// Words for filters.
     #[n(4)]
     pub tags: Vec<String>,
+    /// Of a question: what may be answered, nothing where anything may; `None`: it is none.
+    #[n(5)]
+    pub choices: Option<Vec<String>>,
 }
 
 /// Contact and `seq` → where the message stands.

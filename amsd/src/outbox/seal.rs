@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use ams_wire::body::{Body, KIND_TEXT};
+use ams_wire::body::{Body, KIND_QUESTION, KIND_TEXT};
 use ams_wire::id::WorkMark;
 
 use super::row::{Out, OutRow, Queued, Texts};
@@ -193,18 +193,20 @@ fn plaintext(
     out: &OutRow,
 ) -> Result<Vec<u8>, StoreError> {
     let text = db.get::<Texts>(&(contact, seq))?.ok_or_else(damaged)?;
+    let is_question = text.choices.is_some();
     let body = Body {
         id: out.id,
         device: DEVICE,
         seq,
         low,
         sent_at: out.accepted_at,
-        kind: KIND_TEXT,
+        kind: if is_question { KIND_QUESTION } else { KIND_TEXT },
         text: text.text,
         reply_to: text.reply_to,
         title: text.title,
         priority: text.priority,
         tags: Some(text.tags).filter(|tags| !tags.is_empty()),
+        choices: text.choices.filter(|choices| !choices.is_empty()),
     };
     body.encode().map_err(|_| damaged())
 }

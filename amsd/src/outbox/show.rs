@@ -70,6 +70,7 @@ pub fn with_row(
         title: text.title,
         priority: text.priority,
         tags: text.tags,
+        choices: text.choices,
     };
     Ok(Some((message, row)))
 }

@@ -223,6 +223,7 @@ fn draft(wish: Wish) -> Draft {
         title: None,
         priority: None,
         tags: Vec::new(),
+        choices: None,
     };
     Draft { to: "bob".into(), id: None, text, wish }
 }

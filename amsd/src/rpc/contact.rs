@@ -1,14 +1,17 @@
 //! `contact.*`: who is known, who asks, and what the user makes of them.
 
 use ams_rpc::types::{
-    Contact, ContactAcceptParams, ContactAddParams, ContactBrief, ContactLinkMade,
+    Awaited, Contact, ContactAcceptParams, ContactAddParams, ContactBrief, ContactLinkMade,
     ContactLinkParams, ContactParams, ContactRenameParams, ContactTrustParams, ContactVerified,
-    ContactVerifyParams, Contacts, Done, Requests, Time,
+    ContactVerifyParams, ContactWaitParams, ContactWaited, Contacts, Done, Fact, Period, Presence,
+    Requests, Time,
 };
-use ams_rpc::{CallContext, RpcError};
+use ams_rpc::{CallContext, Exit, RpcError};
 use ams_wire::address::{ContactLink, Link};
 use ams_wire::username::Username;
+use tokio::time::Instant;
 
+use super::message::until;
 use super::relay::find_relay;
 use super::{App, error};
 use crate::contacts::show::{self, brief};
@@ -237,6 +240,47 @@ pub(super) async fn trust(
             Ok::<_, RpcError>(brief(id, &row))
         })
         .await
+}
+
+pub(super) async fn wait(
+    app: App,
+    caller: CallContext,
+    params: ContactWaitParams,
+) -> Result<ContactWaited, RpcError> {
+    let Awaited::Online = params.awaited;
+    let deadline = params.timeout.and_then(|Period(length)| Instant::now().checked_add(length));
+    // From before the first look, so that nothing is told in between.
+    let mut news =
+        app.dispatch.follow(None).map_err(|error| RpcError::internal(error.to_string()))?;
+    let mut timed_out = false;
+    loop {
+        let named = ContactParams { name: params.name.clone() };
+        let Contact { name, presence, .. } = show(app.clone(), caller.clone(), named).await?;
+        let reached = presence == Presence::Online;
+        if reached || timed_out {
+            let exit = if reached { Exit::Done } else { Exit::NothingCame };
+            return Ok(ContactWaited { name, presence, reached, exit: exit.code() });
+        }
+        // Only of contacts: others come in thousands.
+        let told = async { while !is_of_a_contact(&news.next().await.fact) {} };
+        tokio::select! {
+            biased;
+            () = caller.closed() => return Err(error::stopping()),
+            () = told => {}
+            () = until(deadline) => timed_out = true,
+        }
+    }
+}
+
+fn is_of_a_contact(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::ContactOnline(_)
+            | Fact::ContactOffline(_)
+            | Fact::ContactApproved(_)
+            | Fact::ContactKeyChanged(_)
+            | Fact::EventsLost(_)
+    )
 }
 
 /// What somebody typed, short enough to be shown again.

@@ -1,20 +1,23 @@
 //! `message.*`: sending, waiting, looking up, deleting.
 
+use std::convert::Infallible;
+
 use ams_rpc::types::{
-    Done, MAX_BODY, MessageId, MessageParams, MessageShown, MessageSteps, Period, SendParams,
-    SendResult, Stage, State, Step, Time, WaitParams,
+    Contact, Done, MAX_BODY, MessageId, MessageParams, MessageShown, MessageSteps, Path, PathKind,
+    PathState, Period, SendChecked, SendParams, SendResult, Stage, State, Step, Time, WaitParams,
 };
 use ams_rpc::{CallContext, Exit, RpcError};
 use ams_wire::id::MessageId as WireId;
 use tokio::time::Instant;
 
 use super::{App, contact_called, error};
+use crate::contacts::show::contact as show_contact;
 use crate::contacts::{ContactId, Contacts};
 use crate::inbox::history;
 use crate::inbox::row::Received;
 use crate::outbox::row::{OutIds, TextRow};
-use crate::outbox::wish::Wish;
-use crate::outbox::{self, Draft, queue, show};
+use crate::outbox::wish::{Way, Wish};
+use crate::outbox::{self, Draft, Pushed, queue, show};
 use crate::store::{Read, StoreError};
 use crate::timeline::{Direction, Entry};
 
@@ -24,18 +27,9 @@ pub(super) async fn send(
     params: SendParams,
 ) -> Result<SendResult, RpcError> {
     let (wait, timeout) = (params.wait, params.timeout);
-    if timeout.is_some() && wait.is_none() {
-        return Err(RpcError::invalid_params("timeout without wait has no meaning")
-            .with_hint("give wait as well: sent, delivered or read"));
-    }
     let at = app.outside.clock.now();
     let draft = draft(params, at)?;
-    let pushed = app
-        .store
-        .write(move |txn| {
-            outbox::push(txn, &draft, at).map_err(|error| error::of_name(txn, &draft.to, error))
-        })
-        .await?;
+    let pushed = accept(&app, draft, at).await?;
     match wait {
         Some(stage) => wait_for(&app, &caller, pushed.contact, pushed.id, stage, timeout).await,
         None => Ok(SendResult {
@@ -47,7 +41,83 @@ pub(super) async fn send(
     }
 }
 
-fn draft(params: SendParams, at: i64) -> Result<Draft, RpcError> {
+/// Puts a message into the queue; durable when this returns.
+pub(super) async fn accept(app: &App, draft: Draft, at: i64) -> Result<Pushed, RpcError> {
+    app.store
+        .write(move |txn| {
+            outbox::push(txn, &draft, at).map_err(|error| error::of_name(txn, &draft.to, error))
+        })
+        .await
+}
+
+/// How a try to send ended that is not to be kept.
+enum Tried {
+    Would(Box<SendChecked>),
+    Refused(RpcError),
+}
+
+impl From<StoreError> for Tried {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+pub(super) async fn check(
+    app: App,
+    _: CallContext,
+    params: SendParams,
+) -> Result<SendChecked, RpcError> {
+    let at = app.outside.clock.now();
+    let size = params.body.len();
+    let draft = draft(params, at)?;
+    let live = app.live.clone();
+    // Everything that sending does, in a transaction that is given up: so nothing can be refused
+    // later that was not refused here.
+    let tried = app.store.write(move |txn| {
+        let before = draft.id.map(|id| txn.list::<OutIds>(&id)).transpose()?.unwrap_or_default();
+        let pushed = outbox::push(txn, &draft, at)
+            .map_err(|error| Tried::Refused(error::of_name(txn, &draft.to, error)))?;
+        let (id, row) = error::contact_called(txn, &draft.to).map_err(Tried::Refused)?;
+        let contact = show_contact(txn, &live, id, &row)?;
+        let via = way(&contact, draft.wish.only.as_ref());
+        let known = before.iter().any(|((_, contact), _)| *contact == pushed.contact);
+        let bytes = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        Err::<Infallible, _>(Tried::Would(Box::new(SendChecked {
+            to: contact.name,
+            verified: contact.verified,
+            presence: contact.presence,
+            waits: via.is_none() && !known,
+            via,
+            known,
+            size: bytes(size),
+            max_size: bytes(MAX_BODY),
+            exit: Exit::Done.code(),
+        })))
+    });
+    match tried.await {
+        Ok(never) => match never {},
+        Err(Tried::Would(would)) => Ok(*would),
+        Err(Tried::Refused(error)) => Err(error),
+    }
+}
+
+/// The path that a message to the contact takes now, if it may go there.
+fn way(contact: &Contact, only: Option<&Way>) -> Option<String> {
+    let up = |path: &&Path| path.state == PathState::Up && path.kind == PathKind::Relay;
+    let relays = || contact.paths.iter().filter(up);
+    let path = match only {
+        Some(Way::Direct) => None,
+        Some(Way::Through(nick)) => relays().find(|path| path.name == *nick),
+        Some(Way::Relay) | None => relays().find(|path| path.active),
+    };
+    path.map(|path| format!("relay:{}", path.name))
+}
+
+pub(super) fn draft(params: SendParams, at: i64) -> Result<Draft, RpcError> {
+    if params.timeout.is_some() && params.wait.is_none() {
+        return Err(RpcError::invalid_params("timeout without wait has no meaning")
+            .with_hint("give wait as well: sent, delivered or read"));
+    }
     if params.body.is_empty() {
         return Err(RpcError::empty_body("the message is empty"));
     }
@@ -72,6 +142,7 @@ fn draft(params: SendParams, at: i64) -> Result<Draft, RpcError> {
             title: params.title,
             priority: params.priority,
             tags: params.tags.unwrap_or_default(),
+            choices: None,
         },
         wish: Wish {
             policy: params.if_undelivered.map(Into::into),
@@ -151,7 +222,11 @@ pub(super) async fn until(deadline: Option<Instant>) {
 }
 
 /// Where a message of ours stands, and whether its recipient's key is in doubt.
-fn standing(db: &impl Read, contact: ContactId, id: WireId) -> Result<(State, bool), RpcError> {
+pub(super) fn standing(
+    db: &impl Read,
+    contact: ContactId,
+    id: WireId,
+) -> Result<(State, bool), RpcError> {
     let seq = db.get::<OutIds>(&(id, contact))?.ok_or_else(|| no_such_message(id))?;
     let state = outbox::state_of(db, contact, seq, id)?;
     let to = db.get::<Contacts>(&contact)?;
@@ -245,7 +320,11 @@ pub(super) fn no_such_message(id: WireId) -> RpcError {
     RpcError::no_such_message(format!("there is no message {id}"))
 }
 
-fn ambiguous(db: &impl Read, id: WireId, contacts: &[ContactId]) -> Result<RpcError, StoreError> {
+pub(super) fn ambiguous(
+    db: &impl Read,
+    id: WireId,
+    contacts: &[ContactId],
+) -> Result<RpcError, StoreError> {
     let mut names = Vec::with_capacity(contacts.len());
     for contact in contacts {
         names.extend(db.get::<Contacts>(contact)?.map(|row| row.name));

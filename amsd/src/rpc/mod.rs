@@ -14,6 +14,7 @@ mod inbox;
 mod message;
 mod page;
 mod profile;
+mod question;
 mod queue;
 mod relay;
 #[cfg(test)]
@@ -119,6 +120,9 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::profile::Backup => profile::backup;
         m::profile::Restore => profile::restore;
         m::message::Send => message::send;
+        m::message::Ask => question::ask;
+        m::message::Answer => question::answer;
+        m::message::Check => message::check;
         m::message::Show => message::show;
         m::message::Wait => message::wait;
         m::message::Delete => message::delete;
@@ -144,6 +148,7 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::contact::Block => contact::block;
         m::contact::Unblock => contact::unblock;
         m::contact::Show => contact::show;
+        m::contact::Wait => contact::wait;
         m::contact::Rename => contact::rename;
         m::contact::Remove => contact::remove;
         m::contact::Verify => contact::verify;

@@ -145,6 +145,7 @@ impl Bench {
                 title: None,
                 priority: None,
                 tags: Vec::new(),
+                choices: None,
             };
             txn.put::<In>(&place, &row)?;
             txn.put::<InIds>(&(id, ALICE), &place)?;

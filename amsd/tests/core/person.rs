@@ -317,6 +317,7 @@ pub(crate) fn draft(to: &str, id: Option<MessageId>, text: &str) -> Draft {
         title: None,
         priority: None,
         tags: Vec::new(),
+        choices: None,
     };
     Draft { to: to.to_owned(), id, text, wish: Wish::default() }
 }

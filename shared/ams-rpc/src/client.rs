@@ -109,6 +109,15 @@ impl CallError {
     }
 }
 
+/// Whose daemon may be at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The same user's.
+    Own,
+    /// Also that of the user whose socket it is, which somebody named: he gave it to others.
+    Named,
+}
+
 /// A connection to a daemon.
 #[derive(Debug)]
 pub struct Client {
@@ -154,6 +163,14 @@ impl Client {
     /// [`CallError::NotRunning`] where nobody serves it, [`CallError::Foreign`] where another user
     /// does.
     pub fn connect(path: &Path) -> Result<Self, CallError> {
+        Self::connect_to(path, Whose::Own)
+    }
+
+    /// As [`Client::connect`], to a daemon that may be another user's.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_to(path: &Path, whose: Whose) -> Result<Self, CallError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 CallError::NotRunning { path: path.to_owned() }
@@ -163,9 +180,11 @@ impl Client {
         let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
         let stream = Stream::connect(name).map_err(failed)?;
         #[cfg(unix)]
-        if !crate::unix::may_be_called(&stream).map_err(failed)? {
+        if !crate::unix::may_be_called(&stream, whose, path).map_err(failed)? {
             return Err(CallError::Foreign { path: path.to_owned() });
         }
+        #[cfg(not(unix))]
+        let _ = whose;
         Ok(Self { stream: BufReader::new(stream), next_id: 1 })
     }
 

@@ -12,7 +12,7 @@
 //! 4. [`inside`]: a caller without a socket, in the server's own process.
 //! 5. `connection`, `buffers`: one client: lines in, answers and notifications out, everything bounded.
 //! 6. `request`: a line becomes requests, or an error that says what is wrong with it.
-//! 7. [`service`]: a request meets its handler.
+//! 7. [`service`]: a request meets its handler, if the socket's rule ([`scope`]) lets it.
 //! 8. [`methods`], [`admin`]: the tables; [`types`]: what they take and answer; [`error`]: what can
 //!    go wrong; [`openrpc`]: all of it as a document.
 
@@ -28,6 +28,7 @@ pub mod methods;
 pub mod openrpc;
 pub mod places;
 mod request;
+pub mod scope;
 pub mod server;
 pub mod service;
 pub mod types;

@@ -8,13 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::types::{
-    ContactAcceptParams, ContactAddParams, ContactBrief, ContactParams, ContactRenameParams,
-    ContactVerified, ContactVerifyParams, Contacts, DaemonStatus, Done, Event, HistoryClearParams,
-    HistoryCleared, HistoryParams, Identity, InboxAckParams, InboxBatch, InboxNextParams,
-    MessageParams, MessageShown, Messages, NoParams, PresenceParams, QueueListParams,
-    QueueOutcomes, QueueParams, QueuedMessages, ReaderParams, RelayInfo, RelayJoinParams,
-    RelayLeaveParams, RelayLoginParams, RelayParams, RelayPasswordParams, Relays, SendParams,
-    SendResult, SubscribeParams, UnsubscribeParams, WaitParams,
+    AnswerParams, AskParams, Asked, ContactAcceptParams, ContactAddParams, ContactBrief,
+    ContactParams, ContactRenameParams, ContactVerified, ContactVerifyParams, ContactWaitParams,
+    Contacts, DaemonStatus, Done, Event, HistoryClearParams, HistoryCleared, HistoryParams,
+    Identity, InboxAckParams, InboxBatch, InboxNextParams, MessageParams, MessageShown, Messages,
+    NoParams, PresenceParams, QueueListParams, QueueOutcomes, QueueParams, QueuedMessages,
+    ReaderParams, RelayInfo, RelayJoinParams, RelayLeaveParams, RelayLoginParams, RelayParams,
+    RelayPasswordParams, Relays, SendChecked, SendParams, SendResult, SubscribeParams,
+    UnsubscribeParams, WaitParams,
 };
 
 /// One method.
@@ -151,6 +152,13 @@ method_table! {
         /// Puts a message into the queue and answers when it is durable there, or, with `wait`,
         /// when that stage is reached or can no longer be.
         Send = "message.send" (SendParams) -> SendResult;
+        /// Asks a contact something, and answers when the contact has, or the time is over.
+        Ask = "message.ask" (AskParams) -> Asked;
+        /// Answers a question that came in, and answers itself when that is durable in the queue.
+        Answer = "message.answer" (AnswerParams) -> SendResult;
+        /// What sending this message would come to, without sending it: the same refusals, and
+        /// where it would go.
+        Check = "message.check" (SendParams) -> SendChecked;
         /// A message, its state and every step that it took.
         Show = "message.show" (MessageParams) -> MessageShown;
         /// Waits until a message reached a stage or can no longer reach it.
@@ -233,6 +241,8 @@ method_table! {
         List = "contact.list" (NoParams) -> Contacts;
         /// One contact, with every way to reach it.
         Show = "contact.show" (ContactParams) -> crate::types::Contact;
+        /// Waits until a contact is online.
+        Wait = "contact.wait" (ContactWaitParams) -> crate::types::ContactWaited;
         /// Gives a contact another name here.
         Rename = "contact.rename" (ContactRenameParams) -> ContactBrief;
         /// Removes a contact; cancels a request that was made here.

@@ -61,19 +61,28 @@ pub struct Server {
     listener: Listener,
     service: Service,
     allow_root: bool,
+    whoever_can_open: bool,
 }
 
 impl Server {
     /// Only the user who runs this program may connect.
     #[must_use]
     pub fn new(listener: Listener, service: Service) -> Self {
-        Self { listener, service, allow_root: false }
+        Self { listener, service, allow_root: false, whoever_can_open: false }
     }
 
     /// Lets root connect too.
     #[must_use]
     pub fn allow_root(mut self, yes: bool) -> Self {
         self.allow_root = yes;
+        self
+    }
+
+    /// Lets everybody connect whom the rights of the socket's file let: for a service that is
+    /// [`within`](Service::within) a scope.
+    #[must_use]
+    pub fn whoever_can_open(mut self, yes: bool) -> Self {
+        self.whoever_can_open = yes;
         self
     }
 
@@ -101,6 +110,7 @@ impl Server {
             };
             pause = ACCEPT_PAUSE.0;
             match unix::may_call(&stream, self.allow_root) {
+                Ok(_) if self.whoever_can_open => {}
                 Ok(true) => {}
                 Ok(false) | Err(_) => {
                     refuse(&stream, RpcError::not_allowed("this socket belongs to another user"));

@@ -26,6 +26,7 @@ use crate::error::RpcError;
 use crate::methods::{Entry, Method, Subscription};
 use crate::openrpc;
 use crate::request::{Request, RequestId, error_answer, with_number};
+use crate::scope::Scope;
 use crate::types::{NoParams, UnsubscribeParams};
 
 /// The largest answer. `inbox.next` keeps itself to 512 KiB of messages; escaped they can grow.
@@ -182,6 +183,7 @@ impl ServiceBuilder {
             return Err(TableMismatch(whole.faults));
         }
         Ok(Service {
+            scope: None,
             methods: whole.module.into(),
             subscription_ids: Arc::new(SubscriptionIds(AtomicU64::new(1))),
         })
@@ -191,6 +193,8 @@ impl ServiceBuilder {
 /// A table with its handlers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Service {
+    /// What its callers may do; `None`: everything.
+    scope: Option<Arc<Scope>>,
     methods: Methods,
     subscription_ids: Arc<SubscriptionIds>,
 }
@@ -218,9 +222,16 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) type Answer = BoxFuture<'static, Option<Box<RawValue>>>;
 
 impl Service {
+    /// The same methods, for callers who may do only what `scope` says.
+    #[must_use]
+    pub fn within(self, scope: Scope) -> Self {
+        Self { scope: Some(Arc::new(scope)), ..self }
+    }
+
     /// Starts a request.
     pub(crate) fn dispatch(&self, request: &Request<'_>, around: &Surroundings<'_>) -> Answer {
         let id = request.id.clone();
+        let scope = self.scope.clone();
         match self.call(request, around) {
             Ok(call) => AssertUnwindSafe(call)
                 .catch_unwind()
@@ -228,7 +239,13 @@ impl Service {
                     let id = id?;
                     match outcome {
                         Ok(None) => None,
-                        Ok(Some(answer)) => Some(finish(answer, &id)),
+                        Ok(Some(answer)) => {
+                            let answer = finish(answer, &id);
+                            Some(match scope {
+                                Some(scope) => scope.discreet(answer),
+                                None => answer,
+                            })
+                        }
                         // The panic's message may quote data, so it goes nowhere.
                         Err(_) => Some(error_answer(
                             Some(&id),
@@ -246,6 +263,9 @@ impl Service {
         request: &Request<'_>,
         around: &Surroundings<'_>,
     ) -> Result<BoxFuture<'static, Option<MethodResponse>>, RpcError> {
+        if let Some(scope) = &self.scope {
+            scope.check(&request.method, request.params)?;
+        }
         let Some(callback) = self.methods.method(&request.method) else {
             return Err(RpcError::method_not_found(format!(
                 "there is no method `{}`",

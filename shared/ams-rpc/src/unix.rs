@@ -15,6 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::geteuid;
 use tokio::io::Interest;
 
+use crate::client::Whose;
+
 /// The longest path of a socket: `sun_path` without its final zero.
 pub const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
@@ -138,9 +140,17 @@ pub(crate) fn may_call(stream: &Stream, allow_root: bool) -> io::Result<bool> {
 
 /// Whether the server at the other end is one that a client may talk to: the same user's, since a
 /// socket in a folder that somebody else prepared could be anybody's. Root may talk to everyone.
-pub(crate) fn may_be_called<S: StreamCommon>(stream: &S) -> io::Result<bool> {
+pub(crate) fn may_be_called<S: StreamCommon>(
+    stream: &S,
+    whose: Whose,
+    path: &Path,
+) -> io::Result<bool> {
     let own = geteuid();
-    Ok(own.is_root() || stream.peer_creds()?.euid() == Some(own.as_raw()))
+    let server = stream.peer_creds()?.euid();
+    if own.is_root() || server == Some(own.as_raw()) {
+        return Ok(true);
+    }
+    Ok(whose == Whose::Named && server == Some(fs::metadata(path)?.uid()))
 }
 
 /// Whether the other end has closed altogether, which is not the same as having nothing more to

@@ -6,10 +6,12 @@ use minicbor::{Decode, Encode};
 use crate::cbor;
 use crate::frame::WireError;
 use crate::id::MessageId;
-use crate::limits::{MAX_BODY_TEXT, MAX_TAG, MAX_TAGS, MAX_TITLE};
+use crate::limits::{MAX_BODY_TEXT, MAX_CHOICE, MAX_CHOICES, MAX_TAG, MAX_TAGS, MAX_TITLE};
 
 /// Kind of a plain text message. A reader that does not know a kind shows its text.
 pub const KIND_TEXT: u8 = 1;
+/// Kind of a question: its text asks, and a message whose `reply_to` names it answers.
+pub const KIND_QUESTION: u8 = 2;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -30,7 +32,7 @@ pub struct Body {
     /// When it was accepted from the user, milliseconds since 1970 by the sender's clock.
     #[n(4)]
     pub sent_at: i64,
-    /// [`KIND_TEXT`].
+    /// [`KIND_TEXT`] or [`KIND_QUESTION`].
     #[n(5)]
     pub kind: u8,
     /// The text.
@@ -48,6 +50,9 @@ pub struct Body {
     /// Words for filters.
     #[n(10)]
     pub tags: Option<Vec<String>>,
+    /// What may be answered to a question; `None`: anything.
+    #[n(11)]
+    pub choices: Option<Vec<String>>,
 }
 
 impl Body {
@@ -78,7 +83,12 @@ impl Body {
 
     fn is_bounded(&self) -> bool {
         let tags = self.tags.as_deref().unwrap_or_default();
-        self.text.len() <= MAX_BODY_TEXT
+        let choices = self.choices.as_deref().unwrap_or_default();
+        // They share the room of the text: a question fits where the longest text does.
+        let room = choices.iter().map(|choice| choice.len().saturating_add(2));
+        room.fold(self.text.len(), usize::saturating_add) <= MAX_BODY_TEXT
+            && choices.len() <= MAX_CHOICES
+            && choices.iter().all(|choice| choice.len() <= MAX_CHOICE)
             && self.title.as_ref().is_none_or(|title| title.len() <= MAX_TITLE)
             && self.priority.is_none_or(|priority| (1..=5).contains(&priority))
             && tags.len() <= MAX_TAGS

@@ -36,6 +36,11 @@ pub const MAX_TAGS: usize = 16;
 /// Largest tag, UTF-8 bytes.
 pub const MAX_TAG: usize = 32;
 
+/// Most answers that a question offers.
+pub const MAX_CHOICES: usize = 8;
+/// Largest answer that a question offers, UTF-8 bytes.
+pub const MAX_CHOICE: usize = 32;
+
 /// Span of counters that may be without a receipt: newest − base is below this.
 pub const COUNTER_WINDOW: u64 = 256;
 /// Bytes of the bit map of one root in a receipt.

@@ -4,7 +4,7 @@
 //! sample does not compile.
 
 use crate::address::{ContactLink, HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
-use crate::body::{Body, KIND_TEXT};
+use crate::body::{Body, KIND_QUESTION, KIND_TEXT};
 use crate::from_relay::{
     Bye, Deliver, FromRelay, Outcome, PasswordResponse, Presence, Redeemed, RelayHello, Request,
     Row, RowState,
@@ -238,7 +238,7 @@ samples! {
 
 samples! {
     fn body() -> Body {
-        Body { reply_to: None, title: None, priority: None, tags: None, .. } => "body/least":
+        Body { reply_to: None, title: None, priority: None, tags: None, choices: None, .. } => "body/least":
             Body {
                 id: MessageId([0x11; 16]),
                 device: 1,
@@ -251,7 +251,22 @@ samples! {
                 title: None,
                 priority: None,
                 tags: None,
+                choices: None,
             },
+        Body { choices: Some(_), .. } => "body/question": Body {
+            id: MessageId([0x11; 16]),
+            device: 1,
+            seq: 2,
+            low: 1,
+            sent_at: 1_700_000_000_000,
+            kind: KIND_QUESTION,
+            text: "Deploy?".to_owned(),
+            reply_to: None,
+            title: None,
+            priority: None,
+            tags: None,
+            choices: Some(vec!["yes".to_owned(), "no".to_owned()]),
+        },
         Body { .. } => "body/whole": Body {
             id: MessageId([0x11; 16]),
             device: 1,
@@ -264,6 +279,7 @@ samples! {
             title: Some("web1".to_owned()),
             priority: Some(5),
             tags: Some(vec!["disk".to_owned(), "cron".to_owned()]),
+            choices: None,
         },
     }
 }

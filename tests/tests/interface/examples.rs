@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread::JoinHandle;
 
-use ams_rpc::methods::{contact, inbox};
+use ams_rpc::methods::{contact, inbox, message};
 use ams_rpc::openrpc::{ADMIN_EXAMPLES, EXAMPLES, Example, examples};
-use ams_rpc::types::{NoParams, Presence};
+use ams_rpc::types::{MessageParams, NoParams, Presence};
 use ams_tests::PATIENCE;
 use ams_tests::shell::{Operator, PASSWORD, User};
 use serde_json::{Value, json};
@@ -197,6 +198,7 @@ fn the_daemons_examples_are_what_happens() {
     talk.knows("/home/alice/old.backup", old);
     talk.knows("/home/alice/new.backup", new);
 
+    let mut answering: Option<JoinHandle<()>> = None;
     for example in examples(EXAMPLES).unwrap() {
         match example.method.as_str() {
             "contact.requests" => {
@@ -216,6 +218,38 @@ fn the_daemons_examples_are_what_happens() {
                     bob.filter(|bob| bob.presence == Presence::Online).map(|_| ())
                 });
             }
+            "message.ask" => {
+                // Bob answers when it came.
+                let (bob, id) = (bob.clone(), example.params["id"].clone());
+                answering = Some(std::thread::spawn(move || {
+                    let timeout = ["recv", "--timeout", "1m", "--json"];
+                    loop {
+                        let got = bob.amsctl(&timeout).ok();
+                        if got.contains("\"Deploy?\"") {
+                            break;
+                        }
+                    }
+                    bob.amsctl(&["answer", id.as_str().unwrap(), "yes"]).exits(0);
+                }));
+            }
+            "message.answer" => {
+                answering.take().unwrap().join().unwrap();
+                let id = example.params["id"].as_str().unwrap();
+                let bob = bob.clone();
+                let asked = json!({"to": "alice", "body": "Lunch?", "choices": ["yes", "no"],
+                    "id": id, "timeout": "1m"});
+                let asking = asked.to_string();
+                answering = Some(std::thread::spawn(move || {
+                    let answered = bob.amsctl(&["call", "message.ask", &asking]).ok();
+                    assert!(answered.contains("\"no\""), "{answered}");
+                }));
+                alice.until("a question", |client| {
+                    let id = id.parse().unwrap();
+                    client.call::<message::Show>(&MessageParams { id, contact: None }).ok()
+                });
+            }
+            // By then it has come.
+            "relay.password" => answering.take().unwrap().join().unwrap(),
             "inbox.next" => {
                 let thanks = ["send", "alice", "--wait", "delivered", "--timeout", "1m", "thanks"];
                 bob.amsctl(&thanks).exits(0);

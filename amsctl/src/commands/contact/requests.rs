@@ -3,10 +3,10 @@
 use ams_rpc::methods::contact;
 use ams_rpc::types::{NoParams, Requests};
 
+use crate::columns::table;
 use crate::failed::Failed;
 use crate::render;
 use crate::session::Session;
-use crate::text::table;
 
 /// List requests that came in and those made here.
 #[derive(Debug, clap::Args)]

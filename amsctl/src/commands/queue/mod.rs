@@ -9,9 +9,9 @@ use ams_rpc::types::{MessageId, QueueOutcomes, QueueParams};
 use ams_rpc::{Exit, Method};
 use clap::Subcommand;
 
+use crate::columns::states;
 use crate::failed::Failed;
 use crate::session::Session;
-use crate::text::table;
 
 /// List messages that are not delivered yet and decide about them.
 #[derive(Debug, Subcommand)]
@@ -87,5 +87,5 @@ fn text(outcomes: &QueueOutcomes) -> String {
         .iter()
         .map(|outcome| [outcome.id.to_string(), outcome.state.to_string()])
         .collect();
-    table(&rows)
+    states(&rows, &[1])
 }

@@ -3,10 +3,10 @@
 use ams_rpc::methods::inbox;
 use ams_rpc::types::{NoParams, Readers};
 
+use crate::columns::table;
 use crate::failed::Failed;
 use crate::render;
 use crate::session::Session;
-use crate::text::table;
 
 /// List the readers, and how many messages each has not had.
 #[derive(Debug, clap::Args)]

@@ -9,6 +9,7 @@ use ams_rpc::types::RelayLoginParams;
 
 use crate::failed::Failed;
 use crate::password::{self, Source};
+use crate::progress::Progress;
 use crate::render;
 use crate::session::Session;
 
@@ -51,17 +52,22 @@ impl Args {
             nick: self.nick,
             replace: Some(self.replace),
         };
-        match session.show::<relay::Login>(&params, render::relay) {
+        match login(session, &params) {
             Err(failed) if failed.kind == Some(ErrorKind::NeedsReplace.as_str().to_owned()) => {
                 if !io::stdin().is_terminal() || !displace(&params.user) {
                     return Err(failed);
                 }
                 params.replace = Some(true);
-                session.show::<relay::Login>(&params, render::relay)
+                login(session, &params)
             }
             ended => ended,
         }
     }
+}
+
+fn login(session: &mut Session, params: &RelayLoginParams) -> Result<u8, Failed> {
+    let _saying = Progress::of("making keys from the password and asking the relay");
+    session.show::<relay::Login>(params, render::relay)
 }
 
 fn displace(user: &str) -> bool {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalar::Time;
+use super::scalar::{Period, Time};
 use super::words;
 
 words! {
@@ -204,6 +204,40 @@ pub struct ContactVerifyParams {
     /// The 60 digits that the other side read out, with or without spaces: records that they were
     /// compared. Others are `key_changed`'s exit code, 4.
     pub confirm: Option<String>,
+}
+
+words! {
+    /// What a wait for a contact waits for.
+    pub enum Awaited {
+        /// Until it is online.
+        Online = "online",
+    }
+}
+
+/// Params of `contact.wait`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactWaitParams {
+    /// The contact's name.
+    pub name: String,
+    /// What to wait for.
+    #[serde(rename = "for")]
+    pub awaited: Awaited,
+    /// How long at most; without it, without end.
+    pub timeout: Option<Period>,
+}
+
+/// Result of `contact.wait`: a result also when the time was over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactWaited {
+    /// The contact's name.
+    pub name: String,
+    /// Whether it is there, now.
+    pub presence: Presence,
+    /// What was waited for is so.
+    pub reached: bool,
+    /// The exit code of a command that ends with this result.
+    pub exit: u8,
 }
 
 /// Result of `contact.verify`.

@@ -43,6 +43,7 @@ fn message() -> Message {
         title: None,
         priority: Some(3),
         tags: vec!["t".into()],
+        choices: None,
     }
 }
 
@@ -51,7 +52,7 @@ fn message_json() -> Value {
         "id": ID, "contact": "alice", "contact_id": "c1", "direction": "in", "from": "alice",
         "to": "me", "body": "hi", "state": "delivered", "time_sent": TIME, "time_received": TIME,
         "verified": true, "via": "relay:home", "reply_to": null, "title": null, "priority": 3,
-        "tags": ["t"]
+        "tags": ["t"], "choices": null
     })
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::contact::Presence;
 use super::scalar::{MessageId, Period, Time, Via};
 use super::words;
 use crate::error::Exit;
@@ -162,6 +163,9 @@ pub struct Message {
     pub priority: Option<u8>,
     /// Tags, for hooks and notifications.
     pub tags: Vec<String>,
+    /// Of a question: what may be answered, an empty list where anything may; `null`: it is none.
+    #[serde(default)]
+    pub choices: Option<Vec<String>>,
 }
 
 /// One step that a message took.
@@ -269,6 +273,77 @@ pub struct SendResult {
     /// The stage that was waited for was reached; true where nothing was waited for.
     pub reached: bool,
     /// The exit code of a command that ends with this result.
+    pub exit: u8,
+}
+
+/// Params of `message.ask`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskParams {
+    /// The contact's name.
+    pub to: String,
+    /// The question.
+    pub body: String,
+    /// What may be answered: at most 8, of at most 32 bytes each; without it, anything.
+    pub choices: Option<Vec<String>>,
+    /// How long to wait for the answer; without it, without end.
+    pub timeout: Option<Period>,
+    /// The question's id. Asking again with the same id goes on waiting for the same answer.
+    pub id: Option<MessageId>,
+    /// A title, which travels inside the message.
+    pub title: Option<String>,
+    /// 1 (lowest) to 5 (highest), which travels inside the message.
+    #[schemars(range(min = 1, max = 5))]
+    pub priority: Option<u8>,
+}
+
+/// Result of `message.ask`: a result also when no answer came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Asked {
+    /// The question.
+    pub id: MessageId,
+    /// Its state now.
+    pub state: State,
+    /// The message that answered it; `null`: none came.
+    pub answer: Option<Message>,
+    /// The exit code of a command that ends with this result.
+    pub exit: u8,
+}
+
+/// Params of `message.answer`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerParams {
+    /// The question's id.
+    pub id: MessageId,
+    /// The answer: one of the question's choices, where it has some.
+    pub answer: String,
+    /// Who asked, where several asked under the same id.
+    pub contact: Option<String>,
+    /// The answer's own id; the daemon chooses one where none is given.
+    pub answer_id: Option<MessageId>,
+}
+
+/// Result of `message.check`: what `message.send` would find now. What it would refuse is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SendChecked {
+    /// The contact's name.
+    pub to: String,
+    /// Its key has been verified.
+    pub verified: bool,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// The path that it would take now; `null`: none is up.
+    pub via: Option<String>,
+    /// It would wait here, because no path is up.
+    pub waits: bool,
+    /// It has this id and was accepted before: sending it again would change nothing.
+    pub known: bool,
+    /// Bytes of its text.
+    pub size: u64,
+    /// Bytes that a text may have.
+    pub max_size: u64,
+    /// The exit code of sending it.
     pub exit: u8,
 }
 

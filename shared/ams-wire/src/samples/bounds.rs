@@ -11,10 +11,10 @@ use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Signed};
 use crate::limits::{
     COUNTER_WINDOW, DELIVER_HEADER, ENVELOPE_OVERHEAD, FRAME_HEADER, KEM_CIPHERTEXT, KEM_KEY,
-    MAX_BLOB, MAX_BODY_TEXT, MAX_CONTACT_LINKS, MAX_ENVELOPE, MAX_FIRST_OLM, MAX_FRAME_BODY,
-    MAX_HOST, MAX_LINK, MAX_PRESENCE_ENTRIES, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS,
-    MAX_RECORD_CIPHERTEXT, MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS,
-    MAX_VERSIONS, MIN_ENVELOPE, RECORD_TAG, SEND_HEADER,
+    MAX_BLOB, MAX_BODY_TEXT, MAX_CHOICE, MAX_CHOICES, MAX_CONTACT_LINKS, MAX_ENVELOPE,
+    MAX_FIRST_OLM, MAX_FRAME_BODY, MAX_HOST, MAX_LINK, MAX_PRESENCE_ENTRIES, MAX_RECEIPT_BITS,
+    MAX_RECEIPT_ROOTS, MAX_RECORD_CIPHERTEXT, MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE,
+    MAX_UNREAD_RUNS, MAX_VERSIONS, MIN_ENVELOPE, RECORD_TAG, SEND_HEADER,
 };
 use crate::pad;
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
@@ -157,6 +157,18 @@ fn fields_of_a_message() {
     assert_eq!(both(&|b| b.tags = Some(vec![text(MAX_TAG); MAX_TAGS])), Ok(true));
     assert_eq!(both(&|b| b.tags = Some(vec![text(1); MAX_TAGS + 1])), Err(WireError::TooLong));
     assert_eq!(both(&|b| b.tags = Some(vec![text(MAX_TAG + 1)])), Err(WireError::TooLong));
+    let choices = |count, length| Some(vec![text(length); count]);
+    assert_eq!(both(&|b| b.choices = choices(MAX_CHOICES, MAX_CHOICE)), Ok(true));
+    assert_eq!(both(&|b| b.choices = choices(MAX_CHOICES + 1, 1)), Err(WireError::TooLong));
+    assert_eq!(both(&|b| b.choices = choices(1, MAX_CHOICE + 1)), Err(WireError::TooLong));
+    let with_room = |room: usize| {
+        both(&|b| {
+            b.text = text(MAX_BODY_TEXT - 2 * 5 + room);
+            b.choices = choices(2, 3);
+        })
+    };
+    assert_eq!(with_room(0), Ok(true));
+    assert_eq!(with_room(1), Err(WireError::TooLong));
     assert_eq!(both(&|b| b.priority = Some(1)), Ok(true));
     assert_eq!(both(&|b| b.priority = Some(0)), Err(WireError::TooLong));
     assert_eq!(both(&|b| b.priority = Some(6)), Err(WireError::TooLong));

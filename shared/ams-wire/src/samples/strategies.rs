@@ -17,8 +17,8 @@ use crate::id::{
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place};
 use crate::limits::{
-    COUNTER_WINDOW, KEM_CIPHERTEXT, KEM_KEY, MAX_BLOB, MAX_CONTACT_LINKS, MAX_FIRST_OLM,
-    MAX_RECEIPT_ROOTS, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
+    COUNTER_WINDOW, KEM_CIPHERTEXT, KEM_KEY, MAX_BLOB, MAX_CHOICE, MAX_CHOICES, MAX_CONTACT_LINKS,
+    MAX_FIRST_OLM, MAX_RECEIPT_ROOTS, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
 };
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{
@@ -193,10 +193,15 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
         option::of(text(MAX_TITLE)),
         option::of(vec(text(MAX_TAG), 0..=MAX_TAGS)),
         option::of(1..=5_u8),
+        option::of(vec(text(MAX_CHOICE), 0..=MAX_CHOICES)),
     );
     let ids = (bytes().prop_map(MessageId), option::of(bytes().prop_map(MessageId)));
     (ids, numbers, words).prop_map(
-        |((id, reply_to), (device, a, b, sent_at, kind), (text, title, tags, priority))| Body {
+        |(
+            (id, reply_to),
+            (device, a, b, sent_at, kind),
+            (text, title, tags, priority, choices),
+        )| Body {
             id,
             device,
             seq: a.max(b),
@@ -208,6 +213,7 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
             title,
             priority,
             tags,
+            choices,
         },
     )
 }
