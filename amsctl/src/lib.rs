@@ -4,7 +4,7 @@
 //! In the order of a run:
 //!
 //! 1. [`Cli`]: what was typed; [`commands`] has one file per command, with its arguments.
-//! 2. [`session`]: the connection to the daemon, found, made and made again.
+//! 2. [`session`]: the connection to the daemon, found, made and made again; `start`: a daemon where none runs.
 //! 3. [`password`], [`body`]: what is read from a terminal, a file or stdin.
 //! 4. [`text`], [`columns`], [`render`]: what is shown, with everything harmless that somebody else wrote;
 //!    [`qr`]: links as QR codes; [`outlet`]: how received messages are handed over; [`progress`]: a word on
@@ -26,6 +26,7 @@ pub mod progress;
 pub mod qr;
 pub mod render;
 pub mod session;
+mod start;
 pub mod text;
 #[cfg(unix)]
 mod unix;
@@ -61,6 +62,10 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
+    /// Start amsd in the background first, where it does not run.
+    #[arg(long, global = true, conflicts_with = "socket")]
+    pub start: bool,
+
     /// Print the daemon's results as JSON, one object a line.
     #[arg(long, global = true)]
     pub json: bool,
@@ -73,7 +78,7 @@ pub struct Cli {
 /// Carries out what was typed, and says with which code to exit.
 #[must_use]
 pub fn run(cli: Cli) -> u8 {
-    let mut session = Session::new(cli.home, cli.socket, cli.json);
+    let mut session = Session::new(cli.home, cli.socket, cli.json).starting(cli.start);
     let takes_note = cli.command.takes_note();
     match cli.command.run(&mut session) {
         Ok(exit) => {

@@ -12,6 +12,7 @@ use ams_rpc::{ErrorKind, Exit, Method};
 use serde_json::value::RawValue;
 
 use crate::failed::Failed;
+use crate::start::{self, Started};
 use crate::text;
 
 /// The kind of a failure after which it is not known whether the call was carried out.
@@ -28,6 +29,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Session {
     home: Option<PathBuf>,
     socket: Option<PathBuf>,
+    /// A daemon that was never there is started.
+    start: bool,
     /// Print results as they came.
     pub json: bool,
     client: Option<Client>,
@@ -37,7 +40,14 @@ impl Session {
     /// Does not connect yet, so that wrong usage is found without a daemon.
     #[must_use]
     pub fn new(home: Option<PathBuf>, socket: Option<PathBuf>, json: bool) -> Self {
-        Self { home, socket, json, client: None }
+        Self { home, socket, start: false, json, client: None }
+    }
+
+    /// Whether to start a daemon that does not run.
+    #[must_use]
+    pub fn starting(mut self, start: bool) -> Self {
+        self.start = start;
+        self
     }
 
     /// The socket that was named, or the profile's.
@@ -55,10 +65,20 @@ impl Session {
         Ok(socket)
     }
 
-    fn connect(&self) -> Result<Client, Called> {
+    fn connect(&mut self) -> Result<Client, Called> {
         // A socket that somebody named may be one that another user shares.
         let whose = if self.socket.is_some() { Whose::Named } else { Whose::Own };
-        Ok(Client::connect_to(&self.socket()?, whose)?)
+        let socket = self.socket()?;
+        // Once: one that goes away later was stopped by somebody.
+        let start = std::mem::take(&mut self.start);
+        match Client::connect_to(&socket, whose) {
+            Err(CallError::NotRunning { .. }) if start => {}
+            reached => return Ok(reached?),
+        }
+        match start::start(self.home.as_deref())? {
+            Started::Ready => Ok(Client::connect_to(&socket, whose)?),
+            Started::Another => Ok(once_it_answers(|| Client::connect_to(&socket, whose))?),
+        }
     }
 
     fn client(&mut self) -> Result<&mut Client, Called> {
@@ -252,6 +272,20 @@ impl Session {
                 kind: failure.data.map(|data| data.kind),
             },
             _ => CallError::Failed(failure).into(),
+        }
+    }
+}
+
+/// Connects to a daemon that somebody else is starting.
+fn once_it_answers(connect: impl Fn() -> Result<Client, CallError>) -> Result<Client, CallError> {
+    let (since, mut pause) = (Instant::now(), PAUSE.0);
+    loop {
+        match connect() {
+            Err(CallError::NotRunning { .. }) if since.elapsed() < LONGEST_AWAY => {
+                std::thread::sleep(pause);
+                pause = pause.saturating_mul(2).min(PAUSE.1);
+            }
+            answer => return answer,
         }
     }
 }

@@ -7,11 +7,19 @@ use std::path::{Path, PathBuf};
 use ams_rpc::places::{NoHome, Places};
 use clap::{ArgAction, Parser, ValueEnum};
 
+use crate::config::ConfigError;
+use crate::home::HomeError;
+
 /// The AMS client daemon: holds your identity, contacts, links and messages, and serves amsctl.
 ///
 /// The first start makes an identity. Without --daemon it stays in the foreground.
 #[derive(Debug, Parser)]
 #[command(name = "amsd", version)]
+#[command(after_help = "\
+Signals: TERM and INT stop it in order, a second one at once; HUP has it read its config again.
+
+Exit codes: 0 stopped, 1 failed, 2 usage or a mistake in the config, 3 one runs for this profile
+already.")]
 pub struct Args {
     /// The folder of the whole profile: config.toml, data/ and amsd.sock [default: AMS_HOME, else
     /// the XDG folders]
@@ -75,6 +83,30 @@ impl Args {
         Ok(places)
     }
 }
+
+/// A daemon in the background that ended before it was ready.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Ended {
+    /// Its exit code.
+    pub exit: u8,
+    /// What it said.
+    pub why: String,
+}
+
+/// The exit code of a daemon that failed with `why`. As the relay's, a config counts as usage: the
+/// user writes it, like the arguments.
+#[must_use]
+pub fn exit_code(why: &(dyn Error + 'static)) -> u8 {
+    match why.downcast_ref::<HomeError>() {
+        Some(HomeError::Running { .. }) => RUNS_ALREADY,
+        _ if why.is::<ConfigError>() => 2,
+        _ => why.downcast_ref::<Ended>().map_or(1, |ended| ended.exit),
+    }
+}
+
+/// One daemon runs for the profile; a second one that was to start ends with this code.
+pub const RUNS_ALREADY: u8 = 3;
 
 /// `path` from the root on; left alone where not even the working folder can be found.
 pub fn absolute(path: &Path) -> PathBuf {

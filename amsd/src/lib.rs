@@ -16,7 +16,7 @@
 //!
 //! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
 //! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`tally`] (how many), [`live`] (what is up),
-//! [`fact`] (what a commit tells), [`settings`], [`mod@outside`] (time, chance, network), [`clock`].
+//! [`fact`] (what a commit tells), `pulse` (does a task still go around), [`settings`], [`mod@outside`] (time, chance, network), [`clock`].
 
 pub mod backup;
 pub mod check;
@@ -36,6 +36,7 @@ pub mod outbox;
 pub mod outside;
 pub mod process;
 pub mod profile;
+mod pulse;
 pub mod relay;
 pub mod router;
 pub mod rpc;

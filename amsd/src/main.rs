@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use amsd::cli::{Args, absolute, sentence};
-use amsd::config::{Config, ConfigError};
+use amsd::cli::{Args, absolute, exit_code, sentence};
+use amsd::config::Config;
 use amsd::home::{Home, log_file};
 use amsd::unix::{Background, Detached, detach, inherited_socket, protect_process};
 use amsd::{ConfigFile, Start, check, config, logs, run};
@@ -18,9 +18,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(why) => {
             let said = sentence(why.chain());
-            background.map_or_else(|| eprintln!("amsd: {said}"), |child| child.failed(&said));
-            // As the relay's: a config is written by the user, like the arguments.
-            if why.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let exit = exit_code(&*why);
+            background.map_or_else(|| eprintln!("amsd: {said}"), |child| child.failed(exit, &said));
+            ExitCode::from(exit)
         }
     }
 }
@@ -38,21 +38,16 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         let pid_file = args.pid_file.as_deref().map(absolute);
         match detach(pid_file.as_deref()).context("cannot go to the background")? {
             Detached::Parent(Ok(())) => return Ok(ExitCode::SUCCESS),
-            Detached::Parent(Err(why)) => anyhow::bail!(why),
+            Detached::Parent(Err(ended)) => return Err(ended.into()),
             Detached::Child(child) => *background = Some(child),
         }
     }
     let log = background.is_some().then(|| log_file(&places));
     let home = Home::open(places)?;
     logs::start(args.log, args.verbose, log.as_deref()).context("cannot open the log")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
     let ready = || background.iter_mut().for_each(Background::ready);
     let what = Start { home, settings, socket, disk: None };
-    let home = runtime.block_on(run(what, sockets, config, ready))?;
+    let home = run(what, sockets, config, ready)?;
     // In this order: who waits for the home to be free finds no pid file.
     drop((background.take(), home));
     Ok(ExitCode::SUCCESS)

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ams_rpc::client::{CallError, Client};
+use ams_rpc::methods::identity;
 use ams_rpc::service::TableMismatch;
-use ams_rpc::types::Time;
+use ams_rpc::types::{NoParams, Time};
 use ams_rpc::unix::BindError;
 use ams_rpc::{Listener, Server, Service};
 use tokio::sync::{Mutex, mpsc, watch};
@@ -75,6 +77,9 @@ const LINK_EVENTS: usize = 1024;
 /// How long looks at the disk that nobody waits for any more may go on.
 const LAST_READS: Duration = Duration::from_secs(5);
 
+/// How long the daemon waits for its own answer. Whoever waits for longer has given up.
+const OWN_CALL: Duration = Duration::from_secs(10);
+
 /// What runs of a daemon beside its folder and its socket: the same in a simulation, which has
 /// neither.
 pub struct Engine {
@@ -84,7 +89,7 @@ pub struct Engine {
     config_mistake: watch::Sender<Option<String>>,
     // Ended by stop, in this order.
     links: LinksHandle,
-    router: (CancellationToken, JoinHandle<()>),
+    router: (RouterHandle, CancellationToken, JoinHandle<()>),
     tidy: (CancellationToken, JoinHandle<()>),
     store: Store,
 }
@@ -218,18 +223,30 @@ impl Engine {
             settings,
             config_mistake,
             links,
-            router: (router_stop, router_task),
+            router: (router, router_stop, router_task),
             tidy: (tidy_stop, tokio::spawn(tidy)),
             store,
         };
         Ok((engine, service))
     }
 
+    /// Resolves when the rooms that everything goes through have come around once more; never,
+    /// where one of them hangs. A disk that refuses does not hang: it is told, and tried again.
+    pub async fn goes_on(&self) {
+        let writes = async {
+            let wrote = self.store.write(|_| Ok::<_, StoreError>(())).await;
+            if wrote == Err(StoreError::Stopped) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::join!(writes, self.router.0.goes_on(), self.links.go_on());
+    }
+
     /// Stops, in order: no more links, nothing more to be sent, and the disk last.
     pub async fn stop(self) {
         self.links.stop().await;
-        self.router.0.cancel();
-        log_end("the router", self.router.1.await);
+        self.router.1.cancel();
+        log_end("the router", self.router.2.await);
         self.tidy.0.cancel();
         log_end("the removal of old messages", self.tidy.1.await);
         if timeout(LAST_READS, self.store.close()).await.is_err() {
@@ -283,6 +300,19 @@ impl Running {
         self.engine.asked.cancelled().await;
     }
 
+    /// Resolves when its rooms have come around once more and its socket has answered a call; never,
+    /// where something hangs.
+    pub async fn goes_on(&self) {
+        self.engine.goes_on().await;
+        let socket = self.socket.clone();
+        let answered = tokio::task::spawn_blocking(move || call_oneself(&socket)).await;
+        // That there are too many clients already is an answer.
+        if !matches!(answered, Ok(Ok(()) | Err(CallError::Failed(_)))) {
+            tracing::error!("the socket does not answer");
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Takes another config.
     ///
     /// # Errors
@@ -319,6 +349,13 @@ impl Running {
         tracing::info!("stopped");
         self.home
     }
+}
+
+/// As any program calls: accepted, understood, and looked up on the disk.
+fn call_oneself(socket: &Path) -> Result<(), CallError> {
+    let mut client = Client::connect(socket)?;
+    client.set_timeout(Some(OWN_CALL))?;
+    client.call::<identity::Show>(&NoParams {}).map(drop)
 }
 
 fn log_end(what: &str, ended: Result<(), tokio::task::JoinError>) {

@@ -14,6 +14,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::Ended;
+
 /// What no file of ours gives to others.
 const UMASK: u32 = 0o077;
 
@@ -45,7 +47,7 @@ pub fn inherited_socket() -> io::Result<Option<OwnedFd>> {
 #[derive(Debug)]
 pub enum Detached {
     /// The one that the user started: what became of the other.
-    Parent(Result<(), String>),
+    Parent(Result<(), Ended>),
     /// The one that stays.
     Child(Background),
 }
@@ -57,7 +59,7 @@ pub struct Background {
     pid_file: Option<PathBuf>,
 }
 
-/// What the pipe carries when all is well; anything else is why not.
+/// What the pipe carries when all is well; otherwise an exit code, a blank, and why.
 const READY: &str = "ready\n";
 
 /// Goes to the background. Nothing may have started a thread or a runtime yet.
@@ -84,20 +86,23 @@ pub fn detach(pid_file: Option<&Path>) -> io::Result<Detached> {
                 None => format!("cannot go to the background: {error}"),
             };
             // Whoever has the pid file locked keeps it.
-            Background { report: Some(report), pid_file: None }.failed(&what);
+            Background { report: Some(report), pid_file: None }.failed(1, &what);
             std::process::exit(1)
         }
     }
 }
 
 /// What the other side says, once it has said it or died.
-fn outcome(mut reader: PipeReader) -> Result<(), String> {
+fn outcome(mut reader: PipeReader) -> Result<(), Ended> {
     let mut said = String::new();
     let _ = reader.read_to_string(&mut said);
     match said.as_str() {
         READY => Ok(()),
-        "" => Err("amsd ended before it was ready".to_owned()),
-        why => Err(why.trim_end().to_owned()),
+        "" => Err(Ended { exit: 1, why: "amsd ended before it was ready".to_owned() }),
+        told => {
+            let (exit, why) = told.split_once(' ').unwrap_or(("", told));
+            Err(Ended { exit: exit.parse().unwrap_or(1), why: why.trim_end().to_owned() })
+        }
     }
 }
 
@@ -108,8 +113,8 @@ impl Background {
     }
 
     /// Has the parent show why not.
-    pub fn failed(mut self, why: &str) {
-        self.say(why);
+    pub fn failed(mut self, exit: u8, why: &str) {
+        self.say(&format!("{exit} {why}"));
     }
 
     fn say(&mut self, text: &str) {
@@ -237,22 +242,21 @@ pub fn tell_stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Tells the watchdog of the service manager, where there is one, that the runtime still runs.
-pub async fn feed_watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
-    // Twice within the limit, as sd_watchdog_enabled(3) asks for.
-    let pause = limit.checked_div(2).unwrap_or(limit).max(Duration::from_millis(1));
-    loop {
-        tell(&[NotifyState::Watchdog]);
-        tokio::time::sleep(pause).await;
-    }
+/// All is well; the service manager ends a daemon of whom it does not hear that in time.
+pub fn tell_alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How long the service manager waits for [`tell_alive`]; `None`: it does not.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Result<(), String> {
+    fn said(text: &str) -> Result<(), Ended> {
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(text.as_bytes()).unwrap();
         drop(writer);
@@ -272,7 +276,8 @@ mod tests {
     #[test]
     fn the_parent_hears_how_it_went() {
         assert_eq!(said(READY), Ok(()));
-        assert_eq!(said("no space"), Err("no space".to_owned()));
+        let ended = Ended { exit: 2, why: "no space".to_owned() };
+        assert_eq!(said("2 no space"), Err(ended));
         assert!(said("").is_err());
     }
 }

@@ -328,7 +328,7 @@ fn a_daemon_that_cannot_start_says_why() {
 
     // A second daemon on the same home names the first one.
     let daemon = alice.starts_daemon();
-    alice.amsd(&[]).exits(1).says(&format!("pid {}", daemon.pid()));
+    alice.amsd(&[]).exits(3).says(&format!("pid {}", daemon.pid()));
     drop(daemon);
 
     // Folders: one that others can write, one that cannot be made, a path that is too long.

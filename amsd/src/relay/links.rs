@@ -17,6 +17,7 @@ use super::row::{Refusal, RelayId, RelayRow, Relays};
 use crate::live::Live;
 use crate::outside::Outside;
 use crate::profile::Me;
+use crate::pulse::Pulse;
 use crate::settings::Settings;
 use crate::store::{Read, Store, StoreError};
 
@@ -56,6 +57,7 @@ pub struct LinksHandle {
     shared: Arc<Shared>,
     settle: mpsc::Sender<oneshot::Sender<()>>,
     live: Live,
+    pulse: Pulse,
     tasks: TaskTracker,
     _end: Arc<DropGuard>,
 }
@@ -104,10 +106,11 @@ impl Links {
             held: Mutex::default(),
         });
         let (settle, settling) = mpsc::channel(SETTLING);
-        let (tasks, live) = (TaskTracker::new(), deps.live.clone());
+        let (tasks, live, pulse) = (TaskTracker::new(), deps.live.clone(), Pulse::default());
         let actor = LinksActor {
             deps,
             shared: shared.clone(),
+            pulse: pulse.clone(),
             settling,
             tasks: tasks.clone(),
             running: BTreeMap::new(),
@@ -115,7 +118,7 @@ impl Links {
         };
         tasks.spawn(actor.run());
         let _end = Arc::new(shared.stop.clone().drop_guard());
-        LinksHandle { shared, settle, live, tasks, _end }
+        LinksHandle { shared, settle, live, pulse, tasks, _end }
     }
 }
 
@@ -137,6 +140,11 @@ impl LinksHandle {
         if let Some(actor) = self.shared.actors().get(&relay) {
             actor.pokes.hurry.notify_one();
         }
+    }
+
+    /// Resolves when the links were looked after once more.
+    pub(crate) async fn go_on(&self) {
+        self.pulse.felt().await;
     }
 
     /// Ends all links and waits until each has said goodbye.
@@ -229,6 +237,7 @@ struct LinksActor {
     // Set once.
     deps: Deps,
     shared: Arc<Shared>,
+    pulse: Pulse,
     tasks: TaskTracker,
     // Owned by run.
     settling: mpsc::Receiver<oneshot::Sender<()>>,
@@ -256,6 +265,7 @@ impl LinksActor {
                 () = self.shared.stop.cancelled() => break,
                 Some(done) = self.settling.recv(), if waits.is_none() => waits = Some(done),
                 () = self.shared.changed.notified() => {}
+                () = self.pulse.asked() => self.pulse.beat(),
                 _ = ask_again.tick() => self.ask_again().await,
                 () = sleep(STORE_PAUSE), if !aligned => {}
             }

@@ -18,6 +18,7 @@ use super::{Deps, Due};
 use crate::contacts::{self, ContactId, ask};
 use crate::inbox::Accepted;
 use crate::outbox::{self, queue, state, wish};
+use crate::pulse::Pulse;
 use crate::relay::{LinkEvent, LinkHandle, RelayId, Relays};
 use crate::session::seal::CipherKey;
 use crate::store::{Read, StoreError};
@@ -50,6 +51,7 @@ pub(super) struct RouterActor {
     // Set once.
     deps: Deps,
     due: Arc<Due>,
+    pulse: Pulse,
     // Owned by run.
     links: BTreeMap<RelayId, Link>,
     seen: BTreeMap<ContactId, Seen>,
@@ -58,10 +60,11 @@ pub(super) struct RouterActor {
 }
 
 impl RouterActor {
-    pub(super) fn new(due: Arc<Due>, deps: Deps) -> Self {
+    pub(super) fn new(due: Arc<Due>, pulse: Pulse, deps: Deps) -> Self {
         Self {
             deps,
             due,
+            pulse,
             links: BTreeMap::new(),
             seen: BTreeMap::new(),
             flights: Flights::default(),
@@ -71,7 +74,7 @@ impl RouterActor {
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
         self.forget_what_was_sent().await;
-        let due = self.due.clone();
+        let (due, pulse) = (self.due.clone(), self.pulse.clone());
         let mut events_in_a_row = 0_u32;
         loop {
             let alarm = [self.alarms.next(), self.flights.next_due()].into_iter().flatten().min();
@@ -81,6 +84,8 @@ impl RouterActor {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                // Rare, and done at once.
+                () = pulse.asked() => pulse.beat(),
                 event = self.deps.events.recv(), if links_first => match event {
                     Some(event) => {
                         events_in_a_row = events_in_a_row.saturating_add(1);

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::contacts::ContactId;
 use crate::live::Live;
 use crate::profile::Me;
+use crate::pulse::Pulse;
 use crate::relay::LinkEvent;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -82,6 +83,7 @@ pub struct Deps {
 #[derive(Clone, Default)]
 pub struct RouterHandle {
     due: Arc<Due>,
+    pulse: Pulse,
 }
 
 impl RouterHandle {
@@ -100,8 +102,13 @@ impl RouterHandle {
         self.due.add(contact, |want| want.greet = true);
     }
 
+    /// Resolves when the router has come around once more.
+    pub(crate) async fn goes_on(&self) {
+        self.pulse.felt().await;
+    }
+
     /// Starts the router. It ends with `stop`, or when all links are gone.
     pub fn start(&self, deps: Deps, stop: CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(actor::RouterActor::new(self.due.clone(), deps).run(stop))
+        tokio::spawn(actor::RouterActor::new(self.due.clone(), self.pulse.clone(), deps).run(stop))
     }
 }

@@ -41,6 +41,18 @@ pub enum BindError {
         /// The path.
         path: String,
     },
+    /// The service manager holds it, for a daemon that it starts itself.
+    #[error(
+        "systemd holds the socket {path} and starts the daemon when somebody connects; \
+         to start it now: systemctl{user} start amsd",
+        user = if *system { "" } else { " --user" }
+    )]
+    HeldForUs {
+        /// The path.
+        path: String,
+        /// By the system's manager, not the user's.
+        system: bool,
+    },
     /// There is something, and it is no socket.
     #[error("{path} is there and is not a socket; move it away")]
     NotASocket {
@@ -99,7 +111,7 @@ pub(crate) fn bind(path: &Path) -> Result<(LocalListener, SocketFile), BindError
             return Err(BindError::NotASocket { path: shown() });
         }
         Ok(_) => match UnixStream::connect(path) {
-            Ok(_) => return Err(BindError::AlreadyServed { path: shown() }),
+            Ok(served) => return Err(served_already(&served, shown())),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(failed)?;
             }
@@ -122,6 +134,20 @@ pub(crate) fn bind(path: &Path) -> Result<(LocalListener, SocketFile), BindError
     let made = fs::symlink_metadata(path).map_err(failed)?;
     let file = SocketFile { path: path.to_owned(), device: made.dev(), inode: made.ino() };
     Ok((listener, file))
+}
+
+/// Who serves a socket that answers: another daemon, or a service manager that waits for callers.
+fn served_already(socket: &UnixStream, path: String) -> BindError {
+    #[cfg(target_os = "linux")]
+    if let Ok(peer) = rustix::net::sockopt::socket_peercred(socket)
+        && let Ok(name) = fs::read_to_string(format!("/proc/{}/comm", peer.pid.as_raw_nonzero()))
+        && name.trim_end() == "systemd"
+    {
+        return BindError::HeldForUs { path, system: peer.pid.is_init() };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
+    BindError::AlreadyServed { path }
 }
 
 /// Takes over a socket that was bound by somebody else, as systemd does.
