@@ -341,7 +341,11 @@ pub fn receive(
             (id, known, handle)
         }
         None => {
-            let name = link.name.filter(|name| matches!(by_name(txn, name), Ok(None)));
+            // The name that the link was made with may be somebody else's by now.
+            let name = match link.name {
+                Some(name) if by_name(txn, &name)?.is_none() => Some(name),
+                _ => None,
+            };
             request::new_or_known(txn, relay, &intro, &row, name)?
         }
     };

@@ -182,10 +182,7 @@ pub fn list(db: &impl Read) -> Result<Vec<(ReaderRow, u64)>, StoreError> {
     for reader in readers {
         let mut unread = 0_u64;
         for contact in &contacts {
-            each_unread(db, &reader, *contact, |_, _| {
-                unread = unread.saturating_add(1);
-                ControlFlow::Continue(())
-            })?;
+            unread = unread.saturating_add(count_unread(db, &reader, *contact)?);
         }
         found.push((reader, unread));
     }
@@ -232,6 +229,12 @@ fn each_unread(
 ) -> Result<(), StoreError> {
     let from = (contact, position(reader, contact).saturating_add(1));
     db.each::<Arrivals>(&contact, Some(&from), |(_, place), seq| step(place, seq))
+}
+
+/// How many of a contact's the reader has not had.
+fn count_unread(db: &impl Read, reader: &ReaderRow, contact: ContactId) -> Result<u64, StoreError> {
+    let from = (contact, position(reader, contact).saturating_add(1));
+    db.count_from::<Arrivals>(&contact, &from)
 }
 
 /// Whether a reader has had everything of this contact up to `place`.

@@ -26,7 +26,7 @@ use ams_wire::id::MessageId;
 use ams_wire::limits::{MAX_BODY_TEXT, MAX_CHOICE, MAX_CHOICES, MAX_TAG, MAX_TAGS, MAX_TITLE};
 use minicbor::bytes::ByteArray;
 
-use crate::contacts::{self, ContactId, Stage};
+use crate::contacts::{self, ContactId, ContactRow, Stage};
 use crate::fact::Fact;
 use crate::relay;
 use crate::store::{Read, StoreError, Table, Txn};
@@ -91,15 +91,23 @@ pub struct Pushed {
     pub state: State,
 }
 
-/// Accepts a message. Durable, and on its way, once the transaction is.
-pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError> {
+/// What becomes of a message that would be accepted.
+pub(crate) enum Weighed {
+    /// It was accepted before, and is not again.
+    Before(Pushed),
+    /// It is a new one, to this contact.
+    New(ContactId, Box<ContactRow>),
+}
+
+/// Whether a message would be accepted. Everything for which it is refused is looked at here.
+pub(crate) fn weigh(db: &impl Read, draft: &Draft) -> Result<Weighed, PushError> {
     check_bounds(&draft.text, &draft.wish)?;
-    let (contact, mut row) = contacts::by_name(txn, &draft.to)?
+    let (contact, row) = contacts::by_name(db, &draft.to)?
         .ok_or_else(|| PushError::NoSuchContact(draft.to.clone()))?;
     if let Some(id) = draft.id
-        && let Some(earlier) = accepted_before(txn, contact, id, &draft.text)?
+        && let Some(earlier) = accepted_before(db, contact, id, &draft.text)?
     {
-        return Ok(earlier);
+        return Ok(Weighed::Before(earlier));
     }
     match () {
         () if row.is_key_changed() => return Err(PushError::KeyChanged(row.name)),
@@ -110,10 +118,25 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
         () => {}
     }
     if let Some(Way::Through(nick)) = &draft.wish.only
-        && relay::by_nick(txn, nick)?.is_none()
+        && relay::by_nick(db, nick)?.is_none()
     {
         return Err(PushError::NoSuchRelay(nick.clone()));
     }
+    Ok(Weighed::New(contact, Box::new(row)))
+}
+
+/// Accepts a message. Durable, and on its way, once the transaction is.
+pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError> {
+    let (contact, mut row) = match weigh(txn, draft)? {
+        Weighed::New(contact, row) => (contact, *row),
+        Weighed::Before(earlier) => {
+            // Where the commit that accepted it was said to have failed, nothing was told of it.
+            if earlier.state == State::Queued {
+                txn.tell(Fact::Due(earlier.contact));
+            }
+            return Ok(earlier);
+        }
+    };
     let id = draft.id.unwrap_or_else(|| MessageId(ams_crypto::random::bytes()));
     if let Some(key) = &draft.wish.key {
         wish::replace(txn, contact, key, id, now)?;
@@ -149,24 +172,20 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
 
 /// The message that was accepted under this id before, if it is the same one.
 fn accepted_before(
-    txn: &Txn<'_>,
+    db: &impl Read,
     contact: ContactId,
     id: MessageId,
     text: &TextRow,
 ) -> Result<Option<Pushed>, PushError> {
-    let known = txn.list::<OutIds>(&id)?;
+    let known = db.list::<OutIds>(&id)?;
     let Some((_, seq)) = known.iter().find(|((_, other), _)| *other == contact) else {
         return if known.is_empty() { Ok(None) } else { Err(PushError::IdConflict(id)) };
     };
-    let said = txn.get::<Digests>(&(id, contact))?;
-    if said.is_some_and(|said| Ok(said) != digest(txn, text)) {
+    let said = db.get::<Digests>(&(id, contact))?;
+    if said.is_some_and(|said| Ok(said) != digest(db, text)) {
         return Err(PushError::IdConflict(id));
     }
-    let state = state_of(txn, contact, *seq, id)?;
-    // Where the commit that accepted it was said to have failed, nothing was told of it.
-    if state == State::Queued {
-        txn.tell(Fact::Due(contact));
-    }
+    let state = state_of(db, contact, *seq, id)?;
     Ok(Some(Pushed { contact, id, state }))
 }
 
@@ -201,7 +220,6 @@ pub fn decide_first(
     Ok(db.get::<Out>(&(contact, lowest))?.map(|out| out.id))
 }
 
-/// What a message says, as something that can be compared and not read.
 /// Remembers what a message said, for whoever sends its id again.
 pub(crate) fn remember(
     txn: &Txn<'_>,
@@ -212,9 +230,10 @@ pub(crate) fn remember(
     txn.put::<Digests>(&(id, contact), &digest(txn, text)?)
 }
 
-fn digest(txn: &Txn<'_>, text: &TextRow) -> Result<ByteArray<16>, StoreError> {
+/// What a message says, as something that can be compared and not read.
+fn digest(db: &impl Read, text: &TextRow) -> Result<ByteArray<16>, StoreError> {
     let bytes = minicbor::to_vec(text).map_err(|_| StoreError::Damaged(Texts::NAME))?;
-    Ok(txn.sealer().blind(Digests::NAME, &bytes).into())
+    Ok(db.sealer().blind(Digests::NAME, &bytes).into())
 }
 
 fn check_bounds(text: &TextRow, wish: &Wish) -> Result<(), PushError> {

@@ -1,7 +1,5 @@
 //! `message.*`: sending, waiting, looking up, deleting.
 
-use std::convert::Infallible;
-
 use ams_rpc::types::{
     Contact, Done, MAX_BODY, MessageId, MessageParams, MessageShown, MessageSteps, Path, PathKind,
     PathState, Period, SendChecked, SendParams, SendResult, Stage, State, Step, Time, WaitParams,
@@ -17,7 +15,7 @@ use crate::inbox::history;
 use crate::inbox::row::Received;
 use crate::outbox::row::{OutIds, TextRow};
 use crate::outbox::wish::{Way, Wish};
-use crate::outbox::{self, Draft, Pushed, queue, show};
+use crate::outbox::{self, Draft, Pushed, Weighed, queue, show};
 use crate::store::{Read, StoreError};
 use crate::timeline::{Direction, Entry};
 
@@ -50,39 +48,24 @@ pub(super) async fn accept(app: &App, draft: Draft, at: i64) -> Result<Pushed, R
         .await
 }
 
-/// How a try to send ended that is not to be kept.
-enum Tried {
-    Would(Box<SendChecked>),
-    Refused(RpcError),
-}
-
-impl From<StoreError> for Tried {
-    fn from(error: StoreError) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
 pub(super) async fn check(
     app: App,
     _: CallContext,
     params: SendParams,
 ) -> Result<SendChecked, RpcError> {
-    let at = app.outside.clock.now();
     let size = params.body.len();
-    let draft = draft(params, at)?;
+    let draft = draft(params, app.outside.clock.now())?;
     let live = app.live.clone();
-    // Everything that sending does, in a transaction that is given up: so nothing can be refused
-    // later that was not refused here.
-    let tried = app.store.write(move |txn| {
-        let before = draft.id.map(|id| txn.list::<OutIds>(&id)).transpose()?.unwrap_or_default();
-        let pushed = outbox::push(txn, &draft, at)
-            .map_err(|error| Tried::Refused(error::of_name(txn, &draft.to, error)))?;
-        let (id, row) = error::contact_called(txn, &draft.to).map_err(Tried::Refused)?;
-        let contact = show_contact(txn, &live, id, &row)?;
+    // A look and no more: a transaction that is given up would take that of others with it.
+    let looked = app.store.read(move |db| {
+        let weighed =
+            outbox::weigh(db, &draft).map_err(|error| error::of_name(db, &draft.to, error))?;
+        let (id, row) = error::contact_called(db, &draft.to)?;
+        let contact = show_contact(db, &live, id, &row)?;
         let via = way(&contact, draft.wish.only.as_ref());
-        let known = before.iter().any(|((_, contact), _)| *contact == pushed.contact);
+        let known = matches!(weighed, Weighed::Before(_));
         let bytes = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
-        Err::<Infallible, _>(Tried::Would(Box::new(SendChecked {
+        Ok(SendChecked {
             to: contact.name,
             verified: contact.verified,
             presence: contact.presence,
@@ -92,13 +75,9 @@ pub(super) async fn check(
             size: bytes(size),
             max_size: bytes(MAX_BODY),
             exit: Exit::Done.code(),
-        })))
+        })
     });
-    match tried.await {
-        Ok(never) => match never {},
-        Err(Tried::Would(would)) => Ok(*would),
-        Err(Tried::Refused(error)) => Err(error),
-    }
+    looked.await
 }
 
 /// The path that a message to the contact takes now, if it may go there.

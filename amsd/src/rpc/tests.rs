@@ -21,7 +21,7 @@ use crate::inbox::row::{In, InIds, InRow, Received, ReceivedRow};
 use crate::open::open_profile;
 use crate::outbox::state;
 use crate::relay::{self, Links, RelayId};
-use crate::store::StoreError;
+use crate::store::{StoreError, Txn};
 use crate::timeline::{self, Direction};
 
 mod inbox;

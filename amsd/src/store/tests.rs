@@ -175,6 +175,29 @@ async fn rows_are_counted_also_those_of_this_transaction() {
     assert_eq!(count(&store), Ok(2));
 }
 
+#[tokio::test]
+async fn rows_on_a_way_are_counted_without_a_look_at_them() {
+    let (_folder, store) = new_store(silent());
+    for at in [(1, 1), (2, 1), (2, 2), (2, 3), (3, 0), (u64::MAX, 5)] {
+        put(&store, at, "row").await;
+    }
+    let count = |at: (u64, u64)| store.read_now(|db| db.count_from::<Numbers>(&at.0, &at));
+    assert_eq!(count((2, 0)), Ok(3));
+    assert_eq!(count((2, 3)), Ok(1));
+    assert_eq!(count((2, 4)), Ok(0));
+    assert_eq!(count((2, u64::MAX)), Ok(0));
+    assert_eq!(count((u64::MAX, 0)), Ok(1));
+    assert_eq!(count((4, 0)), Ok(0));
+    // Also what this transaction changed.
+    let within = store.write(|txn| {
+        txn.delete::<Numbers>(&(2, 2))?;
+        txn.put::<Numbers>(&(2, 9), &"new".to_owned())?;
+        txn.put::<Numbers>(&(2, 10), &"new".to_owned())?;
+        txn.count_from::<Numbers>(&2_u64, &(2, 2))
+    });
+    assert_eq!(within.await, Ok(3));
+}
+
 /// A disk that stays between openings, and whose calls fail from the n-th on until it is mended.
 #[derive(Debug, Clone)]
 struct Failing {

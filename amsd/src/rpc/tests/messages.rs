@@ -170,3 +170,34 @@ async fn a_clock_in_the_past_is_told_and_stops_nothing() {
     assert_eq!(right.call::<m::daemon::Status>(NoParams {}).await.warnings, [""; 0]);
     right.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_before_sending_takes_part_in_nobodys_commit() {
+    let bench = Bench::new().await;
+    // The writer is in the middle of somebody's work for as long as we want.
+    let ((begin, begun), (go, going)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let store = bench.store.clone();
+    let slow = tokio::spawn(async move {
+        let work = move |_: &Txn<'_>| {
+            begin.send(()).unwrap();
+            // Also over when the test is.
+            let _ = going.recv();
+            Ok::<_, StoreError>(())
+        };
+        store.write(work).await
+    });
+    while begun.try_recv().is_err() {
+        tokio::task::yield_now().await;
+    }
+    let before = bench.store.counts();
+    let looking = bench.begin::<m::message::Check>(SendParams::new("alice", "hi"));
+    let would = tokio::time::timeout(std::time::Duration::from_secs(20), looking).await;
+    let would = would.expect("a look waits for the writer").unwrap().unwrap();
+    assert_eq!((would.to.as_str(), would.waits, would.size), ("alice", true, 2));
+    go.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+    assert_eq!(bench.store.counts(), before);
+    let queue = bench.call::<m::queue::List>(QueueListParams::default()).await;
+    assert!(queue.messages.is_empty());
+    bench.end().await;
+}
