@@ -125,6 +125,11 @@ impl Books {
         disorders.push(Disorder { from: first, to: None });
     }
 
+    /// Whether somebody removed or blocked somebody: what came meanwhile was not to be kept.
+    pub(crate) fn has_broken_off(&self, who: usize) -> bool {
+        self.pages().disorders.keys().any(|(from, to)| [*from, *to].contains(&who))
+    }
+
     /// What is said from now on comes in its order again.
     pub(crate) fn end_disorder(&self, from: usize, to: usize) {
         let mut pages = self.pages();

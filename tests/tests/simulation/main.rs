@@ -156,6 +156,11 @@ fn daemons_that_answer_before_they_write_are_noticed() {
     is_noticed(Control::Hasty);
 }
 
+#[test]
+fn relays_that_are_told_before_it_is_stored_are_noticed() {
+    is_noticed(Control::Eager);
+}
+
 /// As many as are wanted, behind those that every run of the tests has.
 #[test]
 #[ignore = "as long as is wanted"]

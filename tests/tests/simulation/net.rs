@@ -47,17 +47,23 @@ struct Inner {
     /// Person and relay → the device's secret. Without it the way is a plain one.
     devices: BTreeMap<(usize, usize), [u8; 32]>,
     on_the_way: Arc<Mutex<Newest>>,
+    /// The control: whose relays are told at once that everything is stored.
+    is_eager: bool,
     chance: Seed,
 }
 
 /// Looks at an envelope of that person's.
 type SeesOf = Arc<dyn Fn(usize, &[u8]) + Send + Sync>;
+/// Looks at an envelope that a person has stored: the relay, the handle that it came under.
+type SeesStored = Arc<dyn Fn(usize, usize, Handle, &[u8]) + Send + Sync>;
 
 /// The network.
 pub(crate) struct Net {
     inner: Mutex<Inner>,
     /// Sees every envelope that somebody sends.
     sees: SeesOf,
+    /// Sees every envelope that somebody calls stored.
+    stored: SeesStored,
 }
 
 /// A clear day.
@@ -65,10 +71,12 @@ pub(crate) const CLEAR: Way =
     Way { up_is_open: true, down_is_open: true, latency: Duration::from_millis(3), lies: 0 };
 
 impl Net {
-    /// With nobody on it. `sees` is given each envelope with its sender.
+    /// With nobody on it. `sees` is given each envelope with its sender, `stored` each that its
+    /// recipient calls stored, with that one, the relay and the handle that it came under.
     pub(crate) fn new(
         chance: Seed,
         sees: impl Fn(usize, &[u8]) + Send + Sync + 'static,
+        stored: impl Fn(usize, usize, Handle, &[u8]) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let inner = Inner {
             doors: Vec::new(),
@@ -78,9 +86,11 @@ impl Net {
             parted: BTreeMap::new(),
             devices: BTreeMap::new(),
             on_the_way: Arc::default(),
+            is_eager: false,
             chance,
         };
-        Arc::new(Self { inner: Mutex::new(inner), sees: Arc::new(sees) })
+        let (sees, stored) = (Arc::new(sees), Arc::new(stored));
+        Arc::new(Self { inner: Mutex::new(inner), sees, stored })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -90,6 +100,11 @@ impl Net {
     /// A relay that does not run yet.
     pub(crate) fn add_relay(&self, host: String, secret: [u8; 32]) {
         self.inner().doors.push(Door { host, relay: None, secret });
+    }
+
+    /// The control: relays are told that an envelope is stored before the daemon has it.
+    pub(crate) fn set_eager(&self) {
+        self.inner().is_eager = true;
     }
 
     /// A person has this device at a relay.
@@ -207,10 +222,14 @@ impl Net {
         let (above, served) = tokio::io::duplex(BUFFER);
         running.serve(served);
         let way = inner.weather.get(&(person, relay)).copied().unwrap_or(CLEAR);
-        let sees = self.sees.clone();
+        let (sees, stored) = (self.sees.clone(), self.stored.clone());
         let ends = Ends {
             relay: secret,
             device,
+            is_eager: inner.is_eager,
+            stored: Arc::new(move |handle, envelope: &[u8]| {
+                stored(person, relay, handle, envelope);
+            }),
             sees: Arc::new({
                 let on_the_way = inner.on_the_way.clone();
                 move |handle, envelope: &[u8]| {

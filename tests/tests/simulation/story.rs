@@ -37,6 +37,8 @@ pub(crate) enum Control {
     Forgetful,
     /// `send` is answered before anything is written.
     Hasty,
+    /// Relays are told that an envelope is stored before it is.
+    Eager,
 }
 
 /// Pauses between two steps, in milliseconds.
@@ -164,12 +166,17 @@ impl Story {
         let settings: Vec<_> =
             (0..people).map(|_| settings(&mut seed, stranger.is_some())).collect();
         let prepare = move |person: &Person| match control {
-            Control::Honest | Control::Hasty => {}
+            Control::Honest | Control::Hasty | Control::Eager => {}
             Control::LyingDisk => person.disk.set_lies(),
             Control::Forgetful => person.set_forgetful(),
         };
         let world = World::begin(&mut seed, beginning, terms, settings.clone(), prepare).await;
         let world = Arc::new(world);
+        if control == Control::Eager {
+            // Before anybody has met: nothing was delivered yet.
+            world.net.set_eager();
+            world.net.cut(None, None);
+        }
         // Some kinds of trouble in each run, so that each of them has runs of its own.
         let is_there = |kind| match kind {
             Kind::Talk => true,

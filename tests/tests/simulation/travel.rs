@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use ams_crypto::envelope::{self, Direction};
 use ams_crypto::identity::IdentityPublic;
 use ams_crypto::pair::{RootKeys, Side};
-use ams_wire::id::RootTag;
+use ams_wire::id::{Handle, RootTag};
 use ams_wire::inner::Inner;
-use amsd::contacts::Contacts;
-use amsd::session::row::{RootRow, Roots};
+use ams_wire::receipt::Standing;
+use amsd::contacts::{self, Contacts};
+use amsd::relay::RelayId;
+use amsd::session::row::{RootRow, Roots, roots};
 use amsd::store::{Read, Store, StoreError};
 
 struct Root {
@@ -87,6 +89,29 @@ impl Travels {
             Ok(())
         })
     }
+}
+
+/// Whether an envelope that `me` got at `relay` under `handle` is on the disk: its counter is taken, or
+/// it is one that need not be kept.
+pub(crate) fn is_kept(
+    store: &Store,
+    me: &IdentityPublic,
+    (relay, handle): (RelayId, Handle),
+    envelope: &[u8],
+) -> Result<bool, StoreError> {
+    store.read_now(|db| {
+        let Some((id, contact)) = contacts::by_handle(db, relay, handle)? else { return Ok(true) };
+        let Some(from) = contact.identity().filter(|_| contact.is_open()) else { return Ok(true) };
+        for (_, root) in roots(db, id)? {
+            let (keys, direction) = (root.keys()?, Direction { from: &from, to: me });
+            let opened = envelope::open(keys.opening(root.side()), direction, envelope);
+            let inner = opened.ok().and_then(|padded| Inner::decode(&padded).ok());
+            if let Some(full) = inner.and_then(|inner| inner.full) {
+                return Ok(root.taken.standing(full.ctr) != Standing::New);
+            }
+        }
+        Ok(true)
+    })
 }
 
 /// The chain and the place in it that a ciphertext of Olm was made with: version, then fields of

@@ -37,7 +37,7 @@ pub(crate) struct Way {
     pub(crate) lies: u64,
 }
 
-/// Looks at an envelope, and the handle that it is sent under.
+/// Looks at an envelope, and the handle that it is sent or delivered under.
 pub(crate) type Sees = Arc<dyn Fn(Handle, &[u8]) + std::marker::Send + Sync>;
 
 /// What a wire needs of those at its ends.
@@ -49,6 +49,10 @@ pub(crate) struct Ends {
     pub(crate) device: [u8; 32],
     /// Sees every envelope that the daemon sends.
     pub(crate) sees: Sees,
+    /// Sees every envelope that the relay is told is stored.
+    pub(crate) stored: Sees,
+    /// The control: the relay is told so before the daemon has the envelope.
+    pub(crate) is_eager: bool,
 }
 
 /// Ends a wire, or changes how things pass.
@@ -123,10 +127,13 @@ async fn carry(
     let shared = Arc::new(Shared {
         tales: Mutex::new(Tales { chance, ..Tales::default() }),
         told: Notify::new(),
+        delivered: Notify::new(),
         sees: ends.sees,
+        stored: ends.stored,
+        is_eager: ends.is_eager,
     });
-    let (from, to) = (from_daemon, to_relay);
-    let up = Up { from, to, way: way.clone(), shared: shared.clone(), forged };
+    let (from, to, mark) = (from_daemon, to_relay, WorkMark::default());
+    let up = Up { from, to, way: way.clone(), shared: shared.clone(), forged, mark };
     let down = Down { from: from_relay, to: to_daemon, way, shared };
     // Whoever closes is gone.
     tokio::select! {
@@ -140,7 +147,21 @@ struct Shared {
     tales: Mutex<Tales>,
     /// There is something to be said that the relay did not say.
     told: Notify,
+    /// The daemon was given an envelope.
+    delivered: Notify,
     sees: Sees,
+    stored: Sees,
+    is_eager: bool,
+}
+
+impl Shared {
+    /// So many of what the daemon saw are called stored.
+    fn look_at_stored(&self, count: u64) {
+        let stored = self.tales.lock().unwrap().take_stored(count);
+        for (handle, envelope) in stored {
+            (self.stored)(handle, &envelope);
+        }
+    }
 }
 
 /// What was falsified, so that the counts of both ends still fit.
@@ -154,6 +175,8 @@ struct Tales {
     said: u64,
     /// For each that the daemon saw: how many the relay had said then.
     seen: Vec<u64>,
+    /// The newest of these: those that the daemon has not called stored.
+    unstored: VecDeque<(Handle, Vec<u8>)>,
     handles: Vec<Handle>,
     /// For each `Send` that the relay saw: how many the daemon had said then.
     sent: Vec<u64>,
@@ -167,6 +190,7 @@ impl Default for Tales {
             late: VecDeque::new(),
             said: 0,
             seen: Vec::new(),
+            unstored: VecDeque::new(),
             handles: Vec::new(),
             sent: Vec::new(),
         }
@@ -182,6 +206,19 @@ impl Tales {
     fn send(&mut self, own: bool) {
         let before = self.sent.last().copied().unwrap_or(0);
         self.sent.push(before + u64::from(own));
+    }
+
+    /// The daemon sees one more.
+    fn see(&mut self, handle: Handle, envelope: &[u8]) {
+        self.seen.push(self.said);
+        self.unstored.push_back((handle, envelope.to_vec()));
+    }
+
+    /// Those of the first `count` that were not called stored before.
+    fn take_stored(&mut self, count: u64) -> Vec<(Handle, Vec<u8>)> {
+        let before = self.seen.len() - self.unstored.len();
+        let more = usize::try_from(count).unwrap().saturating_sub(before);
+        self.unstored.drain(..more.min(self.unstored.len())).collect()
     }
 
     /// What the daemon is told of a count of the relay's.
@@ -215,6 +252,8 @@ struct Up {
     way: watch::Receiver<Way>,
     shared: Arc<Shared>,
     forged: Arc<Forged>,
+    /// The newest that the daemon said.
+    mark: WorkMark,
 }
 
 impl Up {
@@ -222,14 +261,28 @@ impl Up {
         loop {
             let batch: Vec<Frame> = tokio::select! {
                 biased;
+                () = self.shared.delivered.notified(), if self.shared.is_eager => Vec::new(),
                 batch = self.from.receive() => batch.ok()?.collect(),
                 () = self.forged.told.notified() => Vec::new(),
             };
+            for Frame { number, body } in &batch {
+                if let Ok(Some(ToRelay::Stored(stored))) = ToRelay::decode(*number, body) {
+                    self.shared.look_at_stored(stored.count);
+                }
+            }
             let way = passes(&mut self.way, |way| way.up_is_open).await?;
+            if self.shared.is_eager {
+                let count = self.shared.tales.lock().unwrap().said;
+                self.to.push(&ToRelay::Stored(Stored { count, mark: self.mark })).unwrap();
+            }
             for Frame { number, body } in &batch {
                 let Some(said) = ToRelay::decode(*number, body).unwrap() else { continue };
                 match said {
+                    ToRelay::Attach(ref attach) => self.mark = attach.mark,
                     ToRelay::Send(send) => {
+                        if send.mark != WorkMark::default() {
+                            self.mark = send.mark;
+                        }
                         (self.shared.sees)(send.handle, send.envelope);
                         let mut tales = self.shared.tales.lock().unwrap();
                         tales.send(true);
@@ -237,6 +290,11 @@ impl Up {
                             tales.failed.extend(envelope::id(send.envelope));
                             self.shared.told.notify_one();
                         }
+                    }
+                    ToRelay::Stored(Stored { mark, .. }) if self.shared.is_eager => {
+                        // It was told before.
+                        self.mark = mark;
+                        continue;
                     }
                     ToRelay::Stored(Stored { count, mark }) => {
                         let count = self.shared.tales.lock().unwrap().stored(count);
@@ -306,8 +364,15 @@ impl Down {
                     // Twice; the second time perhaps much later.
                     tales.late.push_back(kept);
                 }
-                let said = tales.said;
-                tales.seen.push(said);
+                tales.see(deliver.handle, deliver.envelope);
+                if self.shared.is_eager {
+                    // Nothing of this batch has left yet.
+                    let all = tales.seen.len() as u64;
+                    drop(tales);
+                    self.shared.look_at_stored(all);
+                    self.shared.delivered.notify_one();
+                    tales = self.shared.tales.lock().unwrap();
+                }
             }
             FromRelay::Row(row) => tales.handles.push(row.handle),
             FromRelay::Presence(news) => {
@@ -334,9 +399,8 @@ impl Down {
             FromRelay::Deliver(_) if tales.happens(50) => tales.late.pop_front(),
             _ => None,
         };
-        if late.is_some() {
-            let said = tales.said;
-            tales.seen.push(said);
+        if let Some((handle, envelope)) = &late {
+            tales.see(*handle, envelope);
         }
         drop(tales);
         self.to.push(said).unwrap();

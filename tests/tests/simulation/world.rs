@@ -18,7 +18,7 @@ use super::books::Books;
 use super::net::Net;
 use super::person::{self, Person};
 use super::relay::{self, Relay, Terms};
-use super::travel::Travels;
+use super::travel::{self, Travels};
 
 /// Most people and relays in a run.
 pub(crate) const PEOPLE: usize = 5;
@@ -48,7 +48,7 @@ pub(crate) fn beginning() -> &'static Beginning {
 }
 
 async fn begin() -> Beginning {
-    let net = Net::new(Seed::new(1), |_, _| {});
+    let net = Net::new(Seed::new(1), |_, _| {}, |_, _, _, _| {});
     let relays: Vec<_> = (0..RELAYS).map(|_| relay::Kept::new()).collect();
     let mut accounts = vec![Vec::new(); RELAYS];
     let mut people = Vec::new();
@@ -64,10 +64,7 @@ async fn begin() -> Beginning {
             let device = DhSecret::generate();
             devices.insert((number, at), *device.to_bytes());
             accounts[at].push((user.clone(), Key(*device.public().as_bytes())));
-            rows.push((
-                RelayId(u32::try_from(at).unwrap() + 1),
-                row(at, relay.key(), &user, &device),
-            ));
+            rows.push((relay_id(at), row(at, relay.key(), &user, &device)));
         }
         let store = person.look(Store::clone).unwrap();
         let written = store
@@ -82,6 +79,11 @@ async fn begin() -> Beginning {
         kept.push(relay.with_accounts(accounts).await);
     }
     Beginning { relays: kept, people, devices }
+}
+
+/// What everybody's daemon calls a relay.
+fn relay_id(at: usize) -> RelayId {
+    RelayId(u32::try_from(at).unwrap() + 1)
 }
 
 /// An account as its daemon knows it.
@@ -131,9 +133,22 @@ impl World {
         let books = Arc::new(Books::default());
         let travels = Arc::new(Mutex::new(Travels::default()));
         let all: Arc<Mutex<Vec<Arc<Person>>>> = Arc::default();
-        let net = Net::new(Seed::new(seed.draw()), {
+        let stored = {
+            let (all, books) = (all.clone(), books.clone());
+            move |to: usize, at: usize, handle, envelope: &[u8]| {
+                let Some(person) = all.lock().unwrap().get(to).cloned() else { return };
+                let (me, place) = (person.me(), (relay_id(at), handle));
+                // Of a daemon that is gone, or a disk that cannot be read, nothing is known.
+                let kept = person.look(|store| travel::is_kept(store, &me, place, envelope));
+                if matches!(kept, Some(Ok(false))) && !books.has_broken_off(to) {
+                    let name = person::name(to);
+                    books.wrong(format!("{name} called stored what is not on the disk"));
+                }
+            }
+        };
+        let sees = {
             let (all, travels, books) = (all.clone(), travels.clone(), books.clone());
-            move |from, envelope| {
+            move |from: usize, envelope: &[u8]| {
                 let Some(person) = all.lock().unwrap().get(from).cloned() else { return };
                 let me = person.me();
                 let look = |store: Option<&Store>| {
@@ -144,7 +159,8 @@ impl World {
                     books.wrong(wrong);
                 }
             }
-        });
+        };
+        let net = Net::new(Seed::new(seed.draw()), sees, stored);
         let mut relays = Vec::new();
         for (number, terms) in terms.into_iter().enumerate() {
             let kept = beginning.relays[number].clone();
