@@ -51,6 +51,11 @@ impl Bucket {
         fits
     }
 
+    /// Puts back a token that was taken for nothing.
+    pub fn give_back(&mut self, rate: Rate) {
+        self.full_at = self.full_at.and_then(|full_at| full_at.checked_sub(rate.each));
+    }
+
     /// Takes tokens even if there are none, and gives the moment when the debt is paid, if there is
     /// one now.
     pub fn owe(&mut self, rate: Rate, now: Instant, tokens: u32) -> Option<Instant> {
@@ -124,6 +129,13 @@ impl Table {
         self.take_counted(key, now).is_some()
     }
 
+    /// Puts back a token that [`Table::take`] gave, for what was not done after all.
+    pub fn give_back(&self, key: &impl Hash) {
+        let key = self.hasher.hash_one(key);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.of(key).give_back(self.rate);
+    }
+
     /// As [`Table::take`]; says how many tokens of `key` were out before.
     pub fn take_counted(&self, key: &impl Hash, now: Instant) -> Option<u32> {
         let key = self.hasher.hash_one(key);
@@ -177,6 +189,18 @@ mod tests {
         }
         assert!(table.buckets.lock().unwrap().len() <= MAX_KEYS);
         assert!(table.take(&"bob", now));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let table = Table::new(Rate::new(1, Duration::from_secs(3600), 2));
+        let now = Instant::now();
+        table.give_back(&"alice");
+        assert!(table.take(&"alice", now) && table.take(&"alice", now));
+        assert!(!table.take(&"alice", now));
+        table.give_back(&"alice");
+        assert!(table.take(&"alice", now));
+        assert!(!table.take(&"alice", now));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use ams_link::Stream;
 use ams_wire::from_relay::{FromRelay, Outcome, PasswordResponse, Redeemed, Request};
 use ams_wire::id::Handle;
 use ams_wire::to_relay::{Approve, Ask, PasswordFinish, PasswordStart, Redeem, ToRelay};
+use ams_wire::username::Username;
 use tokio::time::Instant;
 
 use super::rows::Rows;
@@ -40,22 +41,50 @@ pub(super) enum Effect {
     Requests(Vec<Request>, Vec<Redeemed>),
 }
 
+/// What a question was counted as.
+enum Counted {
+    /// The same again: it was counted before.
+    Not,
+    /// One of the account's requests.
+    Request,
+    /// A renewal on this row.
+    Renewal(Handle),
+}
+
+impl Counted {
+    /// It could not be written, and comes again on the next link: it does not count.
+    fn give_back(&self, desk: &Desk, name: &Username) {
+        match self {
+            Self::Not => {}
+            // The pause between two stays: it keeps the load off a disk that fails.
+            Self::Request => desk.asks_a_day.give_back(name),
+            Self::Renewal(handle) => desk.renewals.give_back(&(name, *handle)),
+        }
+    }
+}
+
 impl<S: Stream> Conn<S> {
     pub(super) fn take_control(&mut self, frame: ToRelay<'_>, now: Instant) -> Result<(), End> {
         let desk = Arc::clone(&self.desk);
         let name = self.seat.member().name().clone();
         match frame {
             ToRelay::Ask(ask) => match self.may_ask(&ask, now) {
-                Ok(()) => {
+                Ok(counted) => {
                     let wall = desk.clock.now();
-                    self.start(async move { put_ask(&desk, &name, ask, wall).await });
+                    self.start(async move {
+                        let put = put_ask(&desk, &name, ask, wall).await;
+                        put.inspect_err(|_| counted.give_back(&desk, &name))
+                    });
                 }
                 Err(outcome) => self.answer(outcome),
             },
             ToRelay::Redeem(redeem) => match self.may_redeem(&redeem, now) {
-                Ok(()) => {
+                Ok(counted) => {
                     let wall = desk.clock.now();
-                    self.start(async move { put_redeem(&desk, &name, redeem, wall).await });
+                    self.start(async move {
+                        let put = put_redeem(&desk, &name, redeem, wall).await;
+                        put.inspect_err(|_| counted.give_back(&desk, &name))
+                    });
                 }
                 Err(outcome) => self.answer(outcome),
             },
@@ -71,9 +100,13 @@ impl<S: Stream> Conn<S> {
                     self.answer(Outcome::Limited);
                 } else {
                     let Approve { to, their_handle, handle, approval: blob, by: link } = approve;
-                    let approval = Approval { by: name, to, their_handle, handle, blob, link };
                     let wall = desk.clock.now();
-                    self.start(async move { put_approval(&desk, approval, wall).await });
+                    self.start(async move {
+                        let (by, asker) = (name.clone(), to.clone());
+                        let approval = Approval { by, to, their_handle, handle, blob, link };
+                        let put = put_approval(&desk, approval, wall).await;
+                        put.inspect_err(|_| desk.approvals.give_back(&(&name, &asker)))
+                    });
                 }
             }
             ToRelay::Refuse(refuse) => self.start(async move {
@@ -144,14 +177,14 @@ impl<S: Stream> Conn<S> {
     }
 
     /// Whether the client may ask now. From its own rows and its own tries alone.
-    fn may_ask(&self, ask: &Ask, now: Instant) -> Result<(), Outcome> {
+    fn may_ask(&self, ask: &Ask, now: Instant) -> Result<Counted, Outcome> {
         let name = self.seat.member().name();
         let desk = &self.desk;
         if let Some(row) = self.rows.get(&ask.handle) {
             // The same again, after a lost answer, is no other question.
             let intro = ams_crypto::introduction::id(ask.intro.as_bytes());
             if row.peer == ask.to && !row.is_blocked && row.intro == Some(intro) {
-                return Ok(());
+                return Ok(Counted::Not);
             }
         }
         if let Some(row) = self.rows.get(&ask.handle)
@@ -161,14 +194,14 @@ impl<S: Stream> Conn<S> {
                 return Err(Outcome::Refused);
             }
             let may = desk.renewals.take(&(name, ask.handle), now);
-            return if may { Ok(()) } else { Err(Outcome::Limited) };
+            return if may { Ok(Counted::Renewal(ask.handle)) } else { Err(Outcome::Limited) };
         }
         is_room_to_ask(&self.rows, ask, desk)?;
         self.may_ask_more(now)
     }
 
     /// As [`Conn::may_ask`]: the same limits, whether or not anybody waits on the link.
-    fn may_redeem(&self, redeem: &Redeem, now: Instant) -> Result<(), Outcome> {
+    fn may_redeem(&self, redeem: &Redeem, now: Instant) -> Result<Counted, Outcome> {
         let is_full = match self.rows.get(&redeem.handle) {
             Some(row) if row.by != Some(redeem.by) || row.is_blocked => {
                 return Err(Outcome::Refused);
@@ -176,7 +209,7 @@ impl<S: Stream> Conn<S> {
             Some(row) => {
                 let intro = ams_crypto::introduction::id(redeem.intro.as_bytes());
                 if row.intro == Some(intro) {
-                    return Ok(());
+                    return Ok(Counted::Not);
                 }
                 false
             }
@@ -185,10 +218,10 @@ impl<S: Stream> Conn<S> {
         if is_full { Err(Outcome::Limited) } else { self.may_ask_more(now) }
     }
 
-    fn may_ask_more(&self, now: Instant) -> Result<(), Outcome> {
+    fn may_ask_more(&self, now: Instant) -> Result<Counted, Outcome> {
         let (name, desk) = (self.seat.member().name(), &self.desk);
         let may = desk.asks_in_a_row.take(name, now) && desk.asks_a_day.take(name, now);
-        if may { Ok(()) } else { Err(Outcome::Limited) }
+        if may { Ok(Counted::Request) } else { Err(Outcome::Limited) }
     }
 
     pub(super) fn take_effect(&mut self, effect: Result<Effect, AccountsError>) -> Result<(), End> {
@@ -312,7 +345,7 @@ fn is_full(rows: &Rows, desk: &Desk) -> bool {
 /// looked at, by this or by anything that it calls.
 async fn put_redeem(
     desk: &Desk,
-    owner: &ams_wire::username::Username,
+    owner: &Username,
     redeem: Redeem,
     wall: u64,
 ) -> Result<Effect, AccountsError> {
@@ -333,7 +366,7 @@ async fn put_redeem(
 /// looked at, by this or by anything that it calls.
 async fn put_ask(
     desk: &Desk,
-    owner: &ams_wire::username::Username,
+    owner: &Username,
     ask: Ask,
     wall: u64,
 ) -> Result<Effect, AccountsError> {
@@ -362,7 +395,7 @@ async fn put_approval(desk: &Desk, approval: Approval, wall: u64) -> Result<Effe
 
 fn open_password(
     desk: &Desk,
-    name: &ams_wire::username::Username,
+    name: &Username,
     record: Option<&[u8; 192]>,
     start: &PasswordStart,
     hash: &[u8; 32],

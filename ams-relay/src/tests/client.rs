@@ -124,6 +124,11 @@ impl Client {
         self.waiting.pop_front()
     }
 
+    /// Resolves when the relay ended the link.
+    pub(super) async fn until_over(&mut self) {
+        while self.heard().await.is_some() {}
+    }
+
     /// The type of the next frame, whatever is in it.
     pub(super) async fn any(&mut self) -> Option<u8> {
         Some(self.rx.receive().await.ok()?.last()?.number)

@@ -1,9 +1,17 @@
 //! Requests, answers, presence.
 
+use std::sync::Arc;
+
+use ams_crypto::dh::DhSecret;
+use ams_crypto::opaque::RelayAccounts;
 use ams_wire::from_relay::{FromRelay, Outcome, RowState};
-use ams_wire::to_relay::{Approve, ToRelay};
+use ams_wire::to_relay::{Approve, Ask, ToRelay};
 
 use super::client::{Client, alice_and_bob, blob, config, handle, name, routing};
+use super::leaking::{LOST, Leak, Leaking};
+use crate::accounts::store::Store;
+use crate::data::Keys;
+use crate::relay::start_on;
 
 const OK: FromRelay<'static> = FromRelay::Done(Outcome::Ok);
 const TICK: std::time::Duration = std::time::Duration::from_secs(2);
@@ -152,6 +160,34 @@ async fn a_renewal_is_shown_and_answered_on_the_row() {
     tokio::time::sleep(std::time::Duration::from_secs(15 * 60)).await;
     let (mut alice, _) = Client::again(&relay, &alice_key).await;
     assert_eq!(alice.ask(handle(1), "bob", "now").await, OK);
+}
+
+/// What the disk did not take ends the link, is said again on the next one, and was not counted: a
+/// renewal that failed must not wait for a quarter of an hour.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_written_does_not_count() {
+    let accounts = Leaking { store: Store::in_memory().unwrap(), leak: Leak::Disk };
+    let opaque = RelayAccounts::generate().unwrap();
+    let keys = Keys { link: DhSecret::generate(), opaque };
+    let relay = start_on(config(), Arc::new(accounts), keys).await.unwrap();
+    let ((mut alice, alice_key), (mut bob, bob_key)) = alice_and_bob(&relay).await;
+
+    let intro = blob(LOST);
+    alice.say(&ToRelay::Ask(Ask { handle: handle(1), to: name("bob"), intro })).await;
+    alice.until_over().await;
+    let (mut alice, _) = Client::again(&relay, &alice_key).await;
+    assert_eq!(alice.ask(handle(1), "bob", "renewed").await, OK);
+    assert_eq!(alice.ask(handle(1), "bob", "more").await, FromRelay::Done(Outcome::Limited));
+
+    // More answers than there may be in a row.
+    for _ in 0..8 {
+        let (to, approval) = (name("alice"), blob(LOST));
+        let (their_handle, handle) = (handle(1), handle(2));
+        bob.say(&ToRelay::Approve(Approve { to, their_handle, handle, approval, by: None })).await;
+        bob.until_over().await;
+        bob = Client::again(&relay, &bob_key).await.0;
+    }
+    assert_eq!(bob.approve("alice", handle(1), handle(2), "yes").await, OK);
 }
 
 #[tokio::test(start_paused = true)]

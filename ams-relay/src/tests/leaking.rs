@@ -9,12 +9,12 @@ use ams_wire::from_relay::{Redeemed, Request};
 use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 
-use super::client::{name, routing};
+use super::client::{blob, name, routing};
 use crate::accounts::row::ContactRow;
 use crate::accounts::store::Store;
 use crate::accounts::{
-    Accounts, Approval, Approved, Device, Enrolled, Invited, OpenInvite, Pending, Record, Snapshot,
-    User, Wish,
+    Accounts, AccountsError, Approval, Approved, Device, Enrolled, Invited, OpenInvite, Pending,
+    Record, Snapshot, User, Wish,
 };
 
 /// Its fault; a leak is what asking does with a look at the account of who is asked.
@@ -30,6 +30,15 @@ pub(super) enum Leak {
     Link,
     /// No leak: what enrols a device is answered long after it is done.
     SlowToEnrol,
+    /// No leak: nothing that is called [`LOST`] can be written.
+    Disk,
+}
+
+/// What a disk that fails does not take.
+pub(super) const LOST: &str = "lost";
+
+fn failed<T>() -> Result<T, AccountsError> {
+    Err(AccountsError::Failed("on purpose".to_owned()))
 }
 
 pub(super) struct Leaking {
@@ -52,6 +61,7 @@ impl Accounts for Leaking {
             let exists = store.record(&to).await?.is_some();
             match leak {
                 Leak::Answer if !exists => return Ok(None),
+                Leak::Disk if intro == blob(LOST) => return failed(),
                 Leak::Time if exists => tokio::time::sleep(Duration::from_millis(1)).await,
                 Leak::Rows if !exists => return Ok(Some(ContactRow::asking(to, intro, now))),
                 _ => {}
@@ -141,6 +151,9 @@ impl Accounts for Leaking {
     }
 
     fn approve(&self, approval: Approval, now: u64) -> Pending<Approved> {
+        if self.leak == Leak::Disk && approval.blob == blob(LOST) {
+            return Box::pin(async { failed() });
+        }
         self.store.approve(approval, now)
     }
 

@@ -172,8 +172,9 @@ fn more_seeds() {
 /// Seeds that found something:
 ///
 /// - 301053: what its sender had given up passed at the relay what was sent again
-/// - 98, 300616: two who met again only long after one had removed the other; what was undelivered
-///   is tried once more when they have
+/// - 98, 300616: two who met again only long after one had removed the other: the relay's disk failed
+///   while one asked, and the relay counted that as asked. What was undelivered is tried once more
+///   when they have met
 /// - 200347: one contact over two relays, removed while the second of them was not answered yet
 #[test]
 fn seeds_that_found_something() {

@@ -13,8 +13,9 @@ use crate::relay::chores;
 
 /// First pause of a chore that the relay limited: it takes a new request every two seconds.
 const FIRST: Duration = Duration::from_secs(3);
-/// Longest pause: the daily limit was reached.
-const LONGEST: Duration = Duration::from_secs(10 * 60);
+/// Longest pause. The relay takes one renewal in 15 minutes; the next one is not to come much later
+/// than it may.
+const LONGEST: Duration = Duration::from_secs(2 * 60);
 
 #[derive(Debug)]
 struct Waiting {
