@@ -264,6 +264,24 @@ pub fn has_relay(path: &Path) -> bool {
     path.join(ACCOUNTS).exists()
 }
 
+/// Reads the key files of the relay in this folder, and changes nothing.
+///
+/// # Errors
+/// [`DataError::Torn`] and [`DataError::Key`].
+pub fn check_keys(path: &Path) -> Result<(), DataError> {
+    let kinds = [Kind::RelayLink, Kind::OpaqueSeed, Kind::OpaqueKeys];
+    for (file, kind) in KEY_FILES.into_iter().zip(kinds) {
+        match keyfile::load(&path.join(file), kind) {
+            Ok(_) => {}
+            Err(LoadError::Missing) => {
+                return Err(DataError::Torn { path: path.to_owned(), file });
+            }
+            Err(source) => return Err(DataError::Key { file, source }),
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file with mode 0600 where nothing is.
 ///
 /// # Errors

@@ -11,7 +11,8 @@
 //!    what takes long.
 //! 5. [`failed`]: what went wrong, as a sentence, a hint and an exit code.
 //!
-//! Beside that way: [`complete`], for a shell that asks what could be typed.
+//! Beside that way: [`complete`], for a shell that asks what could be typed; `doctor`, which looks for what is
+//! wrong.
 //!
 //! `unix` is what is particular to the system.
 
@@ -19,6 +20,7 @@ pub mod body;
 pub mod columns;
 pub mod commands;
 pub mod complete;
+mod doctor;
 pub mod failed;
 pub mod outlet;
 pub mod password;

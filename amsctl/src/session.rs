@@ -50,6 +50,15 @@ impl Session {
         self
     }
 
+    /// The profile's places; none where a socket was named, which may be anybody's.
+    pub(crate) fn places(&self) -> Result<Option<Places>, Failed> {
+        if self.socket.is_some() {
+            return Ok(None);
+        }
+        let places = Places::find(self.home.as_deref());
+        places.map(Some).map_err(|error| Failed::usage(error.to_string()))
+    }
+
     /// The socket that was named, or the profile's.
     pub(crate) fn socket(&self) -> Result<PathBuf, Failed> {
         let socket = match &self.socket {

@@ -54,7 +54,7 @@ pub(crate) fn start(home: Option<&Path>) -> Result<Started, Failed> {
 }
 
 /// The daemon that was installed with this program, or the one that PATH leads to.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let name = format!("amsd{}", env::consts::EXE_SUFFIX);
     let beside = env::current_exe().ok().and_then(|own| Some(own.parent()?.join(&name)));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name))

@@ -40,6 +40,32 @@ pub(super) enum Command {
         /// A file that is not there yet
         file: PathBuf,
     },
+    /// Look for what is wrong, and say what to do about it; changes nothing
+    #[command(after_help = "\
+Checks:
+  config       relay.toml is understood
+  data         there is a relay in the data folder
+  permissions  the folder is yours alone
+  keys         the key files are there and whole
+  disk         there is room for the accounts
+  clock        it is not in the past, and did not go back
+  relay        it runs and answers
+  files        it may have enough files open
+  socket       the rights of the administrator's socket
+  version      the relay that runs is as new as this program
+  limits       none is nearly used up
+  port         it answers, or could listen
+  address      others reach it as its link says
+
+Exit codes: 0 nothing is wrong, 1 something is.
+
+Example:
+  ams-relay doctor --data /var/lib/ams-relay --config /etc/ams/relay.toml")]
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Connections, accounts, held messages, limits, uptime
     Status {
         /// As JSON

@@ -17,7 +17,7 @@ use crate::data::{Data, SOCKET};
 pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let mut at = Office::open(args)?;
     match &args.command {
-        Command::Serve(_) => {}
+        Command::Serve(_) | Command::Doctor { .. } => {}
         Command::Invite(Invite::Create { name, expires }) => {
             let params = InviteCreateParams { name: name.clone(), expires: Some(Period(*expires)) };
             let made = at.call::<invite::Create>(&params, async |own, params| {

@@ -3,6 +3,7 @@
 
 mod args;
 mod ask;
+mod doctor;
 mod serve;
 mod show;
 #[cfg(unix)]
@@ -28,11 +29,12 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match &args.command {
-        Command::Serve(serve) => serve::run(&args, serve),
-        _ => ask::run(&args),
+        Command::Serve(serve) => serve::run(&args, serve).map(|()| 0),
+        Command::Doctor { json } => doctor::run(&args, *json),
+        _ => ask::run(&args).map(|()| 0),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => ExitCode::from(exit),
         Err(failed) => {
             failed.print();
             ExitCode::from(failed.exit)

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod call;
 pub mod completions;
 pub mod contact;
+pub mod doctor;
 pub mod events;
 pub mod history;
 pub mod id;
@@ -33,6 +34,8 @@ use crate::session::Session;
 pub enum Command {
     /// Show the daemon, its relays, its queue and its inbox.
     Status(status::Args),
+    /// Look for what is wrong, and say what to do about it.
+    Doctor(doctor::Args),
     /// Stop the daemon.
     Stop(stop::Args),
     /// Show the own fingerprint and accounts.
@@ -86,6 +89,7 @@ impl Command {
     pub fn run(self, session: &mut Session) -> Result<u8, Failed> {
         match self {
             Self::Status(args) => args.run(session),
+            Self::Doctor(args) => args.run(session),
             Self::Stop(args) => args.run(session),
             Self::Id(args) => args.run(session),
             Self::Backup(args) => args.run(session),
@@ -112,7 +116,10 @@ impl Command {
     /// where the daemon is gone.
     #[must_use]
     pub fn takes_note(&self) -> bool {
-        !matches!(self, Self::Status(_) | Self::Stop(_) | Self::Queue(_) | Self::Call(_))
+        !matches!(
+            self,
+            Self::Status(_) | Self::Doctor(_) | Self::Stop(_) | Self::Queue(_) | Self::Call(_)
+        )
     }
 }
 
@@ -130,6 +137,7 @@ mod tests {
     /// Commands that are not named like their method, and what they call.
     const NAMED_OTHERWISE: &[(&str, &[&str])] = &[
         ("status", &["daemon.status"]),
+        ("doctor", &["daemon.status"]),
         ("stop", &["daemon.stop"]),
         ("id", &["identity.show"]),
         ("backup", &["profile.backup"]),

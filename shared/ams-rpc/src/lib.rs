@@ -15,6 +15,8 @@
 //! 7. [`service`]: a request meets its handler, if the socket's rule ([`scope`]) lets it.
 //! 8. [`methods`], [`admin`]: the tables; [`types`]: what they take and answer; [`error`]: what can
 //!    go wrong; [`openrpc`]: all of it as a document.
+//!
+//! Beside that way: [`health`], what `doctor` finds with both programs.
 
 #![warn(missing_docs)]
 
@@ -23,6 +25,7 @@ mod buffers;
 pub mod client;
 mod connection;
 pub mod error;
+pub mod health;
 pub mod inside;
 pub mod methods;
 pub mod openrpc;
