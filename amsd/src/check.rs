@@ -18,6 +18,7 @@ use crate::home::{Home, HomeError};
 use crate::inbox::row::Received;
 use crate::open::{self, OpenError};
 use crate::outbox::queue;
+use crate::passphrase::Passphrase;
 use crate::profile::Me;
 use crate::relay::Relays;
 use crate::store::{Place, Read, StoreError, inspect};
@@ -92,8 +93,8 @@ pub fn examine(place: &Place, key: &StoreKey) -> Result<Findings, StoreError> {
 ///
 /// # Errors
 /// [`CheckError`].
-pub fn report(places: Places) -> Result<ExitCode, CheckError> {
-    let home = Home::look(places)?;
+pub fn report(places: Places, passphrase: Option<Passphrase>) -> Result<ExitCode, CheckError> {
+    let home = Home::look(places)?.with(passphrase);
     let mut out = io::stdout().lock();
     let loose = home::loose(&home.places().data)?;
     writeln!(out, "profile    {}", home.shown().display())?;

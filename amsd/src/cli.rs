@@ -53,6 +53,25 @@ pub struct Args {
     /// Check a profile that no daemon is using, say what was found, and change nothing
     #[arg(long, conflicts_with_all = ["daemon", "listen"])]
     pub check: bool,
+
+    /// The passphrase of the key file is in this file, `-` for stdin [default: the systemd
+    /// credential amsd.passphrase; else it is asked for on the terminal, if the file is sealed]. A
+    /// first start seals the key file that it makes
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Seal the key file of a profile that no daemon is using under a passphrase, or under another
+    /// one, and end
+    #[arg(long, conflicts_with_all = ["daemon", "listen", "check"])]
+    pub set_passphrase: bool,
+
+    /// The new passphrase is in this file, `-` for stdin [default: asked for on the terminal]
+    #[arg(long, value_name = "FILE", requires = "set_passphrase")]
+    pub new_passphrase_file: Option<PathBuf>,
+
+    /// Keep the key file without a passphrase again, and end
+    #[arg(long, conflicts_with_all = ["daemon", "listen", "check", "set_passphrase"])]
+    pub remove_passphrase: bool,
 }
 
 /// How log lines look.
@@ -140,6 +159,8 @@ mod tests {
         assert!(Args::try_parse_from(["amsd", "--pid-file", "x"]).is_err());
         assert!(Args::try_parse_from(["amsd", "--daemon", "--pid-file", "x"]).is_ok());
         assert!(Args::try_parse_from(["amsd", "--check", "--daemon"]).is_err());
+        assert!(Args::try_parse_from(["amsd", "--new-passphrase-file", "x"]).is_err());
+        assert!(Args::try_parse_from(["amsd", "--set-passphrase", "--remove-passphrase"]).is_err());
         assert!(Args::try_parse_from(["amsd", "--log", "xml"]).is_err());
         assert_eq!(Args::try_parse_from(["amsd", "-vv"]).unwrap().verbose, 2);
     }

@@ -11,12 +11,13 @@
 //!
 //! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@unix`],
 //! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database,
-//! [`migrate`] for those of an earlier version),
+//! [`passphrase`] for what opens the keys, [`migrate`] for those of an earlier version),
 //! [`check`] (a profile is looked at), [`backup`] (and taken along).
 //!
 //! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
 //! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`tally`] (how many), [`live`] (what is up),
-//! [`fact`] (what a commit tells), `pulse` (does a task still go around), [`settings`], [`mod@outside`] (time, chance, network), [`clock`].
+//! [`fact`] (what a commit tells), `pulse` (does a task still go around), [`settings`], [`mod@outside`] (time, chance, network), [`clock`],
+//! `swap` (may memory end up on a disk).
 
 pub mod backup;
 pub mod check;
@@ -34,6 +35,7 @@ pub mod migrate;
 pub mod open;
 pub mod outbox;
 pub mod outside;
+pub mod passphrase;
 pub mod process;
 pub mod profile;
 mod pulse;
@@ -45,6 +47,7 @@ pub mod scoped;
 pub mod session;
 pub mod settings;
 pub mod store;
+mod swap;
 pub mod tally;
 pub mod tidy;
 pub mod timeline;

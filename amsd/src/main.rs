@@ -6,7 +6,7 @@ use amsd::cli::{Args, absolute, exit_code, sentence};
 use amsd::config::Config;
 use amsd::home::{Home, log_file};
 use amsd::unix::{Background, Detached, detach, inherited_socket, protect_process};
-use amsd::{ConfigFile, Start, check, config, logs, run};
+use amsd::{ConfigFile, Start, check, config, logs, passphrase, run};
 use anyhow::Context;
 use clap::Parser;
 
@@ -31,8 +31,13 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
     let places = args.places()?;
     let config = ConfigFile { path: places.config.clone(), named: args.config.is_some() };
     let Config { settings, sockets } = config::load(&config.path, config.named)?;
+    if let Some(done) = passphrase::change(args, &places)? {
+        eprintln!("amsd: {done}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let passphrase = passphrase::for_start(&places, args.passphrase_file.as_deref())?;
     if args.check {
-        return Ok(check::report(places)?);
+        return Ok(check::report(places, passphrase)?);
     }
     if args.daemon {
         let pid_file = args.pid_file.as_deref().map(absolute);
@@ -43,7 +48,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         }
     }
     let log = background.is_some().then(|| log_file(&places));
-    let home = Home::open(places)?;
+    let home = Home::open(places)?.with(passphrase);
     logs::start(args.log, args.verbose, log.as_deref()).context("cannot open the log")?;
     let ready = || background.iter_mut().for_each(Background::ready);
     let what = Start { home, settings, socket, disk: None };

@@ -17,8 +17,10 @@ use ams_crypto::{Zeroizing, random};
 
 use crate::home::{Home, append_private, replace, write_private};
 use crate::migrate::migrate;
+use crate::passphrase::Passphrase;
 use crate::profile::Me;
 use crate::store::{Disk, Place, Store, StoreError, Told};
+use crate::swap;
 
 /// Why a profile does not open.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +187,7 @@ fn read_mark(mark: &Path) -> io::Result<Option<Vec<u8>>> {
 /// [`OpenError`], also where it is missing.
 pub fn existing_key(home: &Home) -> Result<StoreKey, OpenError> {
     let path = home.key_file();
-    match load(&path) {
+    match load(&path, home.take_passphrase().as_ref()) {
         Ok(key) => Ok(key),
         Err(LoadError::Missing) => Err(OpenError::Lost { path, what: "missing" }),
         Err(source) => Err(OpenError::Key { path, source }),
@@ -194,18 +196,42 @@ pub fn existing_key(home: &Home) -> Result<StoreKey, OpenError> {
 
 /// The key of a first start; an earlier one may have made it.
 fn new_key(home: &Home) -> Result<StoreKey, OpenError> {
-    let path = home.key_file();
-    match keyfile::create(&path, Kind::Data, &*Zeroizing::new(random::bytes::<32>())) {
+    let (path, passphrase) = (home.key_file(), home.take_passphrase());
+    let secret = Zeroizing::new(random::bytes::<32>());
+    let made = match &passphrase {
+        Some(passphrase) => {
+            keyfile::create_sealed(&path, Kind::Data, &*secret, passphrase.as_str())
+        }
+        None => keyfile::create(&path, Kind::Data, &*secret),
+    };
+    match made {
         Ok(()) | Err(CreateError::Exists) => {}
         Err(source) => return Err(OpenError::NewKey { path, source }),
     }
-    load(&path).map_err(|source| OpenError::Key { path, source })
+    load(&path, passphrase.as_ref()).map_err(|source| OpenError::Key { path, source })
 }
 
-fn load(path: &Path) -> Result<StoreKey, LoadError> {
-    let secret = keyfile::load(path, Kind::Data)?;
+fn load(path: &Path, passphrase: Option<&Passphrase>) -> Result<StoreKey, LoadError> {
+    let secret = match passphrase {
+        None => keyfile::load(path, Kind::Data)?,
+        Some(passphrase) => {
+            if !keyfile::is_sealed(path, Kind::Data)? {
+                tracing::warn!(
+                    "a passphrase was given, and {} is not sealed: amsd --set-passphrase seals it",
+                    path.display()
+                );
+            }
+            keyfile::load_with(path, Kind::Data, passphrase.as_str())?
+        }
+    };
     let key = secret.to_array::<32>().ok_or(LoadError::Damaged)?;
-    Ok(StoreKey::new(&key))
+    let key = StoreKey::new(&key);
+    if !key.is_locked() && swap::is_in_the_clear() {
+        tracing::warn!(
+            "the key of this profile may be written to swap, which is not encrypted: raise the              limit of locked memory (ulimit -l), or encrypt the swap"
+        );
+    }
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -270,7 +296,7 @@ mod tests {
 
         // A database that is whole and has nothing in it.
         fs::remove_file(home.database()).unwrap();
-        let key = load(&home.key_file()).unwrap();
+        let key = load(&home.key_file(), None).unwrap();
         Store::create(&home.database(), key, Arc::new(|_| {})).unwrap().close().await;
         assert!(lost(fingerprint(&home).await.unwrap_err()));
 

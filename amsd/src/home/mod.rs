@@ -4,6 +4,7 @@ mod unix;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ams_rpc::places::Places;
 use ams_rpc::unix::{BindError, FolderError, check_private_dir, check_socket_path, private_dir};
@@ -13,6 +14,11 @@ pub use unix::{
     write_private,
 };
 use unix::{Lock, Locked};
+
+use crate::passphrase::Passphrase;
+
+/// The file of the data key, in the folder of the data.
+pub(crate) const KEY_FILE: &str = "data.key";
 
 /// Why a profile's folders cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,8 @@ pub enum HomeError {
 #[derive(Debug)]
 pub struct Home {
     places: Places,
+    /// Until the key file is opened.
+    passphrase: Mutex<Option<Passphrase>>,
     _lock: Lock,
 }
 
@@ -72,7 +80,7 @@ impl Home {
         };
         tighten(&places.data)?;
         private_dir(&places.runtime)?;
-        Ok(Self { places, _lock: lock })
+        Ok(Self { places, passphrase: Mutex::default(), _lock: lock })
     }
 
     /// Takes hold of a profile that is there, and changes nothing at all.
@@ -89,9 +97,20 @@ impl Home {
         }
         check_private_dir(&places.data)?;
         match Lock::take_existing(&places.data.join(LOCK))? {
-            Locked::Ours(lock) => Ok(Self { places, _lock: lock }),
+            Locked::Ours(lock) => Ok(Self { places, passphrase: Mutex::default(), _lock: lock }),
             Locked::Theirs(pid) => Err(HomeError::Running { pid, data: places.data }),
         }
+    }
+
+    /// The same, whose key file opens with this passphrase.
+    #[must_use]
+    pub fn with(self, passphrase: Option<Passphrase>) -> Self {
+        Self { passphrase: Mutex::new(passphrase), ..self }
+    }
+
+    /// What the key file opens with, for whoever opens it. It is asked for once.
+    pub(crate) fn take_passphrase(&self) -> Option<Passphrase> {
+        self.passphrase.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Where everything is.
@@ -109,7 +128,7 @@ impl Home {
     /// The file of the data key.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {
-        self.places.data.join("data.key")
+        self.places.data.join(KEY_FILE)
     }
 
     /// The database.

@@ -14,13 +14,11 @@
 //! last five bytes: it tells a wrong passphrase from a damaged file. `sum` is the beginning of
 //! SHA-256 over label and all before.
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
-use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::xchacha::{self, NONCE, TAG};
-use crate::{labels, random};
+use crate::{labels, random, stretch};
 
 /// Bytes of a header.
 pub const HEADER: usize = 66;
@@ -37,9 +35,6 @@ const SUM: usize = 8;
 const SUMMED: usize = HEADER - SUM;
 /// Header bytes before the check.
 const CHECKED: usize = SUMMED - TAG;
-
-const STRETCH_KIB: u32 = 256 * 1024;
-const STRETCH_PASSES: u32 = 3;
 
 /// Why a backup is not made or not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -193,19 +188,7 @@ fn sum(bytes: &[u8]) -> [u8; SUM] {
 }
 
 fn stretch(passphrase: &str, salt: &[u8; 16]) -> Result<Zeroizing<[u8; 32]>, BackupError> {
-    let params =
-        Params::new(STRETCH_KIB, STRETCH_PASSES, 1, None).map_err(|_| BackupError::OutOfMemory)?;
-    let mut memory = Vec::new();
-    memory.try_reserve_exact(params.block_count()).map_err(|_| BackupError::OutOfMemory)?;
-    memory.resize(params.block_count(), Block::default());
-    let mut stretched = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(passphrase.as_bytes(), salt, &mut *stretched, &mut memory)
-        .map_err(|_| BackupError::OutOfMemory)?;
-    let mut key = Zeroizing::new([0; 32]);
-    let expanded = Hkdf::<Sha256>::new(None, &stretched[..]).expand(labels::BACKUP, &mut *key);
-    expanded.map_err(|_| BackupError::OutOfMemory)?;
-    Ok(key)
+    stretch::stretch(passphrase, salt, labels::BACKUP).map_err(|_| BackupError::OutOfMemory)
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub const TOKEN: &[u8] = b"AMS-token-1";
 pub const BACKUP: &[u8] = b"AMS-backup-1";
 /// Checksum of a key file.
 pub const KEY_FILE: &[u8] = b"AMS-key-file-1";
+/// Key of a key file that is sealed under a passphrase.
+pub const KEY_FILE_SEAL: &[u8] = b"AMS-key-file-seal-1";
 
 /// `label` and `parts`, each behind its length as a big-endian `u32`: no two lists of parts give
 /// the same bytes.
@@ -75,6 +77,7 @@ mod tests {
             TOKEN,
             BACKUP,
             KEY_FILE,
+            KEY_FILE_SEAL,
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());

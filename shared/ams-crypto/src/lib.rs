@@ -4,7 +4,8 @@
 //! In the order in which two people who never met come to speak:
 //!
 //! 1. [`keyfile`] keeps a profile's or relay's long-lived secrets; [`store`] seals everything else
-//!    that rests on the disk, record by record, and [`backup`] what leaves it
+//!    that rests on the disk, record by record, and [`backup`] what leaves it (`stretch` makes keys of
+//!    passphrases, `locked` is memory that does not go to swap)
 //! 2. [`identity`] signs, [`dh`] agrees, [`kem`] does so against quantum computers; [`labels`]
 //!    keeps their uses apart, [`random`] feeds them
 //! 3. [`noise`] makes a link: handshake, then records
@@ -23,6 +24,7 @@ pub mod introduction;
 pub mod kem;
 pub mod keyfile;
 pub mod labels;
+mod locked;
 pub mod noise;
 pub mod olm;
 pub mod opaque;
@@ -30,6 +32,7 @@ pub mod pair;
 pub mod random;
 pub mod safety;
 pub mod store;
+mod stretch;
 pub mod token;
 #[cfg(test)]
 mod vectors;

@@ -6,8 +6,8 @@ use std::fmt;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
+use crate::locked::Locked;
 use crate::xchacha::{self, NONCE, TAG};
 use crate::{labels, random};
 
@@ -23,23 +23,39 @@ pub struct BadRow;
 
 /// Seals and opens rows.
 pub struct StoreKey {
-    rows: Zeroizing<[u8; 32]>,
-    names: Zeroizing<[u8; 32]>,
+    /// For rows, then for names.
+    keys: Locked<64>,
 }
 
 impl StoreKey {
     /// From a profile's data key (see [`crate::keyfile`]).
     pub fn new(data_key: &[u8; 32]) -> Self {
-        let rows = subkey(data_key, labels::STORE);
-        let names = subkey(data_key, labels::STORE_NAME);
-        Self { rows, names }
+        let keys = Locked::new(|keys: &mut [u8; 64]| {
+            let (rows, names) = keys.split_at_mut(32);
+            subkey(data_key, labels::STORE, rows);
+            subkey(data_key, labels::STORE_NAME, names);
+        });
+        Self { keys }
+    }
+
+    /// Whether the system keeps it out of swap.
+    pub fn is_locked(&self) -> bool {
+        self.keys.is_locked()
+    }
+
+    fn rows(&self) -> &[u8; 32] {
+        self.keys.part(0)
+    }
+
+    fn names(&self) -> &[u8; 32] {
+        self.keys.part(32)
     }
 
     /// What stands for `name` as a key of `table`: 16 bytes of HMAC-SHA256, so that a row can be
     /// found by a name that is not readable on disk.
     pub fn blind(&self, table: &str, name: &[u8]) -> [u8; 16] {
         // HMAC takes keys of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.names[..]) else {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.names()) else {
             std::process::abort();
         };
         mac.update(&place(table, name));
@@ -55,7 +71,7 @@ impl StoreKey {
         row.extend_from_slice(&nonce);
         row.extend_from_slice(value);
         let body = row.get_mut(OVERHEAD.saturating_sub(TAG)..).unwrap_or_default();
-        let tag = xchacha::seal(&self.rows, &nonce, &place(table, key), body);
+        let tag = xchacha::seal(self.rows(), &nonce, &place(table, key), body);
         row.extend_from_slice(&tag);
         row
     }
@@ -71,7 +87,7 @@ impl StoreKey {
             return Err(BadRow);
         }
         let mut value = sealed.to_vec();
-        let opened = xchacha::open(&self.rows, nonce, &place(table, key), &mut value);
+        let opened = xchacha::open(self.rows(), nonce, &place(table, key), &mut value);
         let length = opened.map_err(|_| BadRow)?.len();
         value.truncate(length);
         Ok(value)
@@ -84,13 +100,11 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-fn subkey(data_key: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
+fn subkey(data_key: &[u8; 32], label: &[u8], key: &mut [u8]) {
     // HKDF-Expand fails only above 255 blocks; a key of zeros must not go on.
-    if Hkdf::<Sha256>::new(None, data_key).expand(label, &mut key[..]).is_err() {
+    if Hkdf::<Sha256>::new(None, data_key).expand(label, key).is_err() {
         std::process::abort();
     }
-    key
 }
 
 fn place(table: &str, key: &[u8]) -> Vec<u8> {

@@ -35,7 +35,23 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CreateError> {
     }
 }
 
-pub(super) fn read_private(path: &Path, length: usize) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+/// Puts a file in the place of the one that is there, or of none.
+pub(super) fn write_over(path: &Path, bytes: &[u8]) -> Result<(), CreateError> {
+    let unfinished = beside(path);
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    write_synced(&unfinished, bytes)?;
+    fs::rename(&unfinished, path)?;
+    Ok(sync_folder(path)?)
+}
+
+/// The whole file, which has one of these lengths.
+pub(super) fn read_private(
+    path: &Path,
+    lengths: &[usize],
+) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     let mut file = OpenOptions::new()
         .read(true)
         // Without NONBLOCK a FIFO at this place would hang the start.
@@ -53,7 +69,8 @@ pub(super) fn read_private(path: &Path, length: usize) -> Result<Zeroizing<Vec<u
     if mode & !PRIVATE != 0 {
         return Err(LoadError::Mode { mode });
     }
-    if metadata.len() != u64::try_from(length).unwrap_or(u64::MAX) {
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    if !lengths.contains(&length) {
         return Err(LoadError::Damaged);
     }
     let mut bytes = Zeroizing::new(vec![0; length]);
