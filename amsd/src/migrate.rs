@@ -18,8 +18,9 @@ use crate::timeline;
 
 /// The form of what lies on disk. 1: envelopes within the rows of [`Ciphers`], no [`Queued`], no
 /// tallies, no indexes of addresses, identities, chores and waiting requests. 2: no index of what
-/// arrived ([`timeline::Arrivals`]).
-const LAYOUT: u64 = 3;
+/// arrived ([`timeline::Arrivals`]). 3: frames among the chores that name no introduction and no
+/// approval.
+const LAYOUT: u64 = 4;
 
 /// Brings the store to the present form.
 ///
@@ -39,7 +40,10 @@ pub fn migrate(txn: &Txn<'_>) -> Result<(), StoreError> {
         chores::index(txn)?;
         intro::index(txn)?;
     }
-    timeline::index(txn)?;
+    if layout < 3 {
+        timeline::index(txn)?;
+    }
+    chores::drop_unreadable(txn)?;
     profile::set_layout(txn, LAYOUT)
 }
 
@@ -198,6 +202,31 @@ mod tests {
             answer: Answer::Waiting(vec![1]),
         };
         txn.put::<Intros>(&IntroId([9; 32]), &asked)
+    }
+
+    #[tokio::test]
+    async fn layout_3_is_read_by_this_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[1; 32]), Arc::new(|_| {})).unwrap();
+        let looked = store.write(|txn| {
+            let row = Handle([2; 16]);
+            chores::push(txn, HOME, &ToRelay::Remove(row))?;
+            chores::push(txn, HOME, &ToRelay::Block(row))?;
+            let (number, _) = chores::waiting(txn, HOME)?[0];
+            // That the approval on that row was fetched, and nothing of which.
+            let frame = [&[0x46, 0, 16], &row.0[..]].concat();
+            txn.put::<Chores>(&(HOME, number), &ChoreRow { frame })?;
+            profile::set_layout(txn, 3)?;
+            migrate(txn)?;
+            chores::push(txn, HOME, &ToRelay::Unblock(row))?;
+            let left = chores::waiting(txn, HOME)?;
+            assert_eq!(left.len(), 1, "{left:?}");
+            assert_eq!(txn.count::<chores::ChoreRows>()?, 1);
+            assert_eq!(txn.get::<chores::ChoreCounts>(&HOME)?, Some(1));
+            Ok(())
+        });
+        Result::<_, StoreError>::unwrap(looked.await);
     }
 
     #[tokio::test]

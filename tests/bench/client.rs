@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ams_crypto::dh::DhSecret;
+use ams_crypto::introduction;
 use ams_crypto::random;
 use ams_link::handshake;
 use ams_link::receiver::{Frame, Receiver};
@@ -16,7 +17,7 @@ use ams_wire::from_relay::{FromRelay, Outcome, RowState};
 use ams_wire::id::{Blob, Handle, InviteToken, WorkMark};
 use ams_wire::limits::PROTOCOL_VERSION;
 use ams_wire::to_relay::{
-    Approve, Ask, Attach, ClientHello, JoinFinish, JoinStart, Send, Stored, ToRelay,
+    Approve, Ask, Attach, ClientHello, Fetched, JoinFinish, JoinStart, Send, Stored, ToRelay,
 };
 use ams_wire::username::Username;
 use anyhow::{Context, Result, bail, ensure};
@@ -293,6 +294,7 @@ pub(crate) async fn meet(one: &Account, two: &Account, place: Place) -> Result<(
         their_handle: request.their_handle,
         handle: two.handle,
         approval: blob()?,
+        intro: introduction::id(request.intro.as_bytes()),
     };
     answers.control(&ToRelay::Approve(approve)).await?;
     let approved = |frame: FromRelay<'_>| match frame {
@@ -300,7 +302,8 @@ pub(crate) async fn meet(one: &Account, two: &Account, place: Place) -> Result<(
         _ => None,
     };
     asks.wait(approved).await.context("no approval came")?;
-    asks.control(&ToRelay::Fetched(one.handle)).await?;
+    let approval = introduction::approval_id(blob()?.as_bytes());
+    asks.control(&ToRelay::Fetched(Fetched { handle: one.handle, approval })).await?;
     asks.finish().await?;
     answers.finish().await
 }

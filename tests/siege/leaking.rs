@@ -22,7 +22,7 @@ use ams_relay::data::{Data, link, link_text};
 use ams_relay::relay::start_on;
 use ams_wire::address::HostPort;
 use ams_wire::from_relay::{Redeemed, Request};
-use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
+use ams_wire::id::{ApprovalId, Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -191,8 +191,13 @@ impl Accounts for LeakingAccounts {
         self.store.remove(owner, handle)
     }
 
-    fn fetched(&self, owner: &Username, handle: Handle) -> Pending<Option<ContactRow>> {
-        self.store.fetched(owner, handle)
+    fn fetched(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        approval: ApprovalId,
+    ) -> Pending<Option<ContactRow>> {
+        self.store.fetched(owner, handle, approval)
     }
 
     fn row(&self, owner: &Username, handle: Handle, now: u64) -> Pending<Option<ContactRow>> {

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ams_crypto::dh::{DhPublic, DhSecret};
+use ams_crypto::introduction;
 use ams_crypto::opaque::{ClientRegistration, Password, RelayAccounts};
 use ams_crypto::token::Token;
 use ams_relay::accounts::store::Store;
@@ -239,8 +240,15 @@ impl Register {
         let theirs = Handle([9; 16]);
         let blob = Blob::new(vec![0x5a; 2500]).context("blob")?;
         let to = Username::new("alice")?;
-        let approval =
-            Approval { by: by.clone(), to, their_handle: handle, handle: theirs, blob, link: None };
+        let approval = Approval {
+            intro: introduction::id(blob.as_bytes()),
+            by: by.clone(),
+            to,
+            their_handle: handle,
+            handle: theirs,
+            blob,
+            link: None,
+        };
         ensure!(self.store.approve(approval, self.now).await?.theirs, "not approved");
         match name {
             "gone" => ensure!(self.store.delete(&by).await?, "not deleted"),

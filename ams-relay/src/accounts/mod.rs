@@ -16,7 +16,7 @@ use std::pin::Pin;
 
 use ams_crypto::token::TokenHash;
 use ams_wire::from_relay::{Redeemed, Request};
-use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
+use ams_wire::id::{ApprovalId, Blob, Handle, IntroId, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 
 use row::ContactRow;
@@ -124,6 +124,8 @@ pub struct Approval {
     pub blob: Blob,
     /// The contact link that the introduction came by.
     pub link: Option<RoutingId>,
+    /// The introduction.
+    pub intro: IntroId,
 }
 
 /// What an approval changed.
@@ -210,7 +212,12 @@ pub trait Accounts: Send + Sync + 'static {
     /// Deletes the owner's row, if it is there.
     fn remove(&self, owner: &Username, handle: Handle) -> Pending<()>;
     /// Deletes the approval on the owner's row; gives the row, if it is there.
-    fn fetched(&self, owner: &Username, handle: Handle) -> Pending<Option<ContactRow>>;
+    fn fetched(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        approval: ApprovalId,
+    ) -> Pending<Option<ContactRow>>;
     /// One row.
     fn row(&self, owner: &Username, handle: Handle, now: u64) -> Pending<Option<ContactRow>>;
 

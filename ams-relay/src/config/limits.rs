@@ -88,7 +88,7 @@ pub struct Limits {
     /// Least time between two contact requests of one account.
     #[serde(with = "duration")]
     pub ask_interval: Duration,
-    /// Least time between two renewals of one contact.
+    /// Time for one renewal of a contact; a few may follow each other at once.
     #[serde(with = "duration")]
     pub renewal_interval: Duration,
     /// Requests that an account is shown at once.

@@ -12,7 +12,7 @@ use ams_crypto::opaque::{self, RelayLogin};
 use ams_link::Stream;
 use ams_wire::from_relay::{FromRelay, Outcome, PasswordResponse, Redeemed, Request};
 use ams_wire::id::Handle;
-use ams_wire::to_relay::{Approve, Ask, PasswordFinish, PasswordStart, Redeem, ToRelay};
+use ams_wire::to_relay::{Approve, Ask, Fetched, PasswordFinish, PasswordStart, Redeem, ToRelay};
 use ams_wire::username::Username;
 use tokio::time::Instant;
 
@@ -99,11 +99,12 @@ impl<S: Stream> Conn<S> {
                 if is_full || !desk.approvals.take(&(&name, &approve.to), now) {
                     self.answer(Outcome::Limited);
                 } else {
-                    let Approve { to, their_handle, handle, approval: blob, by: link } = approve;
+                    let Approve { to, their_handle, handle, approval: blob, by: link, intro } =
+                        approve;
                     let wall = desk.clock.now();
                     self.start(async move {
                         let (by, asker) = (name.clone(), to.clone());
-                        let approval = Approval { by, to, their_handle, handle, blob, link };
+                        let approval = Approval { by, to, their_handle, handle, blob, link, intro };
                         let put = put_approval(&desk, approval, wall).await;
                         put.inspect_err(|_| desk.approvals.give_back(&(&name, &asker)))
                     });
@@ -124,8 +125,8 @@ impl<S: Stream> Conn<S> {
                 desk.accounts.remove(&name, handle).await?;
                 Ok(Effect::Own { handle, row: None, answer: Outcome::Ok, poke: None })
             }),
-            ToRelay::Fetched(handle) => self.start(async move {
-                let row = desk.accounts.fetched(&name, handle).await?;
+            ToRelay::Fetched(Fetched { handle, approval }) => self.start(async move {
+                let row = desk.accounts.fetched(&name, handle, approval).await?;
                 Ok(Effect::Own { handle, row, answer: Outcome::Ok, poke: None })
             }),
             ToRelay::SetPresence(visible) => {

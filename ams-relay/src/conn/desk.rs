@@ -15,6 +15,10 @@ use crate::limits::{Rate, Table};
 /// A request, one that crossed it, a renewal, and each of them again after a lost answer.
 const APPROVALS_AT_ONCE: u32 = 6;
 
+/// Renewals of a contact in a row, as many as a contact answers: a device that is enrolled anew, or
+/// found to be a copy, renews however lately it did.
+const RENEWALS_AT_ONCE: u32 = 4;
+
 /// What all links share.
 pub(crate) struct Desk {
     pub(crate) accounts: Arc<dyn Accounts>,
@@ -63,7 +67,7 @@ impl Desk {
                 SECOND,
                 limits.control_frame_burst,
             ),
-            renewals: Table::new(Rate::new(1, limits.renewal_interval, 1)),
+            renewals: Table::new(Rate::new(1, limits.renewal_interval, RENEWALS_AT_ONCE)),
             approvals: Table::new(Rate::new(1, limits.renewal_interval, APPROVALS_AT_ONCE)),
             password_changes: Table::new(Rate::new(
                 limits.name_logins_per_hour,

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ams_crypto::dh::DhSecret;
+use ams_crypto::introduction;
 use ams_link::stream::BoxedStream;
 use ams_wire::from_relay::{Bye, FromRelay};
 use ams_wire::id::{Blob, Handle};
@@ -79,6 +80,7 @@ async fn much_approved(relay: &Running) -> DhSecret {
             handle: handle(1),
             blob,
             link: None,
+            intro: introduction::id(b"intro"),
         };
         assert!(accounts.approve(approval, now).await.unwrap().theirs);
     }

@@ -4,17 +4,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ams_crypto::dh::{DhPublic, DhSecret};
+use ams_crypto::introduction;
 use ams_crypto::opaque::{ClientLogin, ClientRegistration, Password};
 use ams_crypto::token::Token;
 use ams_link::stream::BoxedStream;
 use ams_link::{Receiver, Sender, Stream, handshake};
 use ams_wire::address::Link;
 use ams_wire::from_relay::{FromRelay, Outcome, Presence, Request, Row};
-use ams_wire::id::{Blob, EnvelopeId, Handle, InviteToken, Key, RoutingId, WorkMark};
+use ams_wire::id::{Blob, EnvelopeId, Handle, IntroId, InviteToken, Key, RoutingId, WorkMark};
 use ams_wire::limits::{MIN_ENVELOPE, PROTOCOL_VERSION};
 use ams_wire::to_relay::{
-    Approve, Ask, Attach, Await, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
-    Redeem, Refuse, Send, Stored, ToRelay,
+    Approve, Ask, Attach, Await, ClientHello, Fetched, JoinFinish, JoinStart, LoginFinish,
+    LoginStart, Redeem, Refuse, Send, Stored, ToRelay,
 };
 use ams_wire::username::Username;
 
@@ -72,6 +73,8 @@ pub(super) struct Client {
     handshake_hash: [u8; 32],
     /// What came and was not looked at yet.
     waiting: VecDeque<FromRelay<'static>>,
+    /// The last one that was looked at.
+    intro: IntroId,
     pub(super) mark: WorkMark,
     pub(super) delivered: u64,
 }
@@ -99,6 +102,7 @@ impl Client {
             rx: link.receiver,
             handshake_hash: link.handshake_hash,
             waiting: VecDeque::new(),
+            intro: introduction::id(b"intro"),
             mark: WorkMark::default(),
             delivered: 0,
         }
@@ -121,7 +125,11 @@ impl Client {
                 self.waiting.push_back(FromRelay::decode(frame.number, body).unwrap().unwrap());
             }
         }
-        self.waiting.pop_front()
+        let frame = self.waiting.pop_front();
+        if let Some(FromRelay::Request(request)) = &frame {
+            self.intro = introduction::id(request.intro.as_bytes());
+        }
+        frame
     }
 
     /// Resolves when the relay ended the link.
@@ -240,7 +248,8 @@ impl Client {
         approval: &str,
     ) -> FromRelay<'static> {
         let (to, approval) = (name(to), blob(approval));
-        let approve = Approve { to, their_handle: theirs, handle: own, approval, by: None };
+        let intro = self.intro;
+        let approve = Approve { to, their_handle: theirs, handle: own, approval, by: None, intro };
         self.say(&ToRelay::Approve(approve)).await;
         self.answer().await
     }
@@ -334,7 +343,8 @@ pub(super) async fn alice_and_bob(relay: &Running) -> ((Client, DhSecret), (Clie
     let answer = bob.approve("alice", handle(1), handle(2), "approval").await;
     assert_eq!(answer, FromRelay::Done(Outcome::Ok));
     assert!(matches!(alice.answer().await, FromRelay::Row(_)));
-    alice.say(&ToRelay::Fetched(handle(1))).await;
+    let approval = introduction::approval_id(b"approval");
+    alice.say(&ToRelay::Fetched(Fetched { handle: handle(1), approval })).await;
     assert_eq!(alice.answer().await, FromRelay::Done(Outcome::Ok));
     assert_eq!(alice.presence().await.online, [handle(1)]);
     assert_eq!(bob.presence().await.online, [handle(2)]);

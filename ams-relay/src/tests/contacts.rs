@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ams_crypto::dh::DhSecret;
+use ams_crypto::introduction;
 use ams_crypto::opaque::RelayAccounts;
 use ams_wire::from_relay::{FromRelay, Outcome, RowState};
 use ams_wire::to_relay::{Approve, Ask, ToRelay};
@@ -152,6 +153,10 @@ async fn a_renewal_is_shown_and_answered_on_the_row() {
     assert_eq!(bob.approve("alice", handle(1), handle(2), "again yes").await, OK);
     let FromRelay::Row(row) = alice.answer().await else { panic!("no row") };
     assert_eq!(row.approval, Some(blob("again yes")));
+    // A few in a row, as after a login.
+    for number in 2..5 {
+        assert_eq!(alice.ask(handle(1), "bob", &format!("again {number}")).await, OK);
+    }
     assert_eq!(alice.ask(handle(1), "bob", "too soon").await, FromRelay::Done(Outcome::Limited));
     // Also on a new link.
     let (mut alice, _) = Client::again(&relay, &alice_key).await;
@@ -176,14 +181,18 @@ async fn what_could_not_be_written_does_not_count() {
     alice.say(&ToRelay::Ask(Ask { handle: handle(1), to: name("bob"), intro })).await;
     alice.until_over().await;
     let (mut alice, _) = Client::again(&relay, &alice_key).await;
-    assert_eq!(alice.ask(handle(1), "bob", "renewed").await, OK);
+    for number in 0..4 {
+        assert_eq!(alice.ask(handle(1), "bob", &format!("renewed {number}")).await, OK);
+    }
     assert_eq!(alice.ask(handle(1), "bob", "more").await, FromRelay::Done(Outcome::Limited));
 
     // More answers than there may be in a row.
     for _ in 0..8 {
         let (to, approval) = (name("alice"), blob(LOST));
         let (their_handle, handle) = (handle(1), handle(2));
-        bob.say(&ToRelay::Approve(Approve { to, their_handle, handle, approval, by: None })).await;
+        let intro = introduction::id(b"intro");
+        let approve = Approve { to, their_handle, handle, approval, by: None, intro };
+        bob.say(&ToRelay::Approve(approve)).await;
         bob.until_over().await;
         bob = Client::again(&relay, &bob_key).await.0;
     }
@@ -284,6 +293,7 @@ async fn whoever_waits_on_a_link_is_shown_who_redeems_it() {
         handle: handle(2),
         approval: blob("yes"),
         by: Some(routing(1)),
+        intro: introduction::id(b"sealed"),
     };
     bob.say(&ToRelay::Approve(approve)).await;
     assert_eq!(bob.answer().await, OK);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ams_crypto::token::TokenHash;
 use ams_wire::from_relay::{Redeemed, Request};
-use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
+use ams_wire::id::{ApprovalId, Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 
 use super::client::{blob, name, routing};
@@ -138,8 +138,13 @@ impl Accounts for Leaking {
         self.store.remove(owner, handle)
     }
 
-    fn fetched(&self, owner: &Username, handle: Handle) -> Pending<Option<ContactRow>> {
-        self.store.fetched(owner, handle)
+    fn fetched(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        approval: ApprovalId,
+    ) -> Pending<Option<ContactRow>> {
+        self.store.fetched(owner, handle, approval)
     }
 
     fn row(&self, owner: &Username, handle: Handle, now: u64) -> Pending<Option<ContactRow>> {

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ams_crypto::dh::DhSecret;
+use ams_crypto::introduction;
 use ams_crypto::opaque::RelayAccounts;
 use ams_crypto::token::Token;
 use ams_link::stream::BoxedStream;
 use ams_wire::from_relay::FromRelay;
 use ams_wire::id::Key;
 use ams_wire::to_relay::{
-    Approve, Ask, Await, LoginFinish, LoginStart, Redeem, Refuse, Send, ToRelay,
+    Approve, Ask, Await, Fetched, LoginFinish, LoginStart, Redeem, Refuse, Send, ToRelay,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -251,13 +252,17 @@ impl<'a> Alice<'a> {
             Try::Block(own) => ToRelay::Block(handle(own)),
             Try::Unblock(own) => ToRelay::Unblock(handle(own)),
             Try::Remove(own) => ToRelay::Remove(handle(own)),
-            Try::Fetched(own) => ToRelay::Fetched(handle(own)),
+            Try::Fetched(own) => ToRelay::Fetched(Fetched {
+                handle: handle(own),
+                approval: introduction::approval_id(b"yes"),
+            }),
             Try::Approve { to, theirs, own } => ToRelay::Approve(Approve {
                 to: name(called(to)),
                 their_handle: handle(theirs),
                 handle: handle(own),
                 approval: blob("yes"),
                 by: None,
+                intro: introduction::id(b"intro 1"),
             }),
             Try::ApproveBy { to, theirs, own, by } => ToRelay::Approve(Approve {
                 to: name(called(to)),
@@ -265,6 +270,7 @@ impl<'a> Alice<'a> {
                 handle: handle(own),
                 approval: blob("yes"),
                 by: Some(routing(by)),
+                intro: introduction::id(b"sealed 1"),
             }),
             Try::Redeem { own, by, intro } => ToRelay::Redeem(Redeem {
                 handle: handle(own),
@@ -375,6 +381,7 @@ async fn settle_in(
             handle: handle(BOBS_HANDLE),
             blob: blob("yes"),
             link: None,
+            intro: introduction::id(b"intro"),
         };
         assert!(accounts.approve(approval, NOW).await.unwrap().theirs);
         match how {

@@ -1,11 +1,11 @@
 //! Our asking was answered: the relay shows a row with an approval on it.
 
-use ams_crypto::introduction::Completed;
+use ams_crypto::introduction::{self, Completed};
 use ams_crypto::pair::Side;
 use ams_rpc::types::{ContactFact, Fact as Event};
 use ams_wire::from_relay::{Row, RowState};
 use ams_wire::id::{Handle, Key};
-use ams_wire::to_relay::ToRelay;
+use ams_wire::to_relay::{Fetched, ToRelay};
 
 use super::ask::{self, Asked, AskedRow};
 use super::link;
@@ -45,15 +45,19 @@ pub fn receive(
     if shown.state != RowState::Accepted {
         return Ok(());
     }
+    let fetched = ToRelay::Fetched(Fetched {
+        handle: shown.handle,
+        approval: introduction::approval_id(approval.as_bytes()),
+    });
     let Some(asked) = txn.get::<Asked>(&(relay.0, shown.handle))? else {
         // It was opened before; the relay did not hear of it.
-        return chores::push(txn, relay.0, &ToRelay::Fetched(shown.handle));
+        return chores::push(txn, relay.0, &fetched);
     };
     let mut account = profile::olm(txn)?;
     let completed = asked.secrets()?.complete(&mut account, approval.as_bytes());
-    chores::push(txn, relay.0, &ToRelay::Fetched(shown.handle))?;
+    chores::push(txn, relay.0, &fetched)?;
     match completed {
-        // Made up by somebody: our request stands as it did.
+        // Made up by somebody, or the answer to what we asked before: our request stands.
         Err(_) => ask::ask(txn, me, relay, id, &contact, now),
         Ok(completed) if completed.identity == *me.public() => Ok(()),
         Ok(completed) => {

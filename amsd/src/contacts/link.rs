@@ -349,7 +349,12 @@ pub fn receive(
             request::new_or_known(txn, relay, &intro, &row, name)?
         }
     };
-    let came = CameBy { by: shown.by, secret, name: relay.1.user.clone() };
+    let came = CameBy {
+        by: shown.by,
+        shown: introduction::id(shown.intro.as_bytes()),
+        secret,
+        name: relay.1.user.clone(),
+    };
     request::approve(txn, me, &intro, row, (id, &contact, handle), Some(&came), now)?;
     txn.delete::<Links>(&shown.by)?;
     // It is waited on no longer.

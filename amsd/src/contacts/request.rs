@@ -38,6 +38,8 @@ const MAX_UNUSED_ROOTS: usize = 4;
 pub(super) struct CameBy {
     /// Its routing id.
     pub(super) by: RoutingId,
+    /// The introduction as it came, sealed to the link.
+    pub(super) shown: IntroId,
     /// Its secret.
     pub(super) secret: LinkSecret,
     /// Our name there, which the asker does not know.
@@ -56,7 +58,7 @@ pub fn receive(
     let id = introduction::id(request.intro.as_bytes());
     if let Some(known) = txn.get::<Intros>(&id)? {
         if !intro::is_void(txn, &known)? {
-            return repeat_answer(txn, relay.0, &known);
+            return repeat_answer(txn, relay.0, id, &known);
         }
         // Approved for a contact that was removed since: asked anew.
         intro::forget(txn, id)?;
@@ -135,12 +137,17 @@ fn is_expired(intro: &VerifiedIntro, now: i64) -> bool {
     intro.fields.expires <= now
 }
 
-fn repeat_answer(txn: &Txn<'_>, relay: RelayId, known: &IntroRow) -> Result<(), StoreError> {
+fn repeat_answer(
+    txn: &Txn<'_>,
+    relay: RelayId,
+    id: IntroId,
+    known: &IntroRow,
+) -> Result<(), StoreError> {
     match &known.answer {
         Answer::Waiting(_) => Ok(()),
         Answer::Refused => refuse(txn, relay, &known.from, known.their_handle),
         Answer::Approved(handle, approval) => {
-            send_approval(txn, relay, known, *handle, approval.clone(), None)
+            send_approval(txn, relay, (id, known), *handle, approval.clone(), None)
         }
     }
 }
@@ -243,7 +250,8 @@ pub(super) fn approve(
         RootRow::new(&approved.roots, Side::Approver, intro.id, generation, &approved.session, now);
     txn.put::<Roots>(&(contact, approved.roots.tag), &root)?;
     let by = link.map(|link| link.by);
-    send_approval(txn, row.relay, &row, handle, approved.approval.clone(), by)?;
+    let shown = link.map_or(intro.id, |link| link.shown);
+    send_approval(txn, row.relay, (shown, &row), handle, approved.approval.clone(), by)?;
     let answer = Answer::Approved(handle, approved.approval);
     intro::put(txn, intro.id, &IntroRow { answer, ..row })?;
     txn.tell(Fact::Due(contact));
@@ -264,14 +272,15 @@ fn drop_unused_roots(txn: &Txn<'_>, contact: ContactId) -> Result<(), StoreError
 fn send_approval(
     txn: &Txn<'_>,
     relay: RelayId,
-    row: &IntroRow,
+    (intro, row): (IntroId, &IntroRow),
     handle: Handle,
     approval: Vec<u8>,
     by: Option<RoutingId>,
 ) -> Result<(), StoreError> {
     let approval = Blob::new(approval).ok_or(StoreError::Damaged(Intros::NAME))?;
     let (to, their_handle) = (row.from.clone(), row.their_handle);
-    chores::push(txn, relay, &ToRelay::Approve(Approve { to, their_handle, handle, approval, by }))
+    let approve = Approve { to, their_handle, handle, approval, by, intro };
+    chores::push(txn, relay, &ToRelay::Approve(approve))
 }
 
 /// Why a request was not answered.

@@ -95,10 +95,26 @@ fn file(txn: &Txn<'_>, relay: RelayId, number: u64, frame: &ToRelay<'_>) -> Resu
 /// Files what an earlier version did not.
 pub(crate) fn index(txn: &Txn<'_>) -> Result<(), StoreError> {
     for ((relay, number), row) in txn.list::<Chores>(&())? {
-        match decode(&row.frame) {
-            Some(frame) => file(txn, relay, number, &frame)?,
-            // It could never be told.
-            None => txn.delete::<Chores>(&(relay, number))?,
+        if let Some(frame) = decode(&row.frame) {
+            file(txn, relay, number, &frame)?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets answers in the form of an earlier version, which no relay takes: what they are about is
+/// shown again.
+pub(crate) fn drop_unreadable(txn: &Txn<'_>) -> Result<(), StoreError> {
+    let filed = txn.list::<ChoreRows>(&())?;
+    for ((relay, number), row) in txn.list::<Chores>(&())? {
+        if decode(&row.frame).is_some() {
+            continue;
+        }
+        txn.delete::<Chores>(&(relay, number))?;
+        for (key, ()) in filed.iter().filter(|(key, ())| (key.0, key.2) == (relay, number)) {
+            txn.delete::<ChoreRows>(key)?;
+            let count = txn.get::<ChoreCounts>(&relay)?.unwrap_or_default();
+            txn.put::<ChoreCounts>(&relay, &count.saturating_sub(1))?;
         }
     }
     Ok(())
@@ -135,10 +151,8 @@ pub(super) fn row_of(frame: &ToRelay<'_>) -> Option<Handle> {
         ToRelay::Ask(ask) => Some(ask.handle),
         ToRelay::Redeem(redeem) => Some(redeem.handle),
         ToRelay::Approve(approve) => Some(approve.handle),
-        ToRelay::Block(row)
-        | ToRelay::Unblock(row)
-        | ToRelay::Remove(row)
-        | ToRelay::Fetched(row) => Some(*row),
+        ToRelay::Block(row) | ToRelay::Unblock(row) | ToRelay::Remove(row) => Some(*row),
+        ToRelay::Fetched(fetched) => Some(fetched.handle),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@
 
 use std::fmt;
 
-use ams_wire::id::{IntroId, Key, Signature};
+use ams_wire::id::{ApprovalId, IntroId, Key, Signature};
 use ams_wire::intro::{Approval, Intro, Place, Signed};
 use ams_wire::limits::MAX_BLOB;
 use ams_wire::username::Username;
@@ -140,6 +140,11 @@ pub struct Completed {
 /// Names an introduction, checked or not: SHA-256 over its bytes.
 pub fn id(intro: &[u8]) -> IntroId {
     IntroId(Sha256::digest(intro).into())
+}
+
+/// Names a sealed approval, whether it opens or not: SHA-256 over its bytes.
+pub fn approval_id(approval: &[u8]) -> ApprovalId {
+    ApprovalId(Sha256::digest(approval).into())
 }
 
 /// Step 1. Takes a one-time key from `account`, which must be committed together with the secrets.

@@ -86,6 +86,10 @@ fixed_bytes! {
     IntroId, 32
 }
 fixed_bytes! {
+    /// A sealed approval: SHA-256 over its bytes.
+    ApprovalId, 32
+}
+fixed_bytes! {
     /// An Ed25519 or X25519 public key, not yet checked.
     Key, 32
 }

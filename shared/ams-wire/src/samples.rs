@@ -10,16 +10,16 @@ use crate::from_relay::{
     Row, RowState,
 };
 use crate::id::{
-    Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId, RootTag,
-    RoutingId, Signature, WorkMark,
+    ApprovalId, Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId,
+    RootTag, RoutingId, Signature, WorkMark,
 };
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place, Signed};
 use crate::limits::{KEM_CIPHERTEXT, KEM_KEY, MIN_ENVELOPE};
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{
-    Approve, Ask, Attach, Await, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
-    PasswordFinish, PasswordStart, Redeem, Refuse, Send, Stored, ToRelay,
+    Approve, Ask, Attach, Await, ClientHello, Fetched, JoinFinish, JoinStart, LoginFinish,
+    LoginStart, PasswordFinish, PasswordStart, Redeem, Refuse, Send, Stored, ToRelay,
 };
 use crate::username::Username;
 
@@ -47,6 +47,7 @@ macro_rules! samples {
 const HANDLE: Handle = Handle([0xa1; 16]);
 const THEIR_HANDLE: Handle = Handle([0xa2; 16]);
 const BY: RoutingId = RoutingId([0xa3; 16]);
+const INTRO: IntroId = IntroId([0x31; 32]);
 const MARK: WorkMark = WorkMark { counter: 7, nonce: [0xb1; 8] };
 const ENVELOPE: [u8; MIN_ENVELOPE] = [0xe1; MIN_ENVELOPE];
 
@@ -101,6 +102,7 @@ samples! {
                 handle: THEIR_HANDLE,
                 approval: blob(0xf2),
                 by: None,
+                intro: INTRO,
             }),
         ToRelay::Approve(Approve { by: Some(_), .. }) => "to-relay/approve-by-link":
             ToRelay::Approve(Approve {
@@ -109,13 +111,15 @@ samples! {
                 handle: THEIR_HANDLE,
                 approval: blob(0xf2),
                 by: Some(BY),
+                intro: INTRO,
             }),
         ToRelay::Refuse(_) => "to-relay/refuse":
             ToRelay::Refuse(Refuse { to: alice(), their_handle: HANDLE }),
         ToRelay::Block(_) => "to-relay/block": ToRelay::Block(HANDLE),
         ToRelay::Unblock(_) => "to-relay/unblock": ToRelay::Unblock(HANDLE),
         ToRelay::Remove(_) => "to-relay/remove": ToRelay::Remove(HANDLE),
-        ToRelay::Fetched(_) => "to-relay/fetched": ToRelay::Fetched(HANDLE),
+        ToRelay::Fetched(_) => "to-relay/fetched":
+            ToRelay::Fetched(Fetched { handle: HANDLE, approval: ApprovalId([0x32; 32]) }),
         ToRelay::SetPresence(true) => "to-relay/set-presence-visible": ToRelay::SetPresence(true),
         ToRelay::SetPresence(false) => "to-relay/set-presence-invisible":
             ToRelay::SetPresence(false),
@@ -314,7 +318,7 @@ samples! {
 samples! {
     fn approval() -> Approval {
         Approval { .. } => "approval/relay": Approval {
-            intro: IntroId([0x31; 32]),
+            intro: INTRO,
             identity: Key([0x32; 32]),
             olm: Key([0x33; 32]),
             ephemeral: Key([0x34; 32]),

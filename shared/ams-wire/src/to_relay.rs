@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use crate::cbor;
 use crate::frame::{self, FrameType, WireError};
-use crate::id::{Blob, Handle, InviteToken, RoutingId, WorkMark};
+use crate::id::{ApprovalId, Blob, Handle, IntroId, InviteToken, RoutingId, WorkMark};
 use crate::limits::{MAX_CONTACT_LINKS, MAX_ENVELOPE, MAX_VERSIONS, MIN_ENVELOPE};
 use crate::pad;
 use crate::username::Username;
@@ -47,8 +47,8 @@ pub enum ToRelay<'a> {
     Unblock(Handle),
     /// `0x45` The row's handle, 16 bytes. Answered by `Done`.
     Remove(Handle),
-    /// `0x46` The row's handle, 16 bytes. Answered by `Done`.
-    Fetched(Handle),
+    /// `0x46` The row's handle, 16 bytes, and the approval's id, 32. Answered by `Done`.
+    Fetched(Fetched),
     /// `0x47` One byte: 1 visible, 0 invisible. Answered by `Done`.
     SetPresence(bool),
     /// `0x48` CBOR [`PasswordStart`]. Answered by `PasswordResponse`.
@@ -184,6 +184,18 @@ pub struct Approve {
     /// The contact link that the introduction came by, where it came by one.
     #[n(4)]
     pub by: Option<RoutingId>,
+    /// The introduction, as it was shown: what was asked anew meanwhile is not answered by this.
+    #[n(5)]
+    pub intro: IntroId,
+}
+
+/// The approval on a row of one's own is on disk: it may leave the row, unless it is another one now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched {
+    /// The row.
+    pub handle: Handle,
+    /// Which approval.
+    pub approval: ApprovalId,
 }
 
 /// Asks whoever made a contact link for contact. Written the same whether or not somebody waits on
@@ -280,9 +292,10 @@ impl<'a> ToRelay<'a> {
             Self::Remove(handle) => {
                 frame::write(out, T::Remove, |o| o.extend_from_slice(&handle.0))
             }
-            Self::Fetched(handle) => {
-                frame::write(out, T::Fetched, |o| o.extend_from_slice(&handle.0))
-            }
+            Self::Fetched(fetched) => frame::write(out, T::Fetched, |o| {
+                o.extend_from_slice(&fetched.handle.0);
+                o.extend_from_slice(&fetched.approval.0);
+            }),
             Self::SetPresence(visible) => {
                 frame::write(out, T::SetPresence, |o| o.push(u8::from(*visible)))
             }
@@ -323,7 +336,7 @@ impl<'a> ToRelay<'a> {
             n if n == T::Block as u8 => Self::Block(handle(body)?),
             n if n == T::Unblock as u8 => Self::Unblock(handle(body)?),
             n if n == T::Remove as u8 => Self::Remove(handle(body)?),
-            n if n == T::Fetched as u8 => Self::Fetched(handle(body)?),
+            n if n == T::Fetched as u8 => Self::Fetched(Fetched::read(body)?),
             n if n == T::SetPresence as u8 => match body {
                 [0] => Self::SetPresence(false),
                 [1] => Self::SetPresence(true),
@@ -371,6 +384,14 @@ impl<'a> Send<'a> {
             mark: WorkMark::from_bytes(*mark),
             envelope: sized_envelope(envelope)?,
         })
+    }
+}
+
+impl Fetched {
+    fn read(body: &[u8]) -> Result<Self, WireError> {
+        let (handle, approval) = body.split_first_chunk().ok_or(WireError::Malformed)?;
+        let approval = ApprovalId::from_slice(approval).ok_or(WireError::Malformed)?;
+        Ok(Self { handle: Handle(*handle), approval })
     }
 }
 

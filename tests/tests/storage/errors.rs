@@ -4,6 +4,7 @@
 use std::io::ErrorKind as Io;
 use std::sync::Arc;
 
+use ams_crypto::introduction;
 use ams_crypto::token::TokenHash;
 use ams_relay::accounts::store::Store;
 use ams_relay::accounts::{Accounts, AccountsError, Approval, OpenInvite, Unwilling};
@@ -220,6 +221,7 @@ async fn operate(store: &Store, step: usize) -> Option<Answer> {
         handle: handle(2),
         blob: blob("approval"),
         link: None,
+        intro: introduction::id(b"intro"),
     };
     let mark = |counter| WorkMark { counter, nonce: [1; 8] };
     let device = |n| store.attach(key(n), NOW, 9);
@@ -230,7 +232,7 @@ async fn operate(store: &Store, step: usize) -> Option<Answer> {
         3 => done(store.join(TokenHash([2; 32]), key(2), [2; 192], NOW, 9).await),
         4 => done(store.ask(&alice, handle(1), &bob, blob("intro"), NOW).await),
         5 => done(store.approve(approval(), NOW).await),
-        6 => done(store.fetched(&alice, handle(1)).await),
+        6 => done(store.fetched(&alice, handle(1), introduction::approval_id(b"approval")).await),
         7 => done(device(1).await),
         8 => {
             let enrolment = match device(1).await {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use ams_crypto::introduction;
 use ams_wire::from_relay::{Redeemed, Request};
-use ams_wire::id::{Blob, Handle, RoutingId};
+use ams_wire::id::{ApprovalId, Blob, Handle, RoutingId};
 use ams_wire::username::Username;
 use redb::{ReadTransaction, WriteTransaction};
 
@@ -68,8 +69,13 @@ pub(super) fn fetched(
     txn: &WriteTransaction,
     owner: &Username,
     handle: &Handle,
+    approval: &ApprovalId,
 ) -> Result<Option<ContactRow>, StoreError> {
-    change(txn, owner, handle, |row| row.approval = None)
+    let is_it = |blob: &mut Blob| introduction::approval_id(blob.as_bytes()) == *approval;
+    change(txn, owner, handle, |row| {
+        // It may be on the row no longer, but a later one.
+        row.approval.take_if(is_it);
+    })
 }
 
 pub(super) fn remove(
@@ -112,7 +118,7 @@ pub(super) fn approve(
     approval: &Approval,
     now: u64,
 ) -> Result<Approved, StoreError> {
-    let Approval { by, to, their_handle, handle, blob, link } = approval;
+    let Approval { by, to, their_handle, handle, blob, link, intro } = approval;
     let nothing = Ok(Approved { own: None, theirs: false });
     // Nobody is one's own contact.
     if by == to {
@@ -130,8 +136,14 @@ pub(super) fn approve(
         Some(_) => row.by == *link,
         None => row.peer == *by,
     };
+    // What was asked anew meanwhile is shown, and answered, in turn.
+    let is_of = |asked: &Blob| introduction::id(asked.as_bytes()) == *intro;
     let answers = |row: &&ContactRow| {
-        is_for(row) && !row.blocked && !row.is_expired(now) && row.standing != Standing::Refused
+        is_for(row)
+            && row.intro.as_ref().is_none_or(is_of)
+            && !row.blocked
+            && !row.is_expired(now)
+            && row.standing != Standing::Refused
     };
     let answered = theirs.as_ref().filter(answers);
     // What the approver sees of the row comes from the approval and the row as it was: whether there

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ams_crypto::token::TokenHash;
 use ams_wire::from_relay::{Redeemed, Request};
-use ams_wire::id::{Blob, Handle, Key, RoutingId, WorkMark};
+use ams_wire::id::{ApprovalId, Blob, Handle, Key, RoutingId, WorkMark};
 use ams_wire::username::Username;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
@@ -363,12 +363,17 @@ impl Accounts for Store {
         )
     }
 
-    fn fetched(&self, owner: &Username, handle: Handle) -> Pending<Option<ContactRow>> {
+    fn fetched(
+        &self,
+        owner: &Username,
+        handle: Handle,
+        approval: ApprovalId,
+    ) -> Pending<Option<ContactRow>> {
         let owner = owner.clone();
         let name = owner.clone();
         self.write_if(
             move |txn| contacts::unless(txn, &name, &handle, |row| row.approval.is_some()),
-            move |txn| contacts::fetched(txn, &owner, &handle),
+            move |txn| contacts::fetched(txn, &owner, &handle, &approval),
         )
     }
 

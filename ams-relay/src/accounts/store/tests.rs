@@ -50,8 +50,9 @@ async fn what_changes_nothing_of_ones_own_is_not_committed() {
     assert!(ask().await.unwrap().is_some());
     is_full.store(true, Ordering::Relaxed);
     store.remove(&alice, nowhere).await.unwrap();
-    assert!(store.fetched(&alice, nowhere).await.unwrap().is_none());
-    assert!(store.fetched(&alice, there).await.unwrap().is_some());
+    let approval = ApprovalId([1; 32]);
+    assert!(store.fetched(&alice, nowhere, approval).await.unwrap().is_none());
+    assert!(store.fetched(&alice, there, approval).await.unwrap().is_some());
     assert!(store.block(&alice, nowhere, true).await.unwrap().is_none());
     assert!(store.block(&alice, there, false).await.unwrap().is_some());
     // How long these take would tell of somebody else's rows.

@@ -188,8 +188,8 @@ async fn chores_are_told_until_they_are_answered() {
     alice.up().await;
     wire.say(&[FromRelay::Done(Outcome::Ok)]).await;
     // One that comes while the link is up; it begins only when the one before it is off the disk.
-    alice.write(|txn| chores::push(txn, HOME, &ToRelay::Fetched(BOB))).await;
-    wire.hear(|said| matches!(said, ToRelay::Fetched(BOB)).then_some(())).await;
+    alice.write(|txn| chores::push(txn, HOME, &ToRelay::Remove(BOB))).await;
+    wire.hear(|said| matches!(said, ToRelay::Remove(BOB)).then_some(())).await;
     let left = alice.write(|txn| chores::waiting(txn, HOME)).await;
     assert_eq!(left.len(), 1);
     // A refused one is not told again.

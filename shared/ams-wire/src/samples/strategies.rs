@@ -11,8 +11,8 @@ use crate::from_relay::{
     RowState,
 };
 use crate::id::{
-    Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId, RootTag,
-    RoutingId, WorkMark,
+    ApprovalId, Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId,
+    RootTag, RoutingId, WorkMark,
 };
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place};
@@ -22,8 +22,8 @@ use crate::limits::{
 };
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_relay::{
-    Approve, Ask, Attach, Await, ClientHello, JoinFinish, JoinStart, LoginFinish, LoginStart,
-    PasswordFinish, PasswordStart, Redeem, Refuse, Stored, ToRelay,
+    Approve, Ask, Attach, Await, ClientHello, Fetched, JoinFinish, JoinStart, LoginFinish,
+    LoginStart, PasswordFinish, PasswordStart, Redeem, Refuse, Stored, ToRelay,
 };
 use crate::username::Username;
 
@@ -90,9 +90,10 @@ pub(super) fn to_relay() -> impl Strategy<Value = ToRelay<'static>> {
             to,
             intro
         })),
-        (username(), handle(), handle(), blob(), option::of(routing_id())).prop_map(
-            |(to, their_handle, handle, approval, by)| {
-                ToRelay::Approve(Approve { to, their_handle, handle, approval, by })
+        (username(), handle(), handle(), blob(), option::of(routing_id()), bytes()).prop_map(
+            |(to, their_handle, handle, approval, by, intro)| {
+                let intro = IntroId(intro);
+                ToRelay::Approve(Approve { to, their_handle, handle, approval, by, intro })
             }
         ),
         (handle(), routing_id(), blob()).prop_map(|(handle, by, intro)| ToRelay::Redeem(Redeem {
@@ -106,7 +107,9 @@ pub(super) fn to_relay() -> impl Strategy<Value = ToRelay<'static>> {
         handle().prop_map(ToRelay::Block),
         handle().prop_map(ToRelay::Unblock),
         handle().prop_map(ToRelay::Remove),
-        handle().prop_map(ToRelay::Fetched),
+        (handle(), bytes()).prop_map(|(handle, approval)| {
+            ToRelay::Fetched(Fetched { handle, approval: ApprovalId(approval) })
+        }),
         (bytes(), bytes())
             .prop_map(|(ke1, request)| ToRelay::PasswordStart(PasswordStart { ke1, request })),
         (bytes(), bytes())
