@@ -154,8 +154,6 @@ impl ContactRow {
             self.standing = Standing::Asked;
         }
         self.intro = Some(intro);
-        // Of what was asked before: it opens no more.
-        self.approval = None;
         self.is_declined = false;
         self.asked_at = now;
         Some(self)
