@@ -59,6 +59,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where to answer Prometheus, over HTTP; off by default.
     pub metrics: Option<SocketAddr>,
+    /// Root may use the administrator's socket, too.
+    pub root_administers: bool,
     /// Tells the time for expiries.
     pub clock: Clock,
     /// Where jitter comes from.
@@ -186,6 +188,7 @@ impl Config {
             registration: Registration::Invite,
             limits: Limits::default(),
             metrics: None,
+            root_administers: false,
             clock: Clock::System,
             chance: Chance::default(),
         }

@@ -195,7 +195,7 @@ fn begin(
         None => None,
     };
 
-    let limits = config.limits.clone();
+    let (limits, root_administers) = (config.limits.clone(), config.root_administers);
     // A relay in memory shares its process with whoever simulates.
     let cap = data.is_some().then_some(limits.memory_bytes);
     let opaque = Arc::new(keys.opaque);
@@ -248,7 +248,8 @@ fn begin(
     }
     if let Some(socket) = socket {
         let service = service::build(&running.administration)?;
-        running.run(ams_rpc::server::Server::new(socket, service).run(running.token()));
+        let server = ams_rpc::server::Server::new(socket, service).allow_root(root_administers);
+        running.run(server.run(running.token()));
     }
     running.run(sweep(Arc::clone(&running.administration), running.token()));
     Ok(running)

@@ -82,6 +82,9 @@ pub(super) struct Serve {
     /// How others reach this relay; needed when it listens on every address
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) public_address: Option<String>,
+    /// Let root administer it over its socket, too
+    #[arg(long)]
+    pub(super) root_administers: bool,
     /// How log lines look
     #[arg(long, value_name = "text|json", default_value = "text")]
     pub(super) log: LogForm,
@@ -176,6 +179,7 @@ impl Args {
             None => Config::new(storage),
         };
         if let Command::Serve(serve) = &self.command {
+            config.root_administers = serve.root_administers;
             let wrong = |flag: &str, text| ConfigError::Value { flag: flag.to_owned(), text };
             if let Some(text) = &serve.listen {
                 let at = crate::config::listen(text).map_err(|text| wrong("--listen", text))?;
