@@ -30,8 +30,9 @@ const CONTACTS: usize = 100;
 const IDLE: Duration = Duration::from_secs(10);
 const STORED: u64 = 100_032;
 /// What is asked of a daemon that keeps many messages.
-const STORED_LOOKS: [&[&str]; 6] = [
+const STORED_LOOKS: [&[&str]; 7] = [
     &["status"],
+    &["reader", "list"],
     &["recv", "--peek", "--max", "10"],
     &["history", "--limit", "20"],
     &["history", "--limit", "20", "--search", "xxx"],
