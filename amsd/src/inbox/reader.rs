@@ -181,8 +181,13 @@ pub fn list(db: &impl Read) -> Result<Vec<(ReaderRow, u64)>, StoreError> {
     let contacts = contacts_heard(db)?;
     for reader in readers {
         let mut unread = 0_u64;
-        for contact in &contacts {
-            unread = unread.saturating_add(count_unread(db, &reader, *contact)?);
+        if reader.all == 0 && reader.of.is_empty() {
+            // One that has had nothing yet, and there may be very much.
+            unread = db.count::<Arrivals>()?;
+        } else {
+            for contact in &contacts {
+                unread = unread.saturating_add(count_unread(db, &reader, *contact)?);
+            }
         }
         found.push((reader, unread));
     }

@@ -70,7 +70,7 @@ pub trait Read {
     }
 
     /// How many rows have a key that begins with `prefix`, from `from` on. Their keys are read,
-    /// and no row is opened: a tenth of what a walk takes.
+    /// and no row is opened: less than half of what a walk takes.
     fn count_from<T: Table>(&self, prefix: &impl Key, from: &T::Key) -> Result<u64, StoreError> {
         let to = after(&prefix.to_bytes());
         self.raw_count_on(T::NAME, Walk { from: from.to_bytes(), to, backward: false })
