@@ -5,7 +5,7 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl Process {
         let child = self.child.insert(child);
         let mut bytes = [0; 512];
         loop {
-            match self.notify.recv(&mut bytes) {
+            match hear(&self.notify, &mut bytes) {
                 Ok(got) if bytes[..got].starts_with(b"READY=1") => break,
                 Ok(_) => {}
                 Err(error) => {
@@ -100,7 +100,7 @@ impl Process {
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
         let mut bytes = [0; 512];
         loop {
-            let got = self.notify.recv(&mut bytes).unwrap();
+            let got = hear(&self.notify, &mut bytes).unwrap();
             if bytes[..got].starts_with(b"READY=1") {
                 return;
             }
@@ -145,6 +145,17 @@ impl Drop for Process {
             let beside = self.log.parent().and_then(Path::file_name).unwrap_or_default();
             let name = format!("{}-{}.log", std::process::id(), beside.to_string_lossy());
             let _ = fs::copy(&self.log, keep.join(name));
+        }
+    }
+}
+
+/// The next thing that is said. A signal, such as that a child of this process has ended, is none: a wait with
+/// an end is interrupted by it whatever its handler wants (signal(7)).
+fn hear(notify: &UnixDatagram, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match notify.recv(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            heard => return heard,
         }
     }
 }
