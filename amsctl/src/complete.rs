@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ams_rpc::Method;
 use ams_rpc::client::Client;
-use ams_rpc::methods::{contact, history, inbox, queue, relay};
+use ams_rpc::methods::{contact, history, hook, inbox, queue, relay};
 use ams_rpc::types::{
     EventType, HistoryParams, IfUndelivered, Message, NoParams, QueueListParams, Stage, Visibility,
 };
@@ -57,11 +57,11 @@ fn candidates(command: &[&str], arg: Arg) -> Arg {
         (_, "reader") => readers,
         (["relay", "join" | "login"], "nick") => return arg,
         (["relay", _], "nick") => relays,
-        (["answer"] | ["message" | "queue", _], "id" | "ids") | (_, "before" | "reply_to") => {
-            messages
-        }
+        (["answer"] | ["message" | "queue" | "hook", _], "id" | "ids")
+        | (_, "before" | "reply_to") => messages,
         (_, "via") => ways,
-        (_, "types") => || words(EventType::ALL),
+        (["hook", _], "hook") => hooks,
+        (_, "types" | "event") => || words(EventType::ALL),
         (_, "presence") => || words(Visibility::ALL),
         (_, "if_undelivered") => || words(IfUndelivered::ALL),
         (["send"], "wait") | (["message", _], "stage") => || words(Stage::ALL),
@@ -106,6 +106,11 @@ fn ways() -> Vec<CompletionCandidate> {
     let known = ask::<relay::List>(&NoParams {}).map(|list| list.relays).unwrap_or_default();
     let through = known.iter().filter_map(|relay| candidate(&format!("relay:{}", relay.name), ""));
     words(&["direct", "relay"]).into_iter().chain(through).collect()
+}
+
+fn hooks() -> Vec<CompletionCandidate> {
+    let known = ask::<hook::List>(&NoParams {}).map(|list| list.hooks).unwrap_or_default();
+    known.iter().filter_map(|hook| candidate(&hook.name, hook.state.as_str())).collect()
 }
 
 fn readers() -> Vec<CompletionCandidate> {

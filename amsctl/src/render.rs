@@ -292,9 +292,14 @@ pub fn status(status: &DaemonStatus) -> String {
         out.push_str("peers\n");
         out.push_str(&below(&rows, &[1]));
     }
-    for hook in status.hooks.iter().filter(|hook| hook.reason.is_some()) {
-        let reason = hook.reason.as_deref().unwrap_or_default();
-        let _ = writeln!(out, "hook {}: {}: {}", line(&hook.run), hook.state, line(reason));
+    for hook in status.hooks.iter().filter(|hook| hook.reason.is_some() || hook.failed > 0) {
+        let reason = hook.reason.as_deref().map(|why| format!(": {}", line(why)));
+        let failed = match hook.failed {
+            0 => String::new(),
+            count => format!(", failed for {count}: amsctl hook list"),
+        };
+        let (name, reason) = (line(&hook.name), reason.unwrap_or_default());
+        let _ = writeln!(out, "hook {name}: {}{reason}{failed}", hook.state);
     }
     for warning in &status.warnings {
         let _ = writeln!(out, "warning: {}", line(warning));

@@ -52,6 +52,11 @@ fn relay() -> Value {
         "since": TIME, "reason": NASTY})
 }
 
+fn hook() -> Value {
+    json!({"name": NASTY, "run": NASTY, "on": ["message.received"], "state": "failing",
+        "reason": NASTY, "waiting": 2, "failed": 1})
+}
+
 /// Answers every method.
 fn answer(method: &str) -> Reply {
     let steps = json!([{"time": TIME, "what": "queued", "via": null, "reason": NASTY}]);
@@ -67,7 +72,13 @@ fn answer(method: &str) -> Reply {
                 "reason": NASTY, "fingerprint": null}],
             "queue": {"queued": 1, "sent": 2, "undelivered": 3, "waiting": 4},
             "inbox": {"kept": 5}, "warnings": [NASTY],
-            "hooks": [{"run": NASTY, "state": "failing", "reason": NASTY}]}),
+            "hooks": [hook()]}),
+        "hook.list" => json!({"hooks": [hook()], "failures": [{"hook": NASTY,
+            "event": "message.received", "id": ID, "contact": NASTY, "time": TIME, "tries": 4,
+            "reason": NASTY}]}),
+        "hook.test" => json!({"name": NASTY, "event": "message.received", "reason": null,
+            "output": NASTY, "exit": 0}),
+        "hook.replay" => json!({"replayed": 2}),
         "identity.show" => json!({"fingerprint": "abcd", "accounts": ["me@h:1"], "peer_links": []}),
         "contact.list" => {
             json!({"contacts": [contact(NASTY, "active"), contact("bob", "pending")]})
@@ -118,6 +129,9 @@ const COMMANDS: &[&[&str]] = &[
     &["history"],
     &["queue", "list"],
     &["queue", "keep", "--all"],
+    &["hook", "list"],
+    &["hook", "test", "page"],
+    &["hook", "replay", "page", ID],
     &["recv", "--max", "1"],
     &["reader", "list"],
 ];

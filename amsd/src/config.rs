@@ -3,6 +3,7 @@
 //! The raw file (serde, unknown keys refused) becomes [`Settings`], which have a value for
 //! everything. The daemon reads it at the start and again at SIGHUP.
 
+mod hook;
 mod socket;
 
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use crate::home::{self, ConfigFileError};
+use crate::hooks::Hook;
 use crate::scoped::ScopedSocket;
 use crate::settings::{History, Requests, Settings, Undeliverable};
+use hook::RawHook;
 use socket::RawSocket;
 
 /// How long what was read stays, as it is written.
@@ -51,13 +54,14 @@ struct Raw {
     history: Option<Stay>,
     #[serde(default)]
     socket: Vec<Spanned<RawSocket>>,
+    #[serde(default)]
+    hook: Vec<Spanned<RawHook>>,
 
     // Known, but nothing acts on them yet: to take them silently would be a lie.
     listen: Option<Spanned<IgnoredAny>>,
     public_address: Option<Spanned<IgnoredAny>>,
     direct: Option<Spanned<IgnoredAny>>,
     socks5: Option<Spanned<IgnoredAny>>,
-    hook: Option<Spanned<IgnoredAny>>,
 }
 
 impl Raw {
@@ -68,7 +72,6 @@ impl Raw {
             ("public_address", &self.public_address),
             ("direct", &self.direct),
             ("socks5", &self.socks5),
-            ("hook", &self.hook),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
@@ -83,6 +86,8 @@ pub struct Config {
     pub settings: Settings,
     /// Sockets beside the daemon's own.
     pub sockets: Vec<ScopedSocket>,
+    /// Programs that are run for what happens.
+    pub hooks: Vec<Hook>,
 }
 
 /// What is wrong in the text of a config.
@@ -138,6 +143,12 @@ pub fn parse(text: &str) -> Result<Config, Mistake> {
         let socket = socket.into_inner().checked(&sockets);
         sockets.push(socket.map_err(|what| Mistake { line: line_of(text, at), what })?);
     }
+    let mut hooks = Vec::with_capacity(raw.hook.len());
+    for hook in raw.hook {
+        let start = hook.span().start;
+        let hook = hook.into_inner().checked(start, &hooks);
+        hooks.push(hook.map_err(|(at, what)| Mistake { line: line_of(text, at), what })?);
+    }
     let default = Settings::default();
     let settings = Settings {
         undeliverable: raw.undeliverable.unwrap_or(default.undeliverable),
@@ -146,7 +157,7 @@ pub fn parse(text: &str) -> Result<Config, Mistake> {
         visible: raw.presence.map_or(default.visible, |wanted| wanted == Visibility::Visible),
         history: raw.history.map_or(default.history, |stay| stay.0),
     };
-    Ok(Config { settings, sockets })
+    Ok(Config { settings, sockets, hooks })
 }
 
 fn mistake(text: &str, error: &toml::de::Error) -> Mistake {
@@ -193,7 +204,7 @@ mod tests {
             visible: false,
             history: History::For(Duration::from_secs(7200)),
         };
-        assert_eq!(settings, Config { settings: expected, sockets: Vec::new() });
+        assert_eq!(settings, Config { settings: expected, ..Config::default() });
         let history = |text: &str| parse(text).unwrap().settings.history;
         assert_eq!(history("history = 'off'"), History::Off);
         assert_eq!(history("history = 'forever'"), History::Forever);

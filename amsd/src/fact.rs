@@ -21,6 +21,8 @@ pub enum Fact {
     Asks(RelayId),
     /// The set of relays, or what is wanted of one, changed.
     Relays,
+    /// A hook is to be run.
+    Hooks,
     /// A message came in.
     Arrived,
     /// A message of ours is in another state.

@@ -7,7 +7,7 @@
 //! 5. [`inbox`]: on the other side, an envelope becomes a message, kept until it was read
 //!
 //! A user's program meets it at [`rpc`], and hears of it through [`dispatch`]; one that may do only a part
-//! has a socket of its own ([`scoped`]).
+//! has a socket of its own ([`scoped`]). [`hooks`] are programs that it runs for what happens.
 //!
 //! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@unix`],
 //! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database,
@@ -28,6 +28,7 @@ pub mod contacts;
 pub mod dispatch;
 pub mod fact;
 pub mod home;
+pub mod hooks;
 pub mod inbox;
 pub mod live;
 pub mod logs;

@@ -30,7 +30,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
     anyhow::ensure!(args.listen.is_empty(), "--listen is not supported yet by this version");
     let places = args.places()?;
     let config = ConfigFile { path: places.config.clone(), named: args.config.is_some() };
-    let Config { settings, sockets } = config::load(&config.path, config.named)?;
+    let Config { settings, sockets, hooks } = config::load(&config.path, config.named)?;
     if let Some(done) = passphrase::change(args, &places)? {
         eprintln!("amsd: {done}");
         return Ok(ExitCode::SUCCESS);
@@ -52,7 +52,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
     logs::start(args.log, args.verbose, log.as_deref()).context("cannot open the log")?;
     let ready = || background.iter_mut().for_each(Background::ready);
     let what = Start { home, settings, socket, disk: None };
-    let home = run(what, sockets, config, ready)?;
+    let home = run(what, (sockets, hooks), config, ready)?;
     // In this order: who waits for the home to be free finds no pid file.
     drop((background.take(), home));
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,5 @@
-//! What a daemon finds outside of itself, beside its disk: time, chance, the network. Values, so that
-//! a simulation can put its own in their place.
+//! What a daemon finds outside of itself, beside its disk: time, chance, the network, programs. Values, so
+//! that a simulation can put its own in their place.
 
 use std::fmt;
 use std::future::Future;
@@ -14,6 +14,9 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::hooks::Programs;
+#[cfg(unix)]
+use crate::hooks::unix::System;
 use crate::relay::DialError;
 
 /// A connection to come.
@@ -25,7 +28,7 @@ pub trait Network: Send + Sync {
     fn connect<'a>(&'a self, to: &'a HostPort) -> Connecting<'a>;
 }
 
-/// Time, chance and network. Clones are the same.
+/// Time, chance, network and programs. Clones are the same.
 #[derive(Clone)]
 pub struct Outside {
     /// The wall clock.
@@ -34,11 +37,18 @@ pub struct Outside {
     pub chance: Chance,
     /// The way to relays.
     pub network: Arc<dyn Network>,
+    /// What runs the programs of hooks.
+    pub programs: Arc<dyn Programs>,
 }
 
 impl Default for Outside {
     fn default() -> Self {
-        Self { clock: Clock::default(), chance: Chance::default(), network: Arc::new(Tcp) }
+        Self {
+            clock: Clock::default(),
+            chance: Chance::default(),
+            network: Arc::new(Tcp),
+            programs: Arc::new(System { folder: std::env::temp_dir() }),
+        }
     }
 }
 

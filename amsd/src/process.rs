@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::home::Home;
+use crate::hooks::Hook;
 use crate::running::{Running, Start, StartError, start};
 use crate::scoped::{ScopedError, ScopedSocket};
 use crate::unix::{self, Asked, Signals};
@@ -58,7 +59,7 @@ const LAST: Duration = Duration::from_secs(1);
 /// [`RunError`]; once it is ready, only that it could not be stopped in order.
 pub fn run(
     what: Start,
-    sockets: Vec<ScopedSocket>,
+    further: (Vec<ScopedSocket>, Vec<Hook>),
     config: ConfigFile,
     ready: impl FnOnce(),
 ) -> Result<Home, RunError> {
@@ -67,7 +68,7 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    let ended = runtime.block_on(live(what, sockets, config, ready));
+    let ended = runtime.block_on(live(what, further, config, ready));
     // What hangs has had its time.
     runtime.shutdown_timeout(LAST);
     ended
@@ -75,16 +76,20 @@ pub fn run(
 
 async fn live(
     what: Start,
-    sockets: Vec<ScopedSocket>,
+    (sockets, hooks): (Vec<ScopedSocket>, Vec<Hook>),
     config: ConfigFile,
     ready: impl FnOnce(),
 ) -> Result<Home, RunError> {
     // Before anything else, so that a signal during the start ends it in order.
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let running = start(what).await?;
-    if let Err(error) = running.serve(sockets).await {
+    let further = async {
+        running.run_hooks(hooks).await.map_err(StartError::from)?;
+        Ok::<_, RunError>(running.serve(sockets).await?)
+    };
+    if let Err(error) = further.await {
         running.stop().await;
-        return Err(error.into());
+        return Err(error);
     }
     unix::tell_ready();
     ready();
@@ -158,25 +163,32 @@ async fn feed(pause: Duration, goes_on: impl AsyncFn(), feed: impl Fn()) {
 async fn reload(running: &Running, config: &ConfigFile) {
     unix::tell_reloading();
     match config::load(&config.path, config.named) {
-        Ok(config) => match running.reconfigure(config.settings) {
-            Ok(()) => match running.serve(config.sockets).await {
-                Ok(()) => tracing::info!("the config was read again"),
-                Err(error) => {
-                    tracing::error!("{error}; that socket is not served");
-                    running.keep_config(error.to_string());
-                }
-            },
-            Err(error) => {
-                tracing::error!(%error, "the config was not taken; the old one stays");
-                running.keep_config(error.to_string());
-            }
-        },
+        Ok(config) => take(running, config).await,
         Err(error) => {
             tracing::error!("{error}; the old config stays");
             running.keep_config(error.to_string());
         }
     }
     unix::tell_ready();
+}
+
+async fn take(running: &Running, config: Config) {
+    let taken = match running.reconfigure(config.settings) {
+        Ok(()) => running.run_hooks(config.hooks).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = taken {
+        tracing::error!(%error, "the config was not taken; the old one stays");
+        running.keep_config(error.to_string());
+        return;
+    }
+    match running.serve(config.sockets).await {
+        Ok(()) => tracing::info!("the config was read again"),
+        Err(error) => {
+            tracing::error!("{error}; that socket is not served");
+            running.keep_config(error.to_string());
+        }
+    }
 }
 
 #[cfg(test)]

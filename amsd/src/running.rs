@@ -4,7 +4,8 @@
 //! 2. the router, then the links to relays;
 //! 3. the socket, and then it is ready.
 //!
-//! It stops in reverse: no more calls, no more links, nothing more to be sent, and the disk last.
+//! It stops in reverse: no more calls, no more programs, no more links, nothing more to be sent, and
+//! the disk last.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::Dispatch;
 use crate::fact::Fact;
 use crate::home::Home;
+use crate::hooks::unix::System;
+use crate::hooks::{self, Hook, HooksHandle};
 use crate::live::Live;
 use crate::open::{OpenError, open_profile};
 use crate::outside::Outside;
@@ -74,6 +77,9 @@ pub enum StartError {
 /// and stop reading.
 const LINK_EVENTS: usize = 1024;
 
+/// The folder, among the data, that hooks are run in.
+const HOOKS: &str = "hooks";
+
 /// How long looks at the disk that nobody waits for any more may go on.
 const LAST_READS: Duration = Duration::from_secs(5);
 
@@ -87,7 +93,9 @@ pub struct Engine {
     asked: CancellationToken,
     settings: watch::Sender<Settings>,
     config_mistake: watch::Sender<Option<String>>,
+    hooks_handle: HooksHandle,
     // Ended by stop, in this order.
+    hooks: (CancellationToken, JoinHandle<()>),
     links: LinksHandle,
     router: (RouterHandle, CancellationToken, JoinHandle<()>),
     tidy: (CancellationToken, JoinHandle<()>),
@@ -100,6 +108,7 @@ pub struct Wiring {
     dispatch: Dispatch,
     router: RouterHandle,
     links: Arc<OnceLock<LinksHandle>>,
+    hooks: HooksHandle,
 }
 
 /// What an [`Engine`] is made of.
@@ -137,11 +146,12 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let socket = home.places().socket.clone();
     let wiring = Wiring::default();
     let (store, me) = open_profile(&home, start.disk, wiring.told()).await?;
+    let programs = System { folder: home.places().data.join(HOOKS) };
     let parts = Parts {
         store,
         me,
         settings: start.settings,
-        outside: Outside::default(),
+        outside: Outside { programs: Arc::new(programs), ..Outside::default() },
         home: home.shown().to_owned(),
     };
     let (engine, service) = Engine::start(parts, wiring)?;
@@ -160,7 +170,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 impl Wiring {
     /// For the store.
     pub fn told(&self) -> Told {
-        route(self.dispatch.clone(), self.router.clone(), Arc::clone(&self.links))
+        let Self { dispatch, router, links, hooks } = self;
+        route(dispatch.clone(), router.clone(), Arc::clone(links), hooks.clone())
     }
 }
 
@@ -171,7 +182,7 @@ impl Engine {
     /// [`StartError`].
     pub fn start(parts: Parts, wiring: Wiring) -> Result<(Self, Service), StartError> {
         let Parts { store, me, settings, outside, home } = parts;
-        let Wiring { dispatch, router, links: links_of_told } = wiring;
+        let Wiring { dispatch, router, links: links_of_told, hooks } = wiring;
         let settings = watch::Sender::new(chosen(&store, settings)?);
         let live = Live::new({
             let dispatch = dispatch.clone();
@@ -200,6 +211,15 @@ impl Engine {
         // Set once, here.
         let _ = links_of_told.set(links.clone());
 
+        let hooks_stop = CancellationToken::new();
+        let hooks_deps = hooks::Deps {
+            store: store.clone(),
+            clock: outside.clock.clone(),
+            dispatch: dispatch.clone(),
+            programs: Arc::clone(&outside.programs),
+        };
+        let hooks_task = hooks.start(hooks_deps, hooks_stop.clone());
+
         let asked = CancellationToken::new();
         let config_mistake = watch::Sender::new(None);
         let service = rpc::service(Core {
@@ -208,6 +228,7 @@ impl Engine {
             dispatch,
             live,
             accounts: Accounts::new(store.clone(), me, links.clone(), outside.clone()),
+            hooks: hooks.clone(),
             outside: outside.clone(),
             settings: settings.clone(),
             config_mistake: config_mistake.subscribe(),
@@ -222,6 +243,8 @@ impl Engine {
             asked,
             settings,
             config_mistake,
+            hooks_handle: hooks,
+            hooks: (hooks_stop, hooks_task),
             links,
             router: (router, router_stop, router_task),
             tidy: (tidy_stop, tokio::spawn(tidy)),
@@ -242,8 +265,11 @@ impl Engine {
         tokio::join!(writes, self.router.0.goes_on(), self.links.go_on());
     }
 
-    /// Stops, in order: no more links, nothing more to be sent, and the disk last.
+    /// Stops, in order: no more programs, no more links, nothing more to be sent, and the disk last.
     pub async fn stop(self) {
+        self.hooks.0.cancel();
+        log_end("the running of hooks", self.hooks.1.await);
+        drop(self.hooks_handle);
         self.links.stop().await;
         self.router.1.cancel();
         log_end("the router", self.router.2.await);
@@ -257,7 +283,12 @@ impl Engine {
 
 /// Brings what a commit tells to whom it concerns. Nobody waits here: all of these are pokes, and
 /// a ring.
-fn route(dispatch: Dispatch, router: RouterHandle, links: Arc<OnceLock<LinksHandle>>) -> Told {
+fn route(
+    dispatch: Dispatch,
+    router: RouterHandle,
+    links: Arc<OnceLock<LinksHandle>>,
+    hooks: HooksHandle,
+) -> Told {
     Arc::new(move |facts: Vec<Fact>| {
         for fact in &facts {
             match fact {
@@ -275,7 +306,9 @@ fn route(dispatch: Dispatch, router: RouterHandle, links: Arc<OnceLock<LinksHand
                         links.relays_changed();
                     }
                 }
-                Fact::Event(_) | Fact::Arrived | Fact::State { .. } => {}
+                // Also where a commit failed that may be on the disk all the same.
+                Fact::Hooks | Fact::Arrived => hooks.poke(),
+                Fact::Event(_) | Fact::State { .. } => {}
             }
         }
         dispatch.told(facts);
@@ -322,6 +355,14 @@ impl Running {
         self.engine.settings.send_replace(settings);
         self.engine.config_mistake.send_replace(None);
         Ok(())
+    }
+
+    /// Runs these programs for what happens, and no others.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the ones before stay.
+    pub async fn run_hooks(&self, hooks: Vec<Hook>) -> Result<(), StoreError> {
+        self.engine.hooks_handle.set(&self.engine.store, hooks).await
     }
 
     /// Serves these sockets beside its own, and no others.

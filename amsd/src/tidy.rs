@@ -2,8 +2,8 @@
 //!
 //! A message that came in may go when some reader acknowledged it, it is older than `history`, and
 //! every reader that was used within 90 days is past it. One that went out may go when nothing
-//! more is tried for it and it is older than that. Ids stay behind, so that nothing is taken twice,
-//! for as long as it could be ([`prune`]).
+//! more is tried for it and it is older than that. What a hook has yet to be run for stays. Ids stay
+//! behind, so that nothing is taken twice, for as long as it could be ([`prune`]).
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::contacts::{intro, link};
+use crate::hooks::jobs as hooks;
 use crate::inbox::row::{In, ReaderRow, Readers, Received};
 use crate::inbox::{history, known, reader};
 use crate::outbox::ids;
@@ -122,8 +123,12 @@ fn remove_some(
         .map(|(_, row)| row)
         .filter(|row| now.saturating_sub(row.used_at) < READER_LIFE)
         .collect();
+    let hooked = hooks::places(txn)?;
     let mut gone = 0_usize;
     for (place, entry) in entries {
+        if hooked.contains(&place) {
+            continue;
+        }
         match verdict(txn, &readers, place, entry, age, now)? {
             Verdict::Goes => {
                 if history::delete(txn, place, entry)? {

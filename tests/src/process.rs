@@ -22,6 +22,7 @@ pub struct Process {
     // Set once.
     program: &'static str,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     /// Its log, and the socket on which it says that it is ready.
     log: PathBuf,
     notify: UnixDatagram,
@@ -41,6 +42,7 @@ impl Process {
         Self {
             program,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            environment: Vec::new(),
             log: folder.join("log"),
             notify,
             notify_at,
@@ -60,6 +62,7 @@ impl Process {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let child = command(self.program)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("NOTIFY_SOCKET", &self.notify_at)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -86,6 +89,13 @@ impl Process {
             self.said = Some(line.trim_end().to_owned());
         }
         took
+    }
+
+    /// It has this variable from the next start on.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The first line on its stdout: a relay's address.

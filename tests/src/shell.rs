@@ -128,11 +128,17 @@ impl User {
     /// As [`User::starts_daemon`], with more arguments.
     #[must_use]
     pub fn starts_daemon_with(&self, arguments: &[&str]) -> Process {
-        let home = self.home.to_str().unwrap();
-        let beside = self.home.with_extension("process");
-        let mut daemon = Process::new("amsd", &[&["--home", home], arguments].concat(), &beside);
+        let mut daemon = self.daemon(arguments);
         daemon.start();
         daemon
+    }
+
+    /// The daemon, which does not run yet.
+    #[must_use]
+    pub fn daemon(&self, arguments: &[&str]) -> Process {
+        let home = self.home.to_str().unwrap();
+        let beside = self.home.with_extension("process");
+        Process::new("amsd", &[&["--home", home], arguments].concat(), &beside)
     }
 
     /// Waits for something that the daemon tells of.

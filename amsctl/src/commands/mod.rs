@@ -10,8 +10,10 @@ pub mod contact;
 pub mod doctor;
 pub mod events;
 pub mod history;
+pub mod hook;
 pub mod id;
 pub mod message;
+pub mod notify;
 pub mod presence;
 pub mod queue;
 pub mod reader;
@@ -67,6 +69,9 @@ pub enum Command {
     /// List messages that are not delivered yet and decide about them.
     #[command(subcommand)]
     Queue(queue::Command),
+    /// List, try and repeat the programs that are run for what happens.
+    #[command(subcommand)]
+    Hook(hook::Command),
     /// Join relays and connect to them.
     #[command(subcommand)]
     Relay(relay::Command),
@@ -77,6 +82,8 @@ pub enum Command {
     Events(events::Args),
     /// Call any method of the daemon.
     Call(call::Args),
+    /// Show what a hook is run for as a desktop notification.
+    Notify(notify::Args),
     /// Print what makes a shell complete what is typed.
     Completions(completions::Args),
 }
@@ -103,10 +110,12 @@ impl Command {
             Self::History(args) => args.run(session),
             Self::Message(command) => command.run(session),
             Self::Queue(command) => command.run(session),
+            Self::Hook(command) => command.run(session),
             Self::Relay(command) => command.run(session),
             Self::Contact(command) => command.run(session),
             Self::Events(args) => args.run(session),
             Self::Call(args) => args.run(session),
+            Self::Notify(args) => args.run(),
             Self::Completions(args) => args.run(session),
             Self::Wait(args) => args.run(session),
         }
@@ -118,7 +127,12 @@ impl Command {
     pub fn takes_note(&self) -> bool {
         !matches!(
             self,
-            Self::Status(_) | Self::Doctor(_) | Self::Stop(_) | Self::Queue(_) | Self::Call(_)
+            Self::Status(_)
+                | Self::Doctor(_)
+                | Self::Stop(_)
+                | Self::Queue(_)
+                | Self::Call(_)
+                | Self::Notify(_)
         )
     }
 }
@@ -148,6 +162,7 @@ mod tests {
         ("answer", &["message.answer"]),
         ("wait", &["contact.wait"]),
         ("completions", &[]),
+        ("notify", &[]),
         ("recv", &["inbox.next", "inbox.ack"]),
         ("reader.list", &["inbox.readers"]),
         ("reader.remove", &["inbox.forget"]),

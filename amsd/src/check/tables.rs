@@ -7,6 +7,7 @@ use crate::contacts::ask::Asked;
 use crate::contacts::intro::{Intros, Unanswered};
 use crate::contacts::link::{Links, Redeemed};
 use crate::contacts::row::{Addresses, Contacts, Handles, Identities, Names};
+use crate::hooks::row::{HookFailures, HookJobs, Hooks};
 use crate::inbox::row::{In, InIds, Known, ReadAhead, Readers, Received};
 use crate::inbox::unread::Unread;
 use crate::outbox::ids::Gone;
@@ -96,6 +97,9 @@ const KNOWN: &[(&str, Reads)] = known![
     Envelopes,
     Gone,
     Handles,
+    HookFailures,
+    HookJobs,
+    Hooks,
     Identities,
     In,
     InIds,

@@ -116,6 +116,9 @@ fn complete(
     let (identity, stage) = (Some(identity), Stage::Active);
     let verified = before.verified.or(asked.link.as_ref().map(|_| Verified::Link));
     let after = ContactRow { identity, stage, verified, ..before.with_proof(relay) };
+    if before.offered.is_some() {
+        txn.tell(Fact::Hooks);
+    }
     row::put(txn, id, Some(&before), &after)?;
     let generation = match asked.generation {
         // Asked by a version that did not note it.

@@ -166,6 +166,8 @@ fn go_on_with(
     if before.offered.is_none() {
         return Ok(after);
     }
+    // Those that waited for this decision.
+    txn.tell(Fact::Hooks);
     session::retire(txn, id, now)?;
     session::forget(txn, id)?;
     ask::cancel(txn, &after)?;

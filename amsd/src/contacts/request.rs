@@ -242,6 +242,9 @@ pub(super) fn approve(
     let identity = Some(row.identity);
     let verified = before.verified.or(link.map(|_| Verified::Link));
     let after = ContactRow { identity, stage, verified, ..before.with_proof(row.relay) };
+    if before.offered.is_some() {
+        txn.tell(Fact::Hooks);
+    }
     let after = with_missing(&after, handle, false);
     row::put(txn, contact, Some(before), &after)?;
     drop_unused_roots(txn, contact)?;

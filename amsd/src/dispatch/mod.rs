@@ -44,8 +44,13 @@ impl Dispatch {
                 }
                 Fact::Arrived => self.waiters.arrived(),
                 Fact::State { contact, id } => self.waiters.moved(contact, id),
-                // For the router and the links.
-                Fact::Due(_) | Fact::Greet(_) | Fact::Read(_) | Fact::Asks(_) | Fact::Relays => {}
+                // For the router, the links and the hooks.
+                Fact::Due(_)
+                | Fact::Greet(_)
+                | Fact::Read(_)
+                | Fact::Asks(_)
+                | Fact::Relays
+                | Fact::Hooks => {}
             }
         }
     }

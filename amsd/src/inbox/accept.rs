@@ -14,6 +14,7 @@ use super::row::{In, InIds, InRow, Known, KnownRow, Received, ReceivedRow};
 use super::{history, known, unread};
 use crate::contacts::{self, ContactId, ContactRow, Stage};
 use crate::fact::Fact;
+use crate::hooks::jobs as hooks;
 use crate::outbox::{queue, state};
 use crate::profile::Me;
 use crate::relay::{self, RelayId};
@@ -215,6 +216,7 @@ fn keep(txn: &Txn<'_>, id: ContactId, via: &str, body: Body, now: i64) -> Result
     if lowest || their_low.is_some() {
         txn.put::<contacts::Contacts>(&id, &contact)?;
     }
+    hooks::received(txn, place, &contact, &message)?;
     txn.tell(Fact::Arrived);
     let shown = history::incoming(&contact.name, &message, ReceivedRow::default());
     txn.tell(Fact::event(Event::MessageReceived(ReceivedFact { message: shown })));

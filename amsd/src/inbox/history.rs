@@ -7,6 +7,7 @@ use ams_rpc::types::{Direction as Way, Message, MessageId, State, Time};
 use super::row::{In, InIds, InRow, Received, ReceivedRow};
 use super::unread;
 use crate::contacts::ContactId;
+use crate::hooks::jobs as hooks;
 use crate::outbox::{ids, row as out, show};
 use crate::store::{Read, StoreError, Txn};
 use crate::tally::{self, Tally};
@@ -180,6 +181,7 @@ pub fn delete(txn: &Txn<'_>, place: u64, entry: Entry) -> Result<bool, StoreErro
             txn.delete::<out::Texts>(&at)?;
         }
     }
+    hooks::forget(txn, place)?;
     timeline::remove(txn, entry.contact, place)?;
     Ok(true)
 }

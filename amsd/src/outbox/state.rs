@@ -9,6 +9,7 @@ use super::row::{Live, MAX_STEPS, Out, OutRow, OutState, Queued, ReadSeen, StepR
 use super::wish;
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
+use crate::hooks::jobs as hooks;
 use crate::session::row::{self as session, Ciphers};
 use crate::session::seal::CipherKey;
 use crate::settings::Undeliverable;
@@ -197,7 +198,7 @@ pub(super) fn change(
         // The contact may be there now, or has to be asked.
         txn.tell(Fact::Due(contact));
     }
-    tell(txn, contact, &row, reason)
+    tell(txn, contact, seq, &row, reason)
 }
 
 /// Files a message under its state; `before` is the one that it was filed under.
@@ -244,6 +245,7 @@ fn record(row: &mut OutRow, now: i64, via: Option<&str>, reason: Option<&str>) {
 fn tell(
     txn: &Txn<'_>,
     contact: ContactId,
+    seq: u64,
     row: &OutRow,
     reason: Option<&str>,
 ) -> Result<(), StoreError> {
@@ -257,6 +259,7 @@ fn tell(
     };
     txn.tell(Fact::State { contact, id: row.id });
     if row.state == OutState::Undelivered {
+        hooks::undelivered(txn, contact, seq, row, reason)?;
         txn.tell(Fact::event(Event::MessageUndelivered(fact.clone())));
     }
     txn.tell(Fact::event(Event::MessageState(fact)));

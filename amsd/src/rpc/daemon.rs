@@ -32,7 +32,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 queue,
                 inbox: InboxCounts { kept: tally::of(db, Tally::Kept)? },
                 store: StoreCounts { commits: store.commits, writes: store.writes },
-                hooks: Vec::new(),
+                hooks: shared.hooks.infos(db)?,
                 warnings: warnings(db, &queue, now, mistake.as_deref())?,
             })
         })

@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod history;
 mod holds;
+mod hook;
 mod identity;
 mod inbox;
 mod message;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::contacts::ContactId;
 use crate::dispatch::Dispatch;
+use crate::hooks::HooksHandle;
 use crate::live::Live;
 use crate::outside::Outside;
 use crate::profile::Me;
@@ -52,7 +54,9 @@ pub struct Core {
     pub live: Live,
     /// Accounts at relays.
     pub accounts: Accounts,
-    /// Time, chance and network.
+    /// Programs that are run for what happens.
+    pub hooks: HooksHandle,
+    /// Time, chance, network and programs.
     pub outside: Outside,
     /// What the user chose, as it is now.
     pub settings: watch::Sender<Settings>,
@@ -111,6 +115,7 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::daemon::Stop => daemon::stop;
         m::identity::Show => identity::show;
         m::inbox::Readers => inbox::readers;
+        m::hook::List => hook::list;
         m::relay::List => relay::list;
         m::contact::Requests => contact::requests;
         m::contact::List => contact::list;
@@ -135,6 +140,8 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::queue::Keep => queue::keep;
         m::queue::Discard => queue::discard;
         m::queue::Retry => queue::retry;
+        m::hook::Test => hook::test;
+        m::hook::Replay => hook::replay;
         m::relay::Join => relay::join;
         m::relay::Login => relay::login;
         m::relay::Connect => relay::connect;

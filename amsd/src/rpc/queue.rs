@@ -102,7 +102,7 @@ pub(super) async fn retry(
 }
 
 /// Messages that are decided about in one call: one transaction and one answer have room for them.
-const MAX_DECIDED: usize = 4096;
+pub(super) const MAX_DECIDED: usize = 4096;
 
 /// Which messages are meant.
 #[derive(Clone)]

@@ -72,6 +72,7 @@ impl Bench {
             dispatch: dispatch.clone(),
             live,
             accounts: Accounts::new(store.clone(), me, links, outside.clone()),
+            hooks: HooksHandle::default(),
             outside,
             settings,
             config_mistake: watch::Sender::new(None).subscribe(),

@@ -233,6 +233,9 @@ error_table! {
     /// There is no such invite on this relay.
     NoSuchInvite, no_such_invite = "no_such_invite", 707, NotFound,
         "ams-relay invite list shows them";
+    /// There is no such hook.
+    NoSuchHook, no_such_hook = "no_such_hook", 708, NotFound,
+        "amsctl hook list shows them; they are [[hook]] in the config";
 
     // 11: no daemon.
     /// The daemon is stopping.

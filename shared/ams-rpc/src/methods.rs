@@ -200,6 +200,16 @@ method_table! {
         Retry = "queue.retry" (QueueParams) -> QueueOutcomes;
     }
 
+    /// Programs that are run for what happens.
+    hook {
+        /// The hooks of the config, how they fare, and what they failed for.
+        List = "hook.list" (NoParams) -> crate::types::HookList;
+        /// Runs a hook's program now, with an event that is made up.
+        Test = "hook.test" (crate::types::HookTestParams) -> crate::types::HookTested;
+        /// Runs a hook again for what it failed for.
+        Replay = "hook.replay" (crate::types::HookReplayParams) -> crate::types::HookReplayed;
+    }
+
     /// Relays.
     relay {
         /// Makes the account that an invite link names, and connects.

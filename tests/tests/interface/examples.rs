@@ -2,7 +2,9 @@
 //! and what they answer has the shape that is shown and that the schema says.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -11,6 +13,7 @@ use ams_rpc::methods::{contact, inbox, message};
 use ams_rpc::openrpc::{ADMIN_EXAMPLES, EXAMPLES, Example, examples};
 use ams_rpc::types::{MessageParams, NoParams, Presence};
 use ams_tests::PATIENCE;
+use ams_tests::process::file;
 use ams_tests::shell::{Operator, PASSWORD, User};
 use serde_json::{Value, json};
 
@@ -27,6 +30,7 @@ const AS_SHOWN: &[&str] = &[
     "from",
     "more",
     "name",
+    "output",
     "priority",
     "reached",
     "reply_to",
@@ -182,6 +186,7 @@ fn the_daemons_examples_are_what_happens() {
     let relay = Operator::start(folder.path(), &[]);
     let [alice, bob, carol, mallory] =
         ["alice", "bob", "carol", "mallory"].map(|name| User::new(&folder.path().join(name)));
+    has_a_hook(&alice);
     let mut daemon = alice.starts_daemon();
     let _daemons = [&bob, &carol, &mallory].map(User::starts_daemon);
     for (user, name) in [(&bob, "bob"), (&carol, "carol"), (&mallory, "mallory")] {
@@ -267,6 +272,17 @@ fn the_daemons_examples_are_what_happens() {
     }
     // The last one stopped it.
     assert!(daemon.wait().success());
+}
+
+/// As her config says.
+fn has_a_hook(alice: &User) {
+    let private = fs::Permissions::from_mode(0o700);
+    fs::create_dir(alice.home()).unwrap();
+    fs::set_permissions(alice.home(), private.clone()).unwrap();
+    let page = file(alice.home(), "page", "#!/bin/sh\necho paged\n");
+    fs::set_permissions(&page, private).unwrap();
+    let config = format!("[[hook]]\nname = 'page'\nrun = ['{}']\n", page.display());
+    file(alice.home(), "config.toml", &config);
 }
 
 fn alice_is_asked(alice: &User, times: usize) {

@@ -127,7 +127,12 @@ impl Person {
             beginning + since + ahead.load(Ordering::Relaxed)
         });
         let network = Plugged { net: self.net.clone(), person: self.number, gone: over.clone() };
-        let outside = Outside { clock, chance: self.chance.clone(), network: Arc::new(network) };
+        let outside = Outside {
+            clock,
+            chance: self.chance.clone(),
+            network: Arc::new(network),
+            ..Outside::default()
+        };
         let settings = *self.settings.lock().unwrap();
         let parts =
             Parts { store: store.clone(), me, settings, outside, home: self.name.clone().into() };

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::hook::HookInfo;
 use super::relay::{PeerInfo, RelayInfo};
 use super::scalar::Time;
 use super::words;
@@ -44,27 +45,6 @@ pub struct StoreCounts {
     pub commits: u64,
     /// Changes that were waited for; those that wait at the same time share a commit.
     pub writes: u64,
-}
-
-words! {
-    /// How a hook fares.
-    pub enum HookState {
-        /// Its last run was well.
-        Ok = "ok",
-        /// Its last run failed.
-        Failing = "failing",
-    }
-}
-
-/// A hook of the config.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HookInfo {
-    /// The program that it runs.
-    pub run: String,
-    /// How it fares.
-    pub state: HookState,
-    /// Why it fails.
-    pub reason: Option<String>,
 }
 
 /// Result of `daemon.status`.

@@ -129,9 +129,13 @@ fn daemon_and_identity() {
             inbox: InboxCounts { kept: 5 },
             store: StoreCounts { commits: 6, writes: 7 },
             hooks: vec![HookInfo {
+                name: "x".into(),
                 run: "/bin/x".into(),
+                on: vec![EventType::MessageReceived],
                 state: HookState::Failing,
                 reason: Some("exit 1".into()),
+                waiting: 8,
+                failed: 9,
             }],
             warnings: vec!["w".into()],
         },
@@ -143,7 +147,8 @@ fn daemon_and_identity() {
             "queue": {"queued": 1, "sent": 2, "undelivered": 3, "waiting": 4},
             "inbox": {"kept": 5},
             "store": {"commits": 6, "writes": 7},
-            "hooks": [{"run": "/bin/x", "state": "failing", "reason": "exit 1"}],
+            "hooks": [{"name": "x", "run": "/bin/x", "on": ["message.received"],
+                "state": "failing", "reason": "exit 1", "waiting": 8, "failed": 9}],
             "warnings": ["w"]
         }),
     );

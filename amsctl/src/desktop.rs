@@ -1,0 +1,184 @@
+//! Desktop notifications: what is shown of an event, and showing it over D-Bus.
+//!
+//! What somebody else wrote is made harmless twice: nothing in it is a control character, and where
+//! the desktop reads markup, nothing in it is markup.
+
+use ams_rpc::types::{Fact, HookEvent, Message};
+use notify_rust::{Hint, Notification, Urgency};
+
+use crate::text::line;
+
+/// Characters that are shown of a headline and of a text; a desktop shows no more anyway.
+const MAX_HEADLINE: usize = 100;
+const MAX_TEXT: usize = 1000;
+
+/// What is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The headline.
+    pub headline: String,
+    /// Beneath it; may be empty, and have several lines.
+    pub text: String,
+    /// How much it hurries, from 1 to 5, where the sender said so.
+    pub priority: Option<u8>,
+}
+
+impl Shown {
+    /// Of what a hook reads on its stdin.
+    #[must_use]
+    pub fn of_event(event: &HookEvent) -> Self {
+        let (headline, text) = match &event.fact {
+            Fact::MessageReceived(fact) => return Self::of_message(&fact.message),
+            Fact::MessageUndelivered(fact) => {
+                (format!("Not delivered to {}", fact.contact), fact.reason.clone())
+            }
+            Fact::MessageState(fact) => {
+                (format!("To {}: {}", fact.contact, fact.state), fact.reason.clone())
+            }
+            Fact::ContactOnline(fact) => (format!("{} is online", fact.contact), None),
+            Fact::ContactOffline(fact) => (format!("{} is offline", fact.contact), None),
+            Fact::ContactApproved(fact) => (format!("{} is a contact now", fact.contact), None),
+            Fact::ContactRequest(fact) => (
+                format!("{} asks to be a contact", fact.request.from),
+                Some(format!("amsctl contact accept {}", fact.request.name)),
+            ),
+            Fact::ContactKeyChanged(fact) => (
+                format!("The key of {} changed", fact.contact),
+                Some(format!("amsctl contact verify {}", fact.contact)),
+            ),
+            Fact::RelayUp(fact) | Fact::PeerUp(fact) => {
+                (format!("{} is connected", fact.name), fact.reason.clone())
+            }
+            Fact::RelayDown(fact) | Fact::PeerDown(fact) => {
+                (format!("{} is not connected", fact.name), fact.reason.clone())
+            }
+            Fact::StateCloned(fact) => {
+                (format!("A copy of this profile was seen at {}", fact.name), fact.reason.clone())
+            }
+            Fact::EventsLost(_) => ("Events were missed".to_owned(), None),
+        };
+        Self::new(&headline, &text.unwrap_or_default(), None)
+    }
+
+    /// Of a message, as `amsctl recv --json` hands it over.
+    #[must_use]
+    pub fn of_message(message: &Message) -> Self {
+        let mut headline = message.from.clone();
+        if !message.verified {
+            headline.push_str(" (unverified)");
+        }
+        if let Some(title) = &message.title {
+            headline.push_str(": ");
+            headline.push_str(title);
+        }
+        Self::new(&headline, &message.body, message.priority)
+    }
+
+    fn new(headline: &str, text: &str, priority: Option<u8>) -> Self {
+        let lines: Vec<String> = text.lines().map(|of| line(&of.replace('\t', "    "))).collect();
+        Self {
+            headline: cut(&line(headline), MAX_HEADLINE),
+            text: cut(&lines.join("\n"), MAX_TEXT),
+            priority,
+        }
+    }
+
+    fn urgency(&self) -> Urgency {
+        match self.priority {
+            Some(1 | 2) => Urgency::Low,
+            Some(5) => Urgency::Critical,
+            _ => Urgency::Normal,
+        }
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// For a desktop that reads markup: nothing of it is any.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Shows it on the desktop of this session.
+///
+/// # Errors
+/// What the bus, or whoever shows notifications there, says.
+pub fn show(shown: &Shown) -> Result<(), String> {
+    // Nobody there who could say: then nobody shows it either, and that is what is told.
+    let reads_markup = notify_rust::get_capabilities()
+        .map_err(|error| error.to_string())?
+        .iter()
+        .any(|of| of == "body-markup");
+    let text = if reads_markup { escaped(&shown.text) } else { shown.text.clone() };
+    Notification::new()
+        .appname("AMS")
+        .summary(&shown.headline)
+        .body(&text)
+        .hint(Hint::Category("im.received".to_owned()))
+        .urgency(shown.urgency())
+        .show()
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> HookEvent {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn what_somebody_wrote_is_harmless() {
+        let shown = Shown::new(
+            "bob\u{1b}]0;t\u{7}\nx",
+            "<b>bold</b> & <a href=\"x\">\n\u{202e}two\r\u{0}\tend",
+            None,
+        );
+        assert_eq!(shown.headline, r"bob\u{1b}]0;t\u{7}\u{a}x");
+        assert_eq!(shown.text, "<b>bold</b> & <a href=\"x\">\n\\u{202e}two\\u{d}\\u{0}    end");
+        let safe = escaped(&shown.text);
+        assert!(safe.starts_with("&lt;b&gt;bold&lt;/b&gt; &amp; &lt;a"), "{safe}");
+        assert!(!safe.contains(['<', '>']));
+    }
+
+    #[test]
+    fn it_is_short_and_has_its_urgency() {
+        let shown = Shown::new(&"é".repeat(500), &"x".repeat(5000), Some(5));
+        assert_eq!(shown.headline.chars().count(), MAX_HEADLINE + 1);
+        assert_eq!(shown.text.chars().count(), MAX_TEXT + 1);
+        let urgencies = [None, Some(1), Some(2), Some(3), Some(4), Some(5)]
+            .map(|priority| Shown { priority, ..shown.clone() }.urgency());
+        let [none, one, two, three, four, five] = urgencies;
+        assert_eq!([none, three, four], [Urgency::Normal; 3]);
+        assert_eq!([one, two], [Urgency::Low; 2]);
+        assert_eq!(five, Urgency::Critical);
+    }
+
+    #[test]
+    fn every_event_has_its_words() {
+        let of = |fact: &str| {
+            let text = format!(
+                "{{\"hook\":\"n\",\"test\":false,\"tries\":0,\"time\":\"2026-11-24T10:45:00Z\",{fact}}}"
+            );
+            Shown::of_event(&read(&text)).headline
+        };
+        let contact = "\"contact\":\"bob\",\"contact_id\":\"1\",\"verified\":true";
+        assert_eq!(of(&format!("\"type\":\"contact.online\",{contact}")), "bob is online");
+        assert_eq!(
+            of("\"type\":\"relay.down\",\"name\":\"home\",\"reason\":null"),
+            "home is not connected"
+        );
+        assert_eq!(
+            of("\"type\":\"message.undelivered\",\"id\":\"000102030405060708090a0b0c0d0e0f\",\
+                \"contact\":\"bob\",\"contact_id\":\"1\",\"state\":\"undelivered\",\"reason\":null"),
+            "Not delivered to bob"
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! What `packaging/RECIPES.md` tells people to paste does what it says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    reason = "a surprise ends the test that met it"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ams_tests::process::{Process, file};
+use ams_tests::programs::{program, root};
+use ams_tests::shell::{Operator, User};
+
+/// Fenced blocks by the name in the line before them, as far as it is a file, and all in TOML.
+fn blocks() -> (BTreeMap<String, String>, Vec<String>) {
+    let text = fs::read_to_string(root().join("packaging/RECIPES.md")).unwrap();
+    let (mut named, mut toml) = (BTreeMap::new(), Vec::new());
+    let (mut name, mut block) = (None, None::<(String, String)>);
+    for line in text.lines() {
+        match (&mut block, line.strip_prefix("```")) {
+            (None, Some(language)) => block = Some((language.to_owned(), String::new())),
+            (Some(_), Some(_)) => {
+                let (language, text) = block.take().unwrap();
+                if language == "toml" {
+                    toml.push(text);
+                } else if let Some(name) = name.take() {
+                    named.insert(name, text);
+                }
+            }
+            (Some((_, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {
+                let quoted = line.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+                let file = quoted.map(|(path, _)| path.rsplit('/').next().unwrap().to_owned());
+                if !line.is_empty() {
+                    name = file;
+                }
+            }
+        }
+    }
+    (named, toml)
+}
+
+struct House {
+    folder: tempfile::TempDir,
+    alice: User,
+    oncall: User,
+    daemons: Vec<Process>,
+    _relay: Operator,
+}
+
+/// Alice, who has pasted it all, and somebody who is on call.
+fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Operator::start(folder.path(), &[]);
+    let [alice, oncall] = ["alice", "oncall"].map(|name| User::new(&folder.path().join(name)));
+    let own = folder.path().join("own");
+    for path in [alice.home(), &own] {
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let here = own.to_str().unwrap();
+    let at_home = |text: &str| {
+        text.replace("/run/ams/", &format!("{here}/"))
+            .replace("/usr/local/bin/", &format!("{here}/"))
+    };
+    let executable = |name: &str, text: &str| {
+        let path = file(&own, name, text);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let (named, toml) = blocks();
+    for name in ["ams-login-alert", "ams-cron", "ams-ci", "ams-echo", "ams-alertmanager"] {
+        executable(name, &at_home(&named[name]));
+    }
+    // Where it is installed, it is found by its name; and the daemon in the place where it is.
+    let home = alice.home().display();
+    let amsctl = program("amsctl");
+    executable(
+        "amsctl",
+        &format!("#!/bin/sh\nexport AMS_HOME='{home}'\nexec '{}' \"$@\"\n", amsctl.display()),
+    );
+    // The group is of another machine, and a desktop is for another test.
+    let config: Vec<String> =
+        toml.iter().filter(|text| !text.contains("notify")).cloned().collect();
+    assert_eq!((toml.len(), config.len()), (3, 2));
+    let config = at_home(&config.join("\n")).replace("group = \"ci\"\n", "");
+    file(alice.home(), "config.toml", &config);
+    let path = format!("{here}:{}", std::env::var("PATH").unwrap());
+    let mut hers = alice.daemon(&[]).with("PATH", &path);
+    hers.start();
+    let daemons = vec![hers, oncall.starts_daemon()];
+    for (user, name) in [(&alice, "alice"), (&oncall, "oncall")] {
+        user.joins(&relay.invites(name)).exits(0);
+    }
+    alice.meets("alice", &oncall, "oncall");
+    House { folder, alice, oncall, daemons, _relay: relay }
+}
+
+impl House {
+    fn script(&self, name: &str) -> Command {
+        let own = self.folder.path().join("own");
+        let mut command = Command::new(own.join(name));
+        command.env("PATH", format!("{}:{}", own.display(), std::env::var("PATH").unwrap()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn oncall_reads(&self) -> serde_json::Value {
+        let read = ["recv", "--max", "1", "--timeout", "1m", "--json"];
+        serde_json::from_str(&self.oncall.amsctl(&read).ok()).unwrap()
+    }
+}
+
+fn has(program: &str) -> bool {
+    let mut run = Command::new(program);
+    run.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    run.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn every_config_of_it_is_one() {
+    let (_, toml) = blocks();
+    for text in toml {
+        // The program is where it is installed; here, something else stands for it.
+        let text = text.replace("/usr/local/bin/amsctl", "/bin/sh");
+        let text = text.replace("/usr/local/bin/ams-echo", "/bin/sh");
+        amsd::config::parse(&text).unwrap_or_else(|mistake| panic!("{mistake}\n{text}"));
+    }
+}
+
+#[test]
+fn logins_cron_and_ci_page() {
+    let house = house();
+    let mut login = house.script("ams-login-alert");
+    login.env("PAM_TYPE", "open_session").env("PAM_USER", "root").env("PAM_RHOST", "192.0.2.7");
+    assert!(login.status().unwrap().success());
+    let read = house.oncall_reads();
+    assert!(read["body"].as_str().unwrap().starts_with("root from 192.0.2.7 on "), "{read}");
+    assert_eq!((&read["title"], &read["tags"][0]), (&"ssh login".into(), &"ssh".into()));
+    // At a logout, and without a daemon, it is as quiet.
+    assert!(
+        house
+            .script("ams-login-alert")
+            .env("PAM_TYPE", "close_session")
+            .status()
+            .unwrap()
+            .success()
+    );
+
+    let fine = house.script("ams-cron").args(["oncall", "true"]).status().unwrap();
+    assert!(fine.success());
+    let failed = house
+        .script("ams-cron")
+        .args(["oncall", "sh", "-c", "echo 'no space — left'; exit 3"])
+        .status()
+        .unwrap();
+    assert_eq!(failed.code(), Some(3));
+    let read = house.oncall_reads();
+    let body = read["body"].as_str().unwrap();
+    assert!(body.contains("exit 3 on ") && body.ends_with("no space — left"), "{body}");
+    assert_eq!(read["title"], "cron: sh");
+
+    assert!(house.script("ams-ci").arg("0").status().unwrap().success());
+    let paged = house.script("ams-ci").arg("1").env("CI_JOB_NAME", "test").status().unwrap();
+    assert!(paged.success());
+    assert_eq!(house.oncall_reads()["body"], "test failed: no address");
+    drop(house.daemons);
+}
+
+#[test]
+fn the_echo_bot_answers_once() {
+    if !has("python3") {
+        println!("skipped: python3 is not installed");
+        return;
+    }
+    let house = house();
+    let sent = house.oncall.amsctl(&["send", "alice", "--print-id", "anybody -- there?"]).ok();
+    let read = house.oncall_reads();
+    assert_eq!((&read["body"], &read["reply_to"]), (&"anybody -- there?".into(), &sent.into()));
+    house.alice.amsctl(&["hook", "test", "echo"]).exits(0);
+}
+
+#[test]
+fn alertmanager_pages() {
+    if !has("python3") {
+        println!("skipped: python3 is not installed");
+        return;
+    }
+    let house = house();
+    let mut server = house.script("ams-alertmanager").args(["oncall", "0"]).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let port = said.trim().rsplit(' ').next().unwrap();
+    let alert = r#"{"alerts":[{"status":"firing","fingerprint":"c0ffee","labels":{"alertname":"Disk","severity":"critical"},"annotations":{"summary":"disk full"}}]}"#;
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let length = alert.len();
+    write!(stream, "POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{alert}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    let read = house.oncall_reads();
+    assert_eq!((&read["body"], &read["priority"]), (&"FIRING: disk full".into(), &5.into()));
+}
+
+/// Folders that it names.
+#[test]
+fn what_it_links_to_is_there() {
+    let text = fs::read_to_string(root().join("packaging/RECIPES.md")).unwrap();
+    for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+        let path: PathBuf = root().join("packaging").join(link.0);
+        assert!(Path::new(&path).exists(), "{}", path.display());
+    }
+}
