@@ -134,7 +134,7 @@ fn every_config_of_it_is_one() {
     let (_, toml) = blocks();
     for text in toml {
         // The program is where it is installed; here, something else stands for it.
-        let text = text.replace("/usr/local/bin/amsctl", "/bin/sh");
+        let text = text.replace("/usr/bin/amsctl", "/bin/sh");
         let text = text.replace("/usr/local/bin/ams-echo", "/bin/sh");
         amsd::config::parse(&text).unwrap_or_else(|mistake| panic!("{mistake}\n{text}"));
     }
