@@ -10,6 +10,8 @@ use crate::failed::Failed;
 
 /// With this exit code `amsd` ends where another one has the profile already.
 const RUNS_ALREADY: i32 = 3;
+/// With this one where nobody could be asked for the passphrase of its key file.
+pub(crate) const PASSPHRASE_NEEDED: i32 = 4;
 
 /// How starting it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +46,16 @@ pub(crate) fn start(home: Option<&Path>) -> Result<Started, Failed> {
     match ended.status.code() {
         Some(0) => Ok(Started::Ready),
         Some(RUNS_ALREADY) => Ok(Started::Another),
-        _ => {
+        code => {
             let said = String::from_utf8_lossy(&ended.stderr);
             let why = said.trim().trim_start_matches("amsd: ");
-            Err(Failed::new(Exit::NoDaemon, format!("amsd does not start: {why}"))
-                .hint("amsd --check looks at the profile and changes nothing"))
+            let hint = match code {
+                Some(PASSPHRASE_NEEDED) => {
+                    "start it yourself: amsd --daemon asks for the passphrase"
+                }
+                _ => "amsd --check looks at the profile and changes nothing",
+            };
+            Err(Failed::new(Exit::NoDaemon, format!("amsd does not start: {why}")).hint(hint))
         }
     }
 }

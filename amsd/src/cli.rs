@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::config::ConfigError;
 use crate::home::HomeError;
+use crate::passphrase::PassphraseError;
 
 /// The AMS client daemon: holds your identity, contacts, links and messages, and serves amsctl.
 ///
@@ -19,7 +20,7 @@ use crate::home::HomeError;
 Signals: TERM and INT stop it in order, a second one at once; HUP has it read its config again.
 
 Exit codes: 0 stopped, 1 failed, 2 usage or a mistake in the config, 3 one runs for this profile
-already.")]
+already, 4 the key file is sealed and nobody could be asked for the passphrase.")]
 pub struct Args {
     /// The folder of the whole profile: config.toml, data/ and amsd.sock [default: AMS_HOME, else
     /// the XDG folders]
@@ -117,8 +118,17 @@ pub struct Ended {
 /// user writes it, like the arguments.
 #[must_use]
 pub fn exit_code(why: &(dyn Error + 'static)) -> u8 {
+    let of_home = |why: &HomeError| match why {
+        HomeError::Running { .. } => RUNS_ALREADY,
+        _ => 1,
+    };
+    match why.downcast_ref::<PassphraseError>() {
+        Some(PassphraseError::Needed(_)) => return PASSPHRASE_NEEDED,
+        Some(PassphraseError::Home(why)) => return of_home(why),
+        _ => {}
+    }
     match why.downcast_ref::<HomeError>() {
-        Some(HomeError::Running { .. }) => RUNS_ALREADY,
+        Some(why) => of_home(why),
         _ if why.is::<ConfigError>() => 2,
         _ => why.downcast_ref::<Ended>().map_or(1, |ended| ended.exit),
     }
@@ -126,6 +136,8 @@ pub fn exit_code(why: &(dyn Error + 'static)) -> u8 {
 
 /// One daemon runs for the profile; a second one that was to start ends with this code.
 pub const RUNS_ALREADY: u8 = 3;
+/// The key file is sealed, and nobody could be asked for the passphrase.
+pub const PASSPHRASE_NEEDED: u8 = 4;
 
 /// `path` from the root on; left alone where not even the working folder can be found.
 pub fn absolute(path: &Path) -> PathBuf {

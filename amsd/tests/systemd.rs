@@ -11,7 +11,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -94,7 +94,11 @@ impl Manager {
     fn hears(&self, wanted: &str) -> String {
         let mut bytes = [0; 512];
         loop {
-            let got = self.notify.recv(&mut bytes);
+            let got = match self.notify.recv(&mut bytes) {
+                // A child ended; that is no word of this one.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                got => got,
+            };
             let got = got.unwrap_or_else(|error| panic!("nothing like {wanted}: {error}"));
             let said = String::from_utf8_lossy(&bytes[..got]).into_owned();
             if said.starts_with(wanted) {

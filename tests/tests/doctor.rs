@@ -149,6 +149,15 @@ fn the_daemon_and_its_folders() {
     alice.doctor().finds("profile", "wrong", "line 1");
     file(alice.user.home(), "config.toml", "");
     alice.doctor().finds("profile", "ok", "all is well");
+    // One that is sealed is no mistake, and not started without its passphrase.
+    let passphrase = shown(&file(alice.folder.path(), "passphrase", "a long passphrase\n"));
+    alice.user.amsd(&["--set-passphrase", "--new-passphrase-file", &passphrase]).exits(0);
+    alice.doctor().finds("profile", "ok", "sealed under a passphrase");
+    alice.user.amsd(&[]).exits(4).says("--passphrase-file");
+    let refused = alice.user.amsctl(&["--start", "status"]).exits(11).says("sealed under");
+    assert!(refused.err.contains("amsd --daemon asks"), "{}", refused.err);
+    alice.user.amsd(&["--remove-passphrase", "--passphrase-file", &passphrase]).exits(0);
+
     from_tomorrow(&alice.path("data/amsd.redb"));
     let fix = alice.doctor().finds("clock", "wrong", "but the database was changed at");
     assert!(fix.contains("timedatectl"), "{fix}");
