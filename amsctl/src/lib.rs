@@ -8,7 +8,8 @@
 //! 3. [`password`], [`body`]: what is read from a terminal, a file or stdin.
 //! 4. [`text`], [`columns`], [`render`]: what is shown, with everything harmless that somebody else wrote;
 //!    [`qr`]: links as QR codes; [`outlet`]: how received messages are handed over; [`progress`]: a word on
-//!    what takes long; [`desktop`]: notifications.
+//!    what takes long; [`desktop`]: notifications; [`chat`]: a
+//!    conversation.
 //! 5. [`failed`]: what went wrong, as a sentence, a hint and an exit code.
 //!
 //! Beside that way: [`complete`], for a shell that asks what could be typed; `doctor`, which looks for what is
@@ -17,6 +18,7 @@
 //! `unix` is what is particular to the system.
 
 pub mod body;
+pub mod chat;
 pub mod columns;
 pub mod commands;
 pub mod complete;

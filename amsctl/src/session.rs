@@ -59,6 +59,12 @@ impl Session {
         places.map(Some).map_err(|error| Failed::usage(error.to_string()))
     }
 
+    /// The same daemon, by a connection of its own.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(self.home.clone(), self.socket.clone(), self.json)
+    }
+
     /// The socket that was named, or the profile's.
     pub(crate) fn socket(&self) -> Result<PathBuf, Failed> {
         let socket = match &self.socket {

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod ask;
 pub mod backup;
 pub mod call;
+pub mod chat;
 pub mod completions;
 pub mod contact;
 pub mod doctor;
@@ -54,6 +55,8 @@ pub enum Command {
     Ask(ask::Args),
     /// Answer a question.
     Answer(answer::Args),
+    /// Talk to a contact, line by line.
+    Chat(chat::Args),
     /// Print what arrived and was not printed yet.
     Recv(recv::Args),
     /// List or remove readers of the inbox.
@@ -105,6 +108,7 @@ impl Command {
             Self::Send(args) => args.run(session),
             Self::Ask(args) => args.run(session),
             Self::Answer(args) => args.run(session),
+            Self::Chat(args) => args.run(session),
             Self::Recv(args) => args.run(session),
             Self::Reader(command) => command.run(session),
             Self::History(args) => args.run(session),
@@ -162,6 +166,7 @@ mod tests {
         ("answer", &["message.answer"]),
         ("wait", &["contact.wait"]),
         ("completions", &[]),
+        ("chat", &["message.send"]),
         ("notify", &[]),
         ("recv", &["inbox.next", "inbox.ack"]),
         ("reader.list", &["inbox.readers"]),
