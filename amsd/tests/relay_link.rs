@@ -57,7 +57,7 @@ async fn relay_at(storage: Storage, listen: &str) -> ams_relay::Running {
 async fn invite(relay: &ams_relay::Running, name: &str) -> InviteLink {
     match Link::parse(&relay.invite(name).await.unwrap()).unwrap() {
         Link::Invite(invite) => invite,
-        Link::Relay(_) | Link::Contact(_) => panic!("no invite"),
+        Link::Relay(_) | Link::Contact(_) | Link::Peer(_) => panic!("no invite"),
     }
 }
 

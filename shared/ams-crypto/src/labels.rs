@@ -17,6 +17,8 @@ pub const SEALED_INTRO: &[u8] = b"AMS-sealed-intro-1";
 pub const SEALED_APPROVAL: &[u8] = b"AMS-sealed-approval-1";
 /// The pre-shared key of a contact link, from its 16-byte secret.
 pub const LINK_PSK: &[u8] = b"AMS-link-psk-1";
+/// Signature over a device's link key.
+pub const DEVICE: &[u8] = b"AMS-device-1";
 /// A pair's root.
 pub const ROOT: &[u8] = b"AMS-root-1";
 /// A root's public tag.
@@ -67,6 +69,7 @@ mod tests {
             SEALED_INTRO,
             SEALED_APPROVAL,
             LINK_PSK,
+            DEVICE,
             ROOT,
             ROOT_TAG,
             TO_REQUESTER,

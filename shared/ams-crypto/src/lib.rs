@@ -8,7 +8,8 @@
 //!    passphrases, `locked` is memory that does not go to swap)
 //! 2. [`identity`] signs, [`dh`] agrees, [`kem`] does so against quantum computers; [`labels`]
 //!    keeps their uses apart, [`random`] feeds them
-//! 3. [`noise`] makes a link: handshake, then records
+//! 3. [`noise`] makes a link: handshake, then records; [`device`] says whose the other end is where no
+//!    relay does
 //! 4. [`opaque`] enrols a device for an account without showing the password; [`token`] is what an
 //!    invite holds
 //! 5. [`introduction`] makes and answers requests for contact ([`blob`] seals what a relay must not
@@ -17,6 +18,7 @@
 
 pub mod backup;
 pub mod blob;
+pub mod device;
 pub mod dh;
 pub mod envelope;
 pub mod identity;

@@ -3,6 +3,8 @@
 use ams_wire::id::IntroId;
 use data_encoding::HEXLOWER;
 
+use crate::device;
+use crate::dh::DhSecret;
 use crate::envelope::{self, Direction};
 use crate::identity::{IdentityKey, IdentityPublic};
 use crate::labels;
@@ -48,6 +50,10 @@ fn identities() {
 #[test]
 fn link_and_login() {
     assert_eq!(bytes("link-prologue"), Pattern::Xk.prologue());
+    assert_eq!(bytes("known-peer-prologue"), Pattern::Ik.prologue());
+    assert_eq!(bytes("first-meeting-prologue"), Pattern::Xx.prologue());
+    let device = DhSecret::from_bytes(&[9; 32]).public();
+    assert_eq!(bytes("device-record"), device::record(&key(7), &device));
     assert_eq!(bytes("login-context"), opaque::context(&[6; 32]));
 }
 

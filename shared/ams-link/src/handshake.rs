@@ -179,7 +179,7 @@ impl<S: Stream> Answered<S> {
 }
 
 impl<S: Stream> Link<S> {
-    fn new(stream: S, transport: Transport) -> Self {
+    pub(crate) fn new(stream: S, transport: Transport) -> Self {
         let (read, write) = stream.split();
         let Transport { sealer, opener, remote, handshake_hash } = transport;
         Self {
@@ -191,19 +191,19 @@ impl<S: Stream> Link<S> {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, HandshakeError>>,
 ) -> Result<T, HandshakeError> {
     timeout(limit, work).await.unwrap_or(Err(HandshakeError::TimedOut))
 }
 
-async fn read<const N: usize>(stream: &mut impl Stream) -> Result<[u8; N], HandshakeError> {
+pub(crate) async fn read<const N: usize>(stream: &mut impl Stream) -> Result<[u8; N], HandshakeError> {
     let mut bytes = [0; N];
     stream.read_exact(&mut bytes).await.map_err(failed)?;
     Ok(bytes)
 }
 
-fn failed(error: io::Error) -> HandshakeError {
+pub(crate) fn failed(error: io::Error) -> HandshakeError {
     if is_cut(&error) { HandshakeError::Closed } else { HandshakeError::Io(error) }
 }

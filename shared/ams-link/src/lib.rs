@@ -1,6 +1,7 @@
 //! An authenticated, encrypted link over any byte stream.
 //!
 //! 1. [`handshake`] turns a [`stream`] into a [`Link`]: its two halves, and who is at the other end
+//!    ([`peer`]: the same between two daemons)
 //! 2. [`sender`] gathers frames and writes them as few, padded records
 //! 3. [`receiver`] reads records and hands out their frames
 //! 4. [`keepalive`] says when to ping and when the other side is gone
@@ -15,6 +16,7 @@ mod buffers;
 pub mod chance;
 pub mod handshake;
 pub mod keepalive;
+pub mod peer;
 pub mod receiver;
 pub mod sender;
 pub mod stream;

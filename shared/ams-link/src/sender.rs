@@ -16,6 +16,7 @@ use ams_wire::frame::{self, WireError};
 use ams_wire::from_relay::FromRelay;
 use ams_wire::limits::{FRAME_HEADER, MAX_RECORD_PLAINTEXT, RECORD_TAG};
 use ams_wire::pad::{self, BUCKETS};
+use ams_wire::to_peer::ToPeer;
 use ams_wire::to_relay::ToRelay;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -41,6 +42,12 @@ pub trait Outgoing {
 impl Outgoing for ToRelay<'_> {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         ToRelay::encode(self, out)
+    }
+}
+
+impl Outgoing for ToPeer<'_> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        ToPeer::encode(self, out)
     }
 }
 

@@ -157,6 +157,15 @@ pub struct ContactLink {
     pub expires: u64,
 }
 
+/// Where somebody can be met directly, and who it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerLink {
+    /// Where to dial.
+    pub at: HostPort,
+    /// The identity key that has to answer there.
+    pub identity: Key,
+}
+
 /// Any link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
@@ -167,6 +176,8 @@ pub enum Link {
     /// `ams://HOST:PORT/contact#…`: key 32 ‖ routing id 16 ‖ identity 32 ‖ one-time key 32 ‖
     /// secret 16 ‖ expires u64
     Contact(ContactLink),
+    /// `ams://HOST:PORT/peer#…`: identity 32
+    Peer(PeerLink),
 }
 
 impl Link {
@@ -202,6 +213,7 @@ impl Link {
                 Ok(Self::Invite(InviteLink { at, relay, user, token: InviteToken(*token) }))
             }
             "contact" => ContactLink::read(at, relay, fields).map(Self::Contact),
+            "peer" if fields.is_empty() => Ok(Self::Peer(PeerLink { at, identity: relay })),
             _ => Err(LinkError::NotALink),
         }
     }
@@ -239,11 +251,23 @@ impl Link {
         }
     }
 
+    /// The peer link in `text`.
+    ///
+    /// # Errors
+    /// [`LinkError`], also for a link of another kind.
+    pub fn parse_peer(text: &str) -> Result<PeerLink, LinkError> {
+        match Self::parse(text)? {
+            Self::Peer(link) => Ok(link),
+            other => Err(LinkError::Kind { wanted: "a peer", found: other.kind_text() }),
+        }
+    }
+
     fn kind_text(&self) -> &'static str {
         match self {
             Self::Relay(_) => "a relay's address",
             Self::Invite(_) => "an invite",
             Self::Contact(_) => "a contact",
+            Self::Peer(_) => "a peer",
         }
     }
 }
@@ -285,6 +309,7 @@ impl std::fmt::Display for Link {
                 (format!("{}/invite", link.at), &link.relay, fields)
             }
             Self::Contact(link) => (format!("{}/contact", link.at), &link.relay, link.fields()),
+            Self::Peer(link) => (format!("{}/peer", link.at), &link.identity, Vec::new()),
         };
         let mut payload = vec![VERSION];
         payload.extend_from_slice(relay.as_bytes());

@@ -107,6 +107,21 @@ pub enum FrameType {
     Redeem = 0x4e,
     /// Names the contact links that this account waits on.
     Await = 0x4f,
+
+    /// An introduction, on a direct link.
+    Introduce = 0x60,
+    /// An introduction is kept.
+    Noted = 0x61,
+    /// An approval, on a direct link.
+    Approval = 0x62,
+    /// An approval is done with.
+    Opened = 0x63,
+    /// What each side owes is said; envelopes follow.
+    Settled = 0x64,
+    /// An envelope, on a direct link.
+    Envelope = 0x65,
+    /// How many `Envelope`s of this link were handled.
+    Handled = 0x66,
 }
 
 /// Appends a frame whose body `write` appends.

@@ -9,7 +9,7 @@
 //! 4. [`frame`]: how frames lie in a record of the link
 //! 5. [`from_relay`]: the frame that carries it on to the recipient
 //!
-//! Beside that way: [`intro`] (introductions and approvals), [`address`] (`ams://` links),
+//! Beside that way: [`to_peer`] (what daemons say to each other on a direct link), [`intro`] (introductions and approvals), [`address`] (`ams://` links),
 //! [`id`] (the fixed-size names of things), [`username`], [`limits`] (every bound, once), `cbor`
 //! (strict decoding).
 #![doc = include_str!("../PROTOCOL.md")]
@@ -28,6 +28,7 @@ pub mod receipt;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 mod samples;
+pub mod to_peer;
 pub mod to_relay;
 pub mod username;
 

@@ -3,7 +3,7 @@
 //! The macro writes the list and an exhaustive `match` from the same lines: a variant without a
 //! sample does not compile.
 
-use crate::address::{ContactLink, HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
+use crate::address::{ContactLink, HostPort, InviteLink, Link, PeerLink, RELAY_PORT, RelayLink};
 use crate::body::{Body, KIND_QUESTION, KIND_TEXT};
 use crate::from_relay::{
     Bye, Deliver, FromRelay, Outcome, PasswordResponse, Presence, Redeemed, RelayHello, Request,
@@ -17,6 +17,7 @@ use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place, Signed};
 use crate::limits::{KEM_CIPHERTEXT, KEM_KEY, MIN_ENVELOPE};
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
+use crate::to_peer::{PeerHello, ToPeer};
 use crate::to_relay::{
     Approve, Ask, Attach, Await, ClientHello, Fetched, JoinFinish, JoinStart, LoginFinish,
     LoginStart, PasswordFinish, PasswordStart, Redeem, Refuse, Send, Stored, ToRelay,
@@ -131,6 +132,23 @@ samples! {
         ToRelay::Redeem(_) => "to-relay/redeem":
             ToRelay::Redeem(Redeem { handle: HANDLE, by: BY, intro: blob(0xf3) }),
         ToRelay::Await(_) => "to-relay/await": ToRelay::Await(Await { links: vec![BY] }),
+    }
+}
+
+samples! {
+    fn to_peer() -> ToPeer<'static> {
+        ToPeer::Hello(_) => "to-peer/hello": ToPeer::Hello(PeerHello { versions: vec![1] }),
+        ToPeer::Ping => "to-peer/ping": ToPeer::Ping,
+        ToPeer::Pong => "to-peer/pong": ToPeer::Pong,
+        ToPeer::Bye => "to-peer/bye": ToPeer::Bye,
+        ToPeer::Introduce(_) => "to-peer/introduce": ToPeer::Introduce(blob(0xf1)),
+        ToPeer::Noted(_) => "to-peer/noted": ToPeer::Noted(IntroId([0x31; 32])),
+        ToPeer::Approval(_) => "to-peer/approval": ToPeer::Approval(blob(0xf2)),
+        ToPeer::Opened(_) => "to-peer/opened": ToPeer::Opened(IntroId([0x37; 32])),
+        ToPeer::Settled(None) => "to-peer/settled-without-keys": ToPeer::Settled(None),
+        ToPeer::Settled(Some(_)) => "to-peer/settled": ToPeer::Settled(Some(&ENVELOPE)),
+        ToPeer::Envelope(_) => "to-peer/envelope": ToPeer::Envelope(&ENVELOPE),
+        ToPeer::Handled(_) => "to-peer/handled": ToPeer::Handled(3),
     }
 }
 
@@ -358,6 +376,10 @@ samples! {
             one_time: Key([0x27; 32]),
             secret: ContactSecret([0xc2; 16]),
             expires: 1_700_000_000,
+        }),
+        Link::Peer(_) => "link/peer": Link::Peer(PeerLink {
+            at: HostPort::parse("alice.example.org:7310", RELAY_PORT).unwrap(),
+            identity: Key([0x21; 32]),
         }),
     }
 }

@@ -5,19 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
 
-use super::{approval, body, from_relay, inner, intro, link, signed, to_relay};
+use super::{approval, body, from_relay, inner, intro, link, signed, to_peer, to_relay};
 use crate::address::Link;
 use crate::body::Body;
 use crate::frame::{self, FrameType};
 use crate::from_relay::FromRelay;
 use crate::inner::Inner;
 use crate::intro::{Approval, Intro, Signed};
+use crate::to_peer::ToPeer;
 use crate::to_relay::ToRelay;
 
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 /// Crypto vectors stand in the same document and are another crate's to check.
-const OURS: [&str; 8] =
-    ["to-relay/", "from-relay/", "inner/", "body/", "intro/", "approval/", "signed/", "link/"];
+const OURS: [&str; 9] =
+    ["to-peer/", "to-relay/", "from-relay/", "inner/", "body/", "intro/", "approval/", "signed/", "link/"];
 /// Shortest run of one byte that is written as `byte*count`.
 const RUN: usize = 8;
 const WIDTH: usize = 92;
@@ -91,11 +92,18 @@ fn encoded_from(frame: &FromRelay<'_>) -> Vec<u8> {
     out
 }
 
+fn encoded_peer(frame: &ToPeer<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame.encode(&mut out).unwrap();
+    out
+}
+
 /// Every sample but links, which are text, encoded.
 pub(super) fn encoded() -> BTreeMap<&'static str, Vec<u8>> {
     let mut all = BTreeMap::new();
     all.extend(to_relay().iter().map(|(name, frame)| (*name, encoded_to(frame))));
     all.extend(from_relay().iter().map(|(name, frame)| (*name, encoded_from(frame))));
+    all.extend(to_peer().iter().map(|(name, frame)| (*name, encoded_peer(frame))));
     all.extend(inner().iter().map(|(name, inner)| (*name, inner.encode().unwrap())));
     all.extend(body().iter().map(|(name, body)| (*name, body.encode().unwrap())));
     all.extend(intro().iter().map(|(name, intro)| (*name, intro.encode())));
@@ -142,6 +150,11 @@ fn vectors_decode_to_the_samples() {
         let (number, body) = only_frame(&bytes);
         assert_eq!(FromRelay::decode(number, body), Ok(Some(frame)), "{name}");
     }
+    for (name, frame) in to_peer() {
+        let bytes = bytes(name);
+        let (number, body) = only_frame(&bytes);
+        assert_eq!(ToPeer::decode(number, body), Ok(Some(frame)), "{name}");
+    }
     for (name, sample) in inner() {
         assert_eq!(Inner::decode(&bytes(name)), Ok(sample), "{name}");
     }
@@ -169,12 +182,13 @@ fn only_frame(bytes: &[u8]) -> (u8, &[u8]) {
     first
 }
 
-/// Who may send a frame of this type. Exhaustive, so that a new type has to be placed.
-fn directions(frame: FrameType) -> (bool, bool) {
+/// Who may send a frame of this type: a client, a relay, a peer. Exhaustive, so that a new type has
+/// to be placed.
+fn directions(frame: FrameType) -> (bool, bool, bool) {
     use FrameType as T;
     match frame {
-        T::Padding => (false, false),
-        T::Hello | T::Ping | T::Pong | T::Bye => (true, true),
+        T::Padding => (false, false, false),
+        T::Hello | T::Ping | T::Pong | T::Bye => (true, true, true),
         T::JoinStart
         | T::JoinFinish
         | T::LoginStart
@@ -194,7 +208,7 @@ fn directions(frame: FrameType) -> (bool, bool) {
         | T::PasswordFinish
         | T::DeleteAccount
         | T::Redeem
-        | T::Await => (true, false),
+        | T::Await => (true, false, false),
         T::JoinResponse
         | T::LoginResponse
         | T::Enrolled
@@ -210,7 +224,14 @@ fn directions(frame: FrameType) -> (bool, bool) {
         | T::Failed
         | T::PasswordResponse
         | T::Done
-        | T::Presence => (false, true),
+        | T::Presence => (false, true, false),
+        T::Introduce
+        | T::Noted
+        | T::Approval
+        | T::Opened
+        | T::Settled
+        | T::Envelope
+        | T::Handled => (false, false, true),
     }
 }
 
@@ -233,6 +254,17 @@ fn a_side_cannot_read_what_only_the_other_may_receive() {
             FromRelay::Hello(_) | FromRelay::Ping | FromRelay::Pong | FromRelay::Bye(_)
         );
         assert!(both || ToRelay::decode(number, body) == Ok(None), "{name}");
+        assert!(both || ToPeer::decode(number, body) == Ok(None), "{name}");
+    }
+    for (name, frame) in to_peer() {
+        let bytes = encoded_peer(&frame);
+        let (number, body) = only_frame(&bytes);
+        let shared = matches!(
+            frame,
+            ToPeer::Hello(_) | ToPeer::Ping | ToPeer::Pong | ToPeer::Bye
+        );
+        assert!(shared || ToRelay::decode(number, body) == Ok(None), "{name}");
+        assert!(shared || FromRelay::decode(number, body) == Ok(None), "{name}");
     }
 }
 
@@ -280,19 +312,28 @@ fn numbers_are_the_frame_types() {
         FrameType::Presence,
         FrameType::Redeem,
         FrameType::Await,
+        FrameType::Introduce,
+        FrameType::Noted,
+        FrameType::Approval,
+        FrameType::Opened,
+        FrameType::Settled,
+        FrameType::Envelope,
+        FrameType::Handled,
     ];
     let first_byte = |bytes: Vec<u8>| bytes[0];
     let to: BTreeSet<u8> = to_relay().iter().map(|(_, f)| first_byte(encoded_to(f))).collect();
     let from: BTreeSet<u8> =
         from_relay().iter().map(|(_, f)| first_byte(encoded_from(f))).collect();
+    let peer: BTreeSet<u8> =
+        to_peer().iter().map(|(_, f)| first_byte(encoded_peer(f))).collect();
     for frame in types {
         let number = frame as u8;
-        let sent = (to.contains(&number), from.contains(&number));
+        let sent = (to.contains(&number), from.contains(&number), peer.contains(&number));
         assert_eq!(sent, directions(frame), "{frame:?}");
         let table = PROTOCOL.lines().any(|line| line.starts_with(&format!("| `0x{number:02x}` |")));
         assert!(table || frame == FrameType::Padding, "{frame:?} is not in PROTOCOL.md's table");
     }
     let known: BTreeSet<u8> = types.iter().map(|frame| *frame as u8).collect();
     assert_eq!(known.len(), types.len());
-    assert!(to.union(&from).all(|number| known.contains(number)));
+    assert!(to.union(&from).chain(&peer).all(|number| known.contains(number)));
 }

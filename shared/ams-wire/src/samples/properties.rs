@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::golden::encoded;
 use super::strategies::{
-    approval, body, bytes, from_relay, handle, inner, intro, link, mark, to_relay,
+    approval, body, bytes, from_relay, handle, inner, intro, link, mark, to_peer, to_relay,
 };
 use crate::address::{HostPort, Link, RELAY_PORT};
 use crate::body::Body;
@@ -17,6 +17,7 @@ use crate::intro::{Approval, Intro, Signed};
 use crate::limits::COUNTER_WINDOW;
 use crate::pad;
 use crate::receipt::Window;
+use crate::to_peer::ToPeer;
 use crate::to_relay::{Send, ToRelay};
 use crate::username::Username;
 
@@ -84,7 +85,16 @@ fn read_as_everything(bytes: &[u8]) {
             assert_eq!(FromRelay::decode(number, body), Ok(Some(frame)));
         }
     }
+    for (number, body) in frame::frames(bytes).flatten() {
+        if let Ok(Some(frame)) = ToPeer::decode(number, body) {
+            let mut again = Vec::new();
+            frame.encode(&mut again).unwrap();
+            let (number, body) = only_frame(&again);
+            assert_eq!(ToPeer::decode(number, body), Ok(Some(frame)));
+        }
+    }
     for number in 0..=u8::MAX {
+        let _ = ToPeer::decode(number, bytes);
         let _ = ToRelay::decode(number, bytes);
         let _ = FromRelay::decode(number, bytes);
     }
@@ -120,6 +130,14 @@ proptest! {
         frame.encode(&mut out).unwrap();
         let (number, body) = only_frame(&out);
         prop_assert_eq!(FromRelay::decode(number, body), Ok(Some(frame)));
+    }
+
+    #[test]
+    fn frames_to_a_peer_come_back(frame in to_peer()) {
+        let mut out = Vec::new();
+        frame.encode(&mut out).unwrap();
+        let (number, body) = only_frame(&out);
+        prop_assert_eq!(ToPeer::decode(number, body), Ok(Some(frame)));
     }
 
     #[test]
@@ -259,7 +277,7 @@ fn samples_cut_at_every_byte_do_no_harm() {
 fn read_as_everything_typed(name: &str, cut: &[u8]) {
     let kind = name.split('/').next().unwrap();
     match kind {
-        "to-relay" | "from-relay" => {
+        "to-relay" | "from-relay" | "to-peer" => {
             if !cut.is_empty() {
                 assert_eq!(frame::frames(cut).last(), Some(Err(WireError::CutFrame)), "{name}");
             }
@@ -268,7 +286,14 @@ fn read_as_everything_typed(name: &str, cut: &[u8]) {
             {
                 let to = ToRelay::decode(number, body);
                 let from = FromRelay::decode(number, body);
-                let read = if kind == "to-relay" { to.is_ok() } else { from.is_ok() };
+                // A blob may end anywhere.
+                let is_blob = ["to-peer/introduce", "to-peer/approval", "to-peer/settled"];
+                let peer = ToPeer::decode(number, body).is_ok() && !is_blob.contains(&name);
+                let read = match kind {
+                    "to-relay" => to.is_ok(),
+                    "to-peer" => peer,
+                    _ => from.is_ok(),
+                };
                 assert!(!read, "{name} cut to {}", cut.len());
             }
         }

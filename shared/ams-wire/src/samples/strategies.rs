@@ -4,7 +4,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::address::{ContactLink, HostPort, InviteLink, Link, RELAY_PORT, RelayLink};
+use super::ENVELOPE;
+use crate::address::{ContactLink, HostPort, InviteLink, Link, PeerLink, RELAY_PORT, RelayLink};
 use crate::body::Body;
 use crate::from_relay::{
     Bye, FromRelay, Outcome, PasswordResponse, Presence, Redeemed, RelayHello, Request, Row,
@@ -21,6 +22,7 @@ use crate::limits::{
     MAX_FIRST_OLM, MAX_RECEIPT_ROOTS, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
 };
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
+use crate::to_peer::{PeerHello, ToPeer};
 use crate::to_relay::{
     Approve, Ask, Attach, Await, ClientHello, Fetched, JoinFinish, JoinStart, LoginFinish,
     LoginStart, PasswordFinish, PasswordStart, Redeem, Refuse, Stored, ToRelay,
@@ -114,6 +116,26 @@ pub(super) fn to_relay() -> impl Strategy<Value = ToRelay<'static>> {
             .prop_map(|(ke1, request)| ToRelay::PasswordStart(PasswordStart { ke1, request })),
         (bytes(), bytes())
             .prop_map(|(ke3, upload)| ToRelay::PasswordFinish(PasswordFinish { ke3, upload })),
+    ]
+}
+
+pub(super) fn to_peer() -> impl Strategy<Value = ToPeer<'static>> {
+    prop_oneof![
+        vec(any::<u16>(), 0..=MAX_VERSIONS)
+            .prop_map(|versions| ToPeer::Hello(PeerHello { versions })),
+        prop::sample::select(vec![
+            ToPeer::Ping,
+            ToPeer::Pong,
+            ToPeer::Bye,
+            ToPeer::Settled(None),
+            ToPeer::Settled(Some(&ENVELOPE)),
+            ToPeer::Envelope(&ENVELOPE),
+        ]),
+        blob().prop_map(ToPeer::Introduce),
+        blob().prop_map(ToPeer::Approval),
+        bytes().prop_map(|id| ToPeer::Noted(IntroId(id))),
+        bytes().prop_map(|id| ToPeer::Opened(IntroId(id))),
+        any::<u64>().prop_map(ToPeer::Handled),
     ]
 }
 
@@ -273,6 +295,7 @@ fn host_port() -> impl Strategy<Value = HostPort> {
 pub(super) fn link() -> impl Strategy<Value = Link> {
     prop_oneof![
         (host_port(), key()).prop_map(|(at, relay)| Link::Relay(RelayLink { at, relay })),
+        (host_port(), key()).prop_map(|(at, identity)| Link::Peer(PeerLink { at, identity })),
         (host_port(), key(), username(), bytes().prop_map(InviteToken)).prop_map(
             |(at, relay, user, token)| Link::Invite(InviteLink { at, relay, user, token })
         ),
