@@ -17,12 +17,15 @@ pub enum Fact {
     Greet(ContactId),
     /// Messages of this contact were read here: it may be told.
     Read(ContactId),
-    /// This relay's account has something to say to the relay: requests, refusals, removals.
+    /// This relay's account has something to say to the relay: requests, refusals, removals; or a
+    /// direct way to the contact.
     Asks(RelayId),
     /// The set of relays, or what is wanted of one, changed.
     Relays,
     /// A hook is to be run.
     Hooks,
+    /// The set of direct ways, or what is wanted of one, changed.
+    Peers,
     /// A message came in.
     Arrived,
     /// A message of ours is in another state.

@@ -3,7 +3,7 @@
 //! 1. [`outbox`]: a message is accepted, and kept until its receipt
 //! 2. [`router`]: over which path it goes, and when
 //! 3. [`session`]: it is sealed into an envelope
-//! 4. [`relay`]: the link carries the envelope
+//! 4. [`relay`] or [`peer`]: the link carries the envelope
 //! 5. [`inbox`]: on the other side, an envelope becomes a message, kept until it was read
 //!
 //! A user's program meets it at [`rpc`], and hears of it through [`dispatch`]; one that may do only a part
@@ -37,6 +37,7 @@ pub mod open;
 pub mod outbox;
 pub mod outside;
 pub mod passphrase;
+pub mod peer;
 pub mod process;
 pub mod profile;
 mod pulse;

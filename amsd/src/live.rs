@@ -79,11 +79,17 @@ impl Live {
         });
         self.changed.send_replace(());
         let fact = LinkFact { name: nick.to_owned(), reason };
+        let (came, went) = match relay.is_direct() {
+            true => {
+                (Event::PeerUp as fn(LinkFact) -> Event, Event::PeerDown as fn(LinkFact) -> Event)
+            }
+            false => (Event::RelayUp as _, Event::RelayDown as _),
+        };
         match (before, state) {
             (before, state) if before == state => {}
-            (_, LinkState::Up) => (self.tell)(Event::RelayUp(fact)),
+            (_, LinkState::Up) => (self.tell)(came(fact)),
             // A refusal also where the link never came up: the user has something to do.
-            (LinkState::Up, _) | (_, LinkState::Refused) => (self.tell)(Event::RelayDown(fact)),
+            (LinkState::Up, _) | (_, LinkState::Refused) => (self.tell)(went(fact)),
             _ => {}
         }
     }

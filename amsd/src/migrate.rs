@@ -200,6 +200,7 @@ mod tests {
             at: 1,
             again: false,
             answer: Answer::Waiting(vec![1]),
+            link_key: None,
         };
         txn.put::<Intros>(&IntroId([9; 32]), &asked)
     }

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use ams_crypto::dh::DhSecret;
 use ams_crypto::identity::{IdentityKey, IdentityPublic};
 use minicbor::bytes::ByteVec;
 
@@ -34,6 +35,7 @@ struct Identity {
 const IDENTITY: &str = "identity";
 const OLM: &str = "olm_account";
 const INVISIBLE: &str = "invisible";
+const LINK: &str = "direct_secret";
 const LAYOUT: &str = "layout";
 
 impl Me {
@@ -110,6 +112,17 @@ pub fn olm(db: &impl Read) -> Result<ams_crypto::olm::OlmAccount, StoreError> {
 /// Keeps the ratchet account after one-time keys were made or used.
 pub fn put_olm(txn: &Txn<'_>, account: &ams_crypto::olm::OlmAccount) -> Result<(), StoreError> {
     put(txn, OLM, account.to_bytes().to_vec())
+}
+
+/// The secret of this device's key on direct links, made at its first use.
+pub fn link_secret(txn: &Txn<'_>) -> Result<DhSecret, StoreError> {
+    if let Some(secret) = single(txn, LINK)? {
+        let secret = secret.as_slice().try_into().map_err(|_| StoreError::Damaged(LINK))?;
+        return Ok(DhSecret::from_bytes(secret));
+    }
+    let made = DhSecret::generate();
+    put(txn, LINK, made.to_bytes().to_vec())?;
+    Ok(made)
 }
 
 /// Whether the user chose to be invisible; `None` where nothing was chosen yet.

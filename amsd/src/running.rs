@@ -1,12 +1,13 @@
 //! A daemon from its start to its end.
 //!
 //! 1. the store, and in it the identity ([`crate::open`]), in a home that this daemon alone holds;
-//! 2. the router, then the links to relays;
+//! 2. the router, then the links to relays and to direct peers;
 //! 3. the socket, and then it is ready.
 //!
 //! It stops in reverse: no more calls, no more programs, no more links, nothing more to be sent, and
 //! the disk last.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,7 @@ use ams_rpc::service::TableMismatch;
 use ams_rpc::types::{NoParams, Time};
 use ams_rpc::unix::BindError;
 use ams_rpc::{Listener, Server, Service};
+use ams_wire::address::HostPort;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -31,6 +33,7 @@ use crate::hooks::{self, Hook, HooksHandle};
 use crate::live::Live;
 use crate::open::{OpenError, open_profile};
 use crate::outside::Outside;
+use crate::peer::{ListenError, Listening, Meeter, Peers, PeersHandle};
 use crate::profile::{self, Me};
 use crate::relay::{self, Accounts, Links, LinksHandle};
 use crate::router::{self, RouterHandle};
@@ -47,6 +50,10 @@ pub struct Start {
     pub home: Home,
     /// What the config says.
     pub settings: Settings,
+    /// Where direct peers are taken.
+    pub listen: Vec<SocketAddr>,
+    /// How others reach that, where its own address does not say.
+    pub public: Vec<HostPort>,
     /// A socket that a service manager bound already.
     pub socket: Option<OwnedFd>,
     /// What the database is on in place of its file, for simulations.
@@ -68,6 +75,9 @@ pub enum StartError {
     /// The socket that was handed over.
     #[error("the socket from the service manager cannot be used: {0}")]
     Adopt(std::io::Error),
+    /// Where it was to listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Its methods; a fault of the program.
     #[error(transparent)]
     Methods(#[from] TableMismatch),
@@ -97,6 +107,7 @@ pub struct Engine {
     // Ended by stop, in this order.
     hooks: (CancellationToken, JoinHandle<()>),
     links: LinksHandle,
+    peers: PeersHandle,
     router: (RouterHandle, CancellationToken, JoinHandle<()>),
     tidy: (CancellationToken, JoinHandle<()>),
     store: Store,
@@ -109,6 +120,7 @@ pub struct Wiring {
     router: RouterHandle,
     links: Arc<OnceLock<LinksHandle>>,
     hooks: HooksHandle,
+    peers: Arc<OnceLock<PeersHandle>>,
 }
 
 /// What an [`Engine`] is made of.
@@ -121,6 +133,10 @@ pub struct Parts {
     pub settings: Settings,
     /// Time, chance and network.
     pub outside: Outside,
+    /// Where direct peers are taken.
+    pub listening: Listening,
+    /// How others reach that, where its own address does not say.
+    pub public: Vec<HostPort>,
     /// The folder that the user knows the profile by.
     pub home: PathBuf,
 }
@@ -147,7 +163,10 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let wiring = Wiring::default();
     let (store, me) = open_profile(&home, start.disk, wiring.told()).await?;
     let programs = System { folder: home.places().data.join(HOOKS) };
+    let listening = Listening::bind(&start.listen).await?;
     let parts = Parts {
+        listening,
+        public: start.public,
         store,
         me,
         settings: start.settings,
@@ -170,8 +189,9 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 impl Wiring {
     /// For the store.
     pub fn told(&self) -> Told {
-        let Self { dispatch, router, links, hooks } = self;
-        route(dispatch.clone(), router.clone(), Arc::clone(links), hooks.clone())
+        let Self { dispatch, router, links, peers, hooks } = self;
+        let (links, peers) = (Arc::clone(links), Arc::clone(peers));
+        route(dispatch.clone(), router.clone(), links, hooks.clone(), peers)
     }
 }
 
@@ -181,8 +201,8 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub fn start(parts: Parts, wiring: Wiring) -> Result<(Self, Service), StartError> {
-        let Parts { store, me, settings, outside, home } = parts;
-        let Wiring { dispatch, router, links: links_of_told, hooks } = wiring;
+        let Parts { store, me, settings, outside, listening, public, home } = parts;
+        let Wiring { dispatch, router, links: links_of_told, peers: peers_of_told, hooks } = wiring;
         let settings = watch::Sender::new(chosen(&store, settings)?);
         let live = Live::new({
             let dispatch = dispatch.clone();
@@ -200,16 +220,19 @@ impl Engine {
             events,
         };
         let router_task = router.start(router_deps, router_stop.clone());
-        let links = Links::start(relay::Deps {
+        let deps = relay::Deps {
             store: store.clone(),
             me: me.clone(),
             outside: outside.clone(),
             settings: settings.subscribe(),
             live: live.clone(),
             events: link_events,
-        });
+        };
+        let links = Links::start(deps.clone());
+        let peers = Peers::start(deps, listening);
         // Set once, here.
         let _ = links_of_told.set(links.clone());
+        let _ = peers_of_told.set(peers.clone());
 
         let hooks_stop = CancellationToken::new();
         let hooks_deps = hooks::Deps {
@@ -229,6 +252,9 @@ impl Engine {
             live,
             accounts: Accounts::new(store.clone(), me, links.clone(), outside.clone()),
             hooks: hooks.clone(),
+            meeter: Meeter::new(store.clone(), outside.clone()),
+            peers: peers.clone(),
+            public,
             outside: outside.clone(),
             settings: settings.clone(),
             config_mistake: config_mistake.subscribe(),
@@ -246,6 +272,7 @@ impl Engine {
             hooks_handle: hooks,
             hooks: (hooks_stop, hooks_task),
             links,
+            peers,
             router: (router, router_stop, router_task),
             tidy: (tidy_stop, tokio::spawn(tidy)),
             store,
@@ -270,6 +297,7 @@ impl Engine {
         self.hooks.0.cancel();
         log_end("the running of hooks", self.hooks.1.await);
         drop(self.hooks_handle);
+        self.peers.stop().await;
         self.links.stop().await;
         self.router.1.cancel();
         log_end("the router", self.router.2.await);
@@ -288,6 +316,7 @@ fn route(
     router: RouterHandle,
     links: Arc<OnceLock<LinksHandle>>,
     hooks: HooksHandle,
+    peers: Arc<OnceLock<PeersHandle>>,
 ) -> Told {
     Arc::new(move |facts: Vec<Fact>| {
         for fact in &facts {
@@ -296,6 +325,16 @@ fn route(
                 Fact::Greet(contact) => router.greet(*contact),
                 Fact::Read(contact) => router.read(*contact),
                 // Links that are not there yet read the disk when they start.
+                Fact::Asks(way) if way.is_direct() => {
+                    if let Some(peers) = peers.get() {
+                        peers.news(*way);
+                    }
+                }
+                Fact::Peers => {
+                    if let Some(peers) = peers.get() {
+                        peers.changed();
+                    }
+                }
                 Fact::Asks(relay) => {
                     if let Some(links) = links.get() {
                         links.chores(*relay);

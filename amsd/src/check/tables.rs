@@ -13,6 +13,7 @@ use crate::inbox::unread::Unread;
 use crate::outbox::ids::Gone;
 use crate::outbox::row::{Digests, Ends, Live, Out, OutIds, Queued, ReadSeen, Texts, Waiting};
 use crate::outbox::wish::{Deadlines, Keyed, OneWay};
+use crate::peer::{Approvals, Directs};
 use crate::profile::Singles;
 use crate::relay::chores::{ChoreCounts, ChoreRows, Chores};
 use crate::relay::{Marks, Relays};
@@ -83,6 +84,7 @@ macro_rules! known {
 
 const KNOWN: &[(&str, Reads)] = known![
     Addresses,
+    Approvals,
     Arrivals,
     Asked,
     ByContact,
@@ -93,6 +95,7 @@ const KNOWN: &[(&str, Reads)] = known![
     Contacts,
     Deadlines,
     Digests,
+    Directs,
     Ends,
     Envelopes,
     Gone,

@@ -1,8 +1,7 @@
 //! We ask somebody for contact, or ask a contact to renew the keys.
 
 use ams_crypto::introduction::{self, Meeting, RequestSecrets};
-use ams_wire::id::{Blob, Handle, Key};
-use ams_wire::intro::Place;
+use ams_wire::id::{Blob, Handle};
 use ams_wire::to_relay::{Ask, ToRelay};
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
@@ -12,7 +11,7 @@ use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
 use super::{BadName, by_address, by_name, check_name, free_name, next_generation};
 use super::{intro, request};
 use crate::profile::{self, Me};
-use crate::relay::{RelayId, RelayRow, Relays, chores};
+use crate::relay::{RelayId, RelayRow, account, chores};
 use crate::store::{Read, StoreError, Table, Txn};
 
 /// How long a request stands.
@@ -153,7 +152,7 @@ pub(super) fn new_row(
 
 /// Puts an introduction on the contact's row at `relay`: the one that stands there, or a new one
 /// when it is too old.
-pub(super) fn ask(
+pub(crate) fn ask(
     txn: &Txn<'_>,
     me: &Me,
     relay: (RelayId, &RelayRow),
@@ -184,7 +183,7 @@ pub(super) fn ask(
             let meeting = Meeting {
                 from: relay.1.user.clone(),
                 to: path.user.clone(),
-                place: Place::Relay(Key(relay.1.key.0)),
+                place: relay.1.place(),
             };
             let expires = u64::try_from(expires).unwrap_or(u64::MAX);
             let made = introduction::request(me.key(), &mut account, meeting, expires, None);
@@ -231,7 +230,7 @@ pub(super) fn make_up(
 ) -> Result<(), StoreError> {
     for path in &contact.paths {
         let asked = txn.get::<Asked>(&(path.relay, path.handle))?.is_some();
-        let Some(relay) = txn.get::<Relays>(&path.relay)? else { continue };
+        let Some(relay) = account(txn, me, path.relay)? else { continue };
         if asked {
             ask(txn, me, (path.relay, &relay), id, contact, now)?;
         }

@@ -10,9 +10,9 @@ use super::{BadName, ask, by_name, check_name, intro};
 use crate::fact::Fact;
 use crate::outbox::queue;
 use crate::profile::Me;
-use crate::relay::{Relays, chores};
+use crate::relay::{account, chores};
 use crate::session::row as session;
-use crate::store::{Read, StoreError, Txn};
+use crate::store::{StoreError, Txn};
 
 /// Why a contact stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +172,7 @@ fn go_on_with(
     session::forget(txn, id)?;
     ask::cancel(txn, &after)?;
     for path in &after.paths {
-        if let Some(relay) = txn.get::<Relays>(&path.relay)? {
+        if let Some(relay) = account(txn, me, path.relay)? {
             ask::ask(txn, me, (path.relay, &relay), id, &after, now)?;
         }
     }

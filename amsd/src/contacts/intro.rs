@@ -44,6 +44,9 @@ pub struct IntroRow {
     /// What became of it.
     #[n(6)]
     pub answer: Answer,
+    /// Of somebody who asks directly: the key of its device.
+    #[n(7)]
+    pub link_key: Option<Key>,
 }
 
 /// What became of an introduction.
@@ -120,7 +123,10 @@ impl IntroRow {
         let identity = ams_crypto::identity::IdentityPublic::from_bytes(self.identity.0);
         IncomingRequest {
             id: request_id(id),
-            from: format!("{}@{nick}", self.from),
+            from: match self.relay.is_direct() {
+                true => "direct".to_owned(),
+                false => format!("{}@{nick}", self.from),
+            },
             name: self.from.to_string(),
             fingerprint: identity.map(|key| key.fingerprint()).unwrap_or_default(),
             again: self.again,

@@ -322,6 +322,7 @@ pub fn receive(
         again: false,
         // What is approved below is kept with its answer.
         answer: Answer::Refused,
+        link_key: None,
     };
     let by_its_address = by_address(txn, relay.0, &shown.from)?;
     let known = match &by_its_address {

@@ -3,15 +3,17 @@
 //! 1. [`ask`]: we ask somebody, or renew what we have
 //! 2. [`request`]: somebody asks us, and the user, or a rule, answers
 //! 3. [`approval`]: our asking was answered
-//! 4. [`link`]: the same by a contact link, which both sides trust
-//! 5. [`snapshot`]: the relay's rows are compared with ours
-//! 6. [`edit`]: rename, block, verify, trust, remove
-//! 7. [`show`]: what the user sees
+//! 4. [`direct`]: asking and being asked without a relay
+//! 5. [`link`]: the same by a contact link, which both sides trust
+//! 6. [`snapshot`]: the relay's rows are compared with ours
+//! 7. [`edit`]: rename, block, verify, trust, remove
+//! 8. [`show`]: what the user sees
 //!
 //! Kept: [`row`] (contacts), [`intro`] (introductions that came).
 
 pub mod approval;
 pub mod ask;
+pub mod direct;
 pub mod edit;
 pub mod intro;
 pub mod link;

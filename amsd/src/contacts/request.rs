@@ -10,11 +10,11 @@ use ams_crypto::introduction::{self, ByLink, VerifiedIntro};
 use ams_rpc::types::{Fact as Event, KeyChangedFact};
 use ams_wire::from_relay::Request;
 use ams_wire::id::{Blob, Handle, IntroId, Key, RoutingId};
-use ams_wire::intro::Place;
 use ams_wire::to_relay::{Approve, Refuse, ToRelay};
 use ams_wire::username::Username;
 
 use super::ask::new_row;
+use super::direct;
 use super::intro::{self, Answer, IntroRow, Intros, request_id};
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage, Verified};
 use super::snapshot::with_missing;
@@ -30,7 +30,7 @@ use crate::store::{Read, StoreError, Table, Txn};
 use ams_crypto::pair::{LinkSecret, Side};
 
 /// Most requests that wait for the user.
-const MAX_WAITING: usize = 100;
+pub(super) const MAX_WAITING: usize = 100;
 /// Most roots of one contact that were approved and not used yet.
 const MAX_UNUSED_ROOTS: usize = 4;
 
@@ -46,7 +46,8 @@ pub(super) struct CameBy {
     pub(super) name: Username,
 }
 
-/// An introduction came from the relay.
+/// An introduction came from the relay, or on a contact's direct link; `true`: it is kept or
+/// answered, and is not needed again.
 pub fn receive(
     txn: &Txn<'_>,
     me: &Me,
@@ -54,16 +55,16 @@ pub fn receive(
     request: &Request,
     rule: Requests,
     now: i64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let id = introduction::id(request.intro.as_bytes());
     if let Some(known) = txn.get::<Intros>(&id)? {
         if !intro::is_void(txn, &known)? {
-            return repeat_answer(txn, relay.0, id, &known);
+            return repeat_answer(txn, relay.0, id, &known).map(|()| true);
         }
         // Approved for a contact that was removed since: asked anew.
         intro::forget(txn, id)?;
     }
-    let refuse = || refuse(txn, relay.0, &request.from, request.their_handle);
+    let refuse = || refuse(txn, relay.0, &request.from, request.their_handle).map(|()| false);
     let Ok(intro) = introduction::verify(request.intro.as_bytes()) else { return refuse() };
     if !is_meant_for_us(&intro, me, relay.1, &request.from) {
         return refuse();
@@ -71,7 +72,7 @@ pub fn receive(
     if is_expired(&intro, now) {
         // A contact whose renewal came too late makes a new one; a refusal would end the pair.
         let known = by_identity(txn, &intro.identity)?.is_some();
-        return if known { Ok(()) } else { refuse() };
+        return if known { Ok(false) } else { refuse() };
     }
     let mut row = IntroRow {
         relay: relay.0,
@@ -81,58 +82,67 @@ pub fn receive(
         at: now,
         again: false,
         answer: Answer::Waiting(request.intro.as_bytes().to_vec()),
+        link_key: None,
     };
     if let Some((contact, known)) = by_address(txn, relay.0, &request.from)? {
         return match known.identity {
             // The relay shows it again once the contact is unblocked.
-            _ if known.blocked => Ok(()),
+            _ if known.blocked => Ok(false),
             Some(key) if key != row.identity => {
-                key_changed(txn, relay.0, (contact, &known), row.identity)
+                key_changed(txn, relay.0, (contact, &known), row.identity).map(|()| false)
             }
-            _ if !intro::may_answer(txn, row.identity, now)? => Ok(()),
+            _ if !intro::may_answer(txn, row.identity, now)? => Ok(false),
             // Ours crosses theirs, or they renew: both have said yes already.
             _ => {
                 let path = known.paths.iter().find(|path| path.user == request.from);
-                let Some(handle) = path.map(|path| path.handle) else { return Ok(()) };
-                approve(txn, me, &intro, row, (contact, &known, handle), None, now)
+                let Some(handle) = path.map(|path| path.handle) else { return Ok(false) };
+                approve(txn, me, &intro, row, (contact, &known, handle), None, now)?;
+                Ok(true)
             }
         };
     }
     if let Some((_, known)) = by_identity(txn, &intro.identity)? {
         if known.blocked {
-            return Ok(());
+            return Ok(false);
         }
         row.again = true;
     }
     match rule {
         // Nothing is kept of it: whoever is denied must not fill the disk.
         Requests::Deny => refuse(),
-        Requests::Accept if !intro::may_answer(txn, row.identity, now)? => Ok(()),
+        Requests::Accept if !intro::may_answer(txn, row.identity, now)? => Ok(false),
         Requests::Accept => {
             let (contact, known, handle) = new_or_known(txn, relay, &intro, &row, None)?;
-            approve(txn, me, &intro, row, (contact, &known, handle), None, now)
+            approve(txn, me, &intro, row, (contact, &known, handle), None, now)?;
+            Ok(true)
         }
         Requests::Ask => {
             if intro::count_waiting(txn)? >= MAX_WAITING {
-                return Ok(());
+                return Ok(false);
             }
             txn.tell(Fact::event(Event::ContactRequest(ams_rpc::types::RequestFact {
                 request: row.shown(id, &relay.1.nick),
             })));
-            intro::put(txn, id, &row)
+            intro::put(txn, id, &row)?;
+            Ok(true)
         }
     }
 }
 
-fn is_meant_for_us(intro: &VerifiedIntro, me: &Me, relay: &RelayRow, from: &Username) -> bool {
+pub(super) fn is_meant_for_us(
+    intro: &VerifiedIntro,
+    me: &Me,
+    relay: &RelayRow,
+    from: &Username,
+) -> bool {
     let fields = &intro.fields;
     fields.from == *from
         && fields.to == relay.user
-        && fields.place == Place::Relay(Key(relay.key.0))
+        && fields.place == relay.place()
         && intro.identity != *me.public()
 }
 
-fn is_expired(intro: &VerifiedIntro, now: i64) -> bool {
+pub(super) fn is_expired(intro: &VerifiedIntro, now: i64) -> bool {
     let now = u64::try_from(now).unwrap_or_default().checked_div(1000).unwrap_or_default();
     intro.fields.expires <= now
 }
@@ -158,7 +168,7 @@ fn refuse(txn: &Txn<'_>, relay: RelayId, to: &Username, handle: Handle) -> Resul
 
 /// Another identity key under a known address: somebody else has the account, or the contact lost
 /// its keys. Nothing goes that way until the user says which.
-pub(super) fn key_changed(
+pub(crate) fn key_changed(
     txn: &Txn<'_>,
     relay: RelayId,
     (id, before): (ContactId, &ContactRow),
@@ -198,9 +208,16 @@ pub(super) fn new_or_known(
     row: &IntroRow,
     name: Option<String>,
 ) -> Result<(ContactId, ContactRow, Handle), StoreError> {
-    let handle = Handle(ams_crypto::random::bytes());
+    let handle = match relay.0.is_direct() {
+        true => crate::peer::HANDLE,
+        false => Handle(ams_crypto::random::bytes()),
+    };
     if let Some((id, before)) = by_identity(txn, &intro.identity)? {
         let mut known = before.clone();
+        // Met again on the way that there is.
+        if relay.0.is_direct() && before.path(relay.0).is_some() {
+            return Ok((id, known, handle));
+        }
         known.paths.push(PathRow {
             relay: relay.0,
             handle,
@@ -326,8 +343,7 @@ pub fn accept(
             return Err(AnswerError::NameTaken(name.to_owned()));
         }
     }
-    let relay = txn
-        .get::<crate::relay::Relays>(&waiting.1.relay)?
+    let relay = crate::relay::account(txn, me, waiting.1.relay)?
         .ok_or_else(|| AnswerError::NoSuchRequest(wanted.to_owned()))?;
     let relay = (waiting.1.relay, &relay);
     Ok(approve_waiting(txn, me, relay, waiting, local.map(str::to_owned), now)?)
@@ -338,12 +354,19 @@ pub(super) fn approve_waiting(
     txn: &Txn<'_>,
     me: &Me,
     relay: (RelayId, &RelayRow),
-    (_, row): (IntroId, IntroRow),
+    (_, mut row): (IntroId, IntroRow),
     name: Option<String>,
     now: i64,
 ) -> Result<(ContactId, ContactRow), StoreError> {
     let Answer::Waiting(intro) = &row.answer else { return Err(StoreError::Damaged(Intros::NAME)) };
     let intro = introduction::verify(intro).map_err(|_| StoreError::Damaged(Intros::NAME))?;
+    let relay = if row.relay.is_direct() {
+        let known = by_identity(txn, &intro.identity)?.map(|(_, known)| known);
+        row.relay = direct::way_of(txn, known.as_ref(), row.link_key)?;
+        (row.relay, relay.1)
+    } else {
+        relay
+    };
     let (id, contact, handle) = new_or_known(txn, relay, &intro, &row, name)?;
     approve(txn, me, &intro, row, (id, &contact, handle), None, now)?;
     let contact = txn.get::<Contacts>(&id)?.ok_or(StoreError::Damaged(Contacts::NAME))?;

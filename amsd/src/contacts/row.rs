@@ -76,7 +76,7 @@ impl From<Verified> for VerifiedBy {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PathRow {
-    /// The relay.
+    /// The relay, or the direct way.
     #[n(0)]
     pub relay: RelayId,
     /// Our handle for the contact there.
@@ -181,6 +181,11 @@ impl ContactRow {
             after.offered = None;
         }
         after
+    }
+
+    /// The direct way to it, if it has one.
+    pub fn direct(&self) -> Option<RelayId> {
+        self.paths.iter().map(|path| path.relay).find(|relay| relay.is_direct())
     }
 
     /// The path over `relay`.

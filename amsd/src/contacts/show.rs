@@ -10,6 +10,7 @@ use ams_wire::id::Key;
 use super::row::{ContactId, ContactRow, PathRow, Stage};
 use super::{all, ask, intro};
 use crate::live::Live;
+use crate::peer::Directs;
 use crate::relay::{RelayId, Relays};
 use crate::router::path;
 use crate::store::{Read, StoreError};
@@ -27,9 +28,14 @@ pub fn contact(
         let nick = nick(db, path.relay)?;
         let (state, reason) = path_state(row, path, live);
         let active = active == Some(path.relay);
-        paths.push(Path { kind: PathKind::Relay, name: nick, active, state, reason });
+        let (kind, name) = match path.relay.is_direct() {
+            true => (PathKind::Direct, direct_name(db, path.relay)?),
+            false => (PathKind::Relay, nick),
+        };
+        paths.push(Path { kind, name, active, state, reason });
     }
-    let address = match row.paths.first().filter(|_| row.by_link.is_none()) {
+    let relays = row.paths.iter().find(|path| !path.relay.is_direct());
+    let address = match relays.filter(|_| row.by_link.is_none()) {
         Some(path) => Some(self::address(db, path)?),
         None => None,
     };
@@ -75,6 +81,7 @@ pub fn requests(db: &impl Read) -> Result<Requests, StoreError> {
             id: intro::request_id(asked.secrets()?.id()),
             to: match asked.link {
                 Some(_) => format!("a contact link over {}", nick(db, relay)?),
+                None if relay.is_direct() => direct_name(db, relay)?,
                 None => format!("{user}@{}", nick(db, relay)?),
             },
             name: contact.name,
@@ -121,9 +128,18 @@ fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Opti
     (state, link.reason)
 }
 
-/// `USER@RELAY`.
+/// `USER@RELAY`, or where it is dialled.
 pub(super) fn address(db: &impl Read, path: &PathRow) -> Result<String, StoreError> {
+    if path.relay.is_direct() {
+        return direct_name(db, path.relay);
+    }
     Ok(format!("{}@{}", path.user, nick(db, path.relay)?))
+}
+
+/// Where a contact is dialled; `direct` where it dials.
+pub fn direct_name(db: &impl Read, way: RelayId) -> Result<String, StoreError> {
+    let first = db.get::<Directs>(&way)?.and_then(|row| row.addresses.into_iter().next());
+    Ok(first.unwrap_or_else(|| "direct".to_owned()))
 }
 
 fn nick(db: &impl Read, relay: RelayId) -> Result<String, StoreError> {

@@ -8,7 +8,7 @@ use super::all;
 use super::ask::{self, Asked, AskedRow};
 use super::row::{self, ContactId, ContactRow, Stage};
 use crate::profile::Me;
-use crate::relay::{RelayId, RelayRow, Relays, chores};
+use crate::relay::{RelayId, RelayRow, Relays, account, chores};
 use crate::store::{Read, StoreError, Txn};
 
 /// `rows` is every handle that the relay has a row for. One that we have no contact for is removed
@@ -41,6 +41,24 @@ pub fn compare(
     }
     if relay.1.adopting {
         txn.put::<Relays>(&relay.0, &RelayRow { adopting: false, ..relay.1.clone() })?;
+    }
+    Ok(())
+}
+
+/// The same for a direct link that came up: keys that have become old are renewed.
+pub fn refresh(
+    txn: &Txn<'_>,
+    me: &Me,
+    way: RelayId,
+    handle: Handle,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some((id, row)) = super::by_handle(txn, way, handle)? else { return Ok(()) };
+    let asked = txn.get::<Asked>(&(way, handle))?;
+    if let Some(own) = account(txn, me, way)?
+        && is_stale(txn, &row, asked, id, now)?
+    {
+        ask::renew(txn, me, (way, &own), id, now)?;
     }
     Ok(())
 }

@@ -50,7 +50,8 @@ impl Dispatch {
                 | Fact::Read(_)
                 | Fact::Asks(_)
                 | Fact::Relays
-                | Fact::Hooks => {}
+                | Fact::Hooks
+                | Fact::Peers => {}
             }
         }
     }

@@ -121,7 +121,11 @@ fn take(
     }
     queue::contact_is_there(txn, id, came.relay, came.now)?;
     if let Some(body) = opened.body {
-        keep(txn, id, &format!("relay:{}", came.nick), body, came.now)?;
+        let via = match came.relay.is_direct() {
+            true => "direct".to_owned(),
+            false => format!("relay:{}", came.nick),
+        };
+        keep(txn, id, &via, body, came.now)?;
     }
     Ok(Accepted {
         from: Some(id),

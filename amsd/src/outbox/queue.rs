@@ -181,9 +181,10 @@ pub fn contact_is_there(
     let nick = txn.get::<Relays>(&relay)?.map(|row| row.nick);
     for ((_, seq), ()) in waiting {
         match one_way.get(&seq) {
-            Some(Way::Direct) => continue,
+            Some(Way::Direct) if !relay.is_direct() => continue,
+            Some(Way::Relay) if relay.is_direct() => continue,
             Some(Way::Through(only)) if nick.as_ref() != Some(only) => continue,
-            Some(Way::Through(_) | Way::Relay) | None => {}
+            Some(_) | None => {}
         }
         change(txn, contact, seq, now, None, Some("the contact is there"), |row| {
             (row.state == OutState::Waiting).then_some(OutState::Queued)

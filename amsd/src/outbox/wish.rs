@@ -56,7 +56,7 @@ impl Way {
     /// Why a message that may only go this way can stay where it is.
     pub fn reason(&self) -> String {
         match self {
-            Self::Direct => "waits for a direct path: there is none to this contact".to_owned(),
+            Self::Direct => "goes over a direct link only".to_owned(),
             Self::Relay => "goes through a relay only".to_owned(),
             Self::Through(nick) => format!("goes through the relay {nick} only"),
         }

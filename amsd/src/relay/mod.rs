@@ -10,7 +10,7 @@
 //! On disk: [`row`] (accounts, work marks), [`chores`] (what is still to be told).
 
 pub mod accounts;
-mod actor;
+pub(crate) mod actor;
 pub mod chores;
 mod dial;
 mod event;
@@ -23,4 +23,6 @@ pub use accounts::{AccountError, Accounts};
 pub use dial::DialError;
 pub use event::{LinkEvent, LinkHandle, Mailbox, Parcel};
 pub use links::{Deps, Links, LinksHandle};
-pub use row::{Marks, Refusal, RelayId, RelayRow, Relays, by_nick, link_of, mark, raise_mark};
+pub use row::{
+    Marks, Refusal, RelayId, RelayRow, Relays, account, by_nick, link_of, mark, raise_mark,
+};

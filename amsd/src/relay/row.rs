@@ -2,15 +2,38 @@
 
 use ams_wire::address::{HostPort, Link, RELAY_PORT, RelayLink};
 use ams_wire::id::{Key, WorkMark};
+use ams_wire::intro::Place;
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
 
+use crate::peer;
+use crate::profile::Me;
 use crate::store::{self, Read, StoreError, Table, Txn};
 
-/// A relay that this daemon has, or had, an account at.
+/// A relay that this daemon has, or had, an account at; or the direct way to one contact, which is a
+/// path like the others to whoever seals, sends and counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct RelayId(#[n(0)] pub u32);
+
+/// Numbers from here on are those of direct ways.
+const DIRECT: u32 = 1 << 31;
+
+impl RelayId {
+    /// The direct way of a stranger, who has none yet.
+    pub const STRANGER: Self = Self(DIRECT);
+
+    /// The `number`-th direct way, from 1.
+    pub fn direct(number: u64) -> Self {
+        // No profile meets two thousand million people.
+        Self(DIRECT.saturating_add(u32::try_from(number).unwrap_or(u32::MAX)))
+    }
+
+    /// Whether this is a direct way.
+    pub fn is_direct(self) -> bool {
+        self.0 >= DIRECT
+    }
+}
 
 impl store::Key for RelayId {
     fn put(&self, out: &mut Vec<u8>) {
@@ -60,6 +83,35 @@ pub struct RelayRow {
     /// are its contacts, to be met again.
     #[n(10)]
     pub adopting: bool,
+}
+
+impl RelayRow {
+    /// What stands for an account on direct ways, where nobody has one: who we are there.
+    pub fn direct(me: &Me) -> Option<Self> {
+        Some(Self {
+            nick: "direct".to_owned(),
+            at: String::new(),
+            key: Key([0; 32]),
+            device_secret: [0; 32],
+            user: peer::name_of(me.public())?,
+            enrolled: false,
+            wanted: false,
+            refused: None,
+            relay_counter: 0,
+            deleting: false,
+            adopting: false,
+        })
+    }
+
+    /// Where introductions say that they are for.
+    pub fn place(&self) -> Place {
+        if self.at.is_empty() { Place::Direct } else { Place::Relay(Key(self.key.0)) }
+    }
+}
+
+/// The account at `relay`, or what stands for it on a direct way.
+pub fn account(db: &impl Read, me: &Me, relay: RelayId) -> Result<Option<RelayRow>, StoreError> {
+    if relay.is_direct() { Ok(RelayRow::direct(me)) } else { db.get::<Relays>(&relay) }
 }
 
 /// Why a relay will not have this device.

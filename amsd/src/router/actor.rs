@@ -19,9 +19,9 @@ use crate::contacts::{self, ContactId, ask};
 use crate::inbox::Accepted;
 use crate::outbox::{self, queue, state, wish};
 use crate::pulse::Pulse;
-use crate::relay::{LinkEvent, LinkHandle, RelayId, Relays};
+use crate::relay::{LinkEvent, LinkHandle, RelayId, account};
 use crate::session::seal::CipherKey;
-use crate::store::{Read, StoreError};
+use crate::store::StoreError;
 
 /// Contacts that are looked at in one transaction.
 const MAX_LOOKS: usize = 64;
@@ -241,6 +241,9 @@ impl RouterActor {
     }
 
     fn via(&self, relay: RelayId) -> String {
+        if relay.is_direct() {
+            return "direct".to_owned();
+        }
         let nick = self.links.get(&relay).map_or("", |link| link.nick.as_str());
         format!("relay:{nick}")
     }
@@ -274,7 +277,7 @@ impl RouterActor {
         }
         let (me, now) = (self.deps.me.clone(), self.deps.clock.now());
         let asked = self.deps.store.write(move |txn| {
-            let Some(row) = txn.get::<Relays>(&relay)? else { return Ok(()) };
+            let Some(row) = account(txn, &me, relay)? else { return Ok(()) };
             for contact in &renew {
                 ask::renew(txn, &me, (relay, &row), *contact, now)?;
             }

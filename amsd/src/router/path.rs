@@ -1,4 +1,4 @@
-//! Which path a contact has now: a relay where it is online, else the one used last, else any
+//! Which path a contact has now: a direct link, else a relay where it is online, else the one used last, else any
 //! that is up. A message that may only go one way goes there or stays.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,20 @@ pub fn choose<'a>(
     live: &Live,
     last: Option<RelayId>,
 ) -> Option<&'a PathRow> {
-    let usable = || contact.paths.iter().filter(|path| is_usable(contact, path, live));
+    let direct = contact.paths.iter().find(|path| path.relay.is_direct());
+    direct
+        .filter(|path| is_usable(contact, path, live))
+        .or_else(|| choose_relay(contact, live, last))
+}
+
+/// The relay to take; `None`: none is up.
+fn choose_relay<'a>(
+    contact: &'a ContactRow,
+    live: &Live,
+    last: Option<RelayId>,
+) -> Option<&'a PathRow> {
+    let relays = || contact.paths.iter().filter(|path| !path.relay.is_direct());
+    let usable = || relays().filter(|path| is_usable(contact, path, live));
     usable()
         .find(|path| live.is_online(path.relay, path.handle))
         .or_else(|| usable().find(|path| Some(path.relay) == last))
@@ -71,8 +84,8 @@ impl Routes {
         let mut one_way = BTreeMap::new();
         for (seq, way) in wish::one_way(db, id)? {
             let route = match way {
-                Way::Direct => None,
-                Way::Relay => Some(main),
+                Way::Direct => Some(main).filter(|main| main.relay.is_direct()),
+                Way::Relay => choose_relay(contact, live, last).map(Route::from),
                 Way::Through(nick) => through(db, contact, live, &nick)?,
             };
             one_way.insert(seq, route);

@@ -28,6 +28,7 @@ use ams_rpc::methods as m;
 use ams_rpc::service::TableMismatch;
 use ams_rpc::types::{NoParams, Time};
 use ams_rpc::{CallContext, METHODS, RpcError, Service, ServiceBuilder, openrpc};
+use ams_wire::address::HostPort;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,7 @@ use crate::dispatch::Dispatch;
 use crate::hooks::HooksHandle;
 use crate::live::Live;
 use crate::outside::Outside;
+use crate::peer::{Meeter, PeersHandle};
 use crate::profile::Me;
 use crate::relay::Accounts;
 use crate::settings::Settings;
@@ -56,6 +58,12 @@ pub struct Core {
     pub accounts: Accounts,
     /// Programs that are run for what happens.
     pub hooks: HooksHandle,
+    /// Direct links.
+    pub peers: PeersHandle,
+    /// Looks at who answers at an address.
+    pub meeter: Meeter,
+    /// How others reach what is listened on, where its own address does not say.
+    pub public: Vec<HostPort>,
     /// Time, chance, network and programs.
     pub outside: Outside,
     /// What the user chose, as it is now.

@@ -198,7 +198,9 @@ pub(crate) async fn within<T>(
     timeout(limit, work).await.unwrap_or(Err(HandshakeError::TimedOut))
 }
 
-pub(crate) async fn read<const N: usize>(stream: &mut impl Stream) -> Result<[u8; N], HandshakeError> {
+pub(crate) async fn read<const N: usize>(
+    stream: &mut impl Stream,
+) -> Result<[u8; N], HandshakeError> {
     let mut bytes = [0; N];
     stream.read_exact(&mut bytes).await.map_err(failed)?;
     Ok(bytes)

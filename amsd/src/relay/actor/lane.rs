@@ -226,7 +226,7 @@ impl Desk {
             }
             Item::Row(shown) => approval::receive(txn, me, (relay, &row()?), shown, now)?,
             Item::Request(asked) => {
-                request::receive(txn, me, (relay, &row()?), asked, self.rule, now)?;
+                let _ = request::receive(txn, me, (relay, &row()?), asked, self.rule, now)?;
             }
             Item::Redeemed(shown) => link::receive(txn, me, (relay, &row()?), shown, now)?,
             Item::Snapshot(rows) => {

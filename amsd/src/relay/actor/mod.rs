@@ -13,7 +13,7 @@ mod handled;
 mod lane;
 mod outgoing;
 mod pacing;
-mod sent;
+pub(crate) mod sent;
 mod serve;
 #[cfg(test)]
 mod tests;

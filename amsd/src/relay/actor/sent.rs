@@ -10,7 +10,7 @@ const MOST: usize = 4096;
 
 /// The `Send`s of one link.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// Of those that the relay did not count yet; `None`: a bare one.
     keys: VecDeque<Option<CipherKey>>,
     accepted: u64,
@@ -18,21 +18,21 @@ pub(super) struct Sent {
 
 /// The relay counts what was never sent, or counts backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WrongCount;
+pub(crate) struct WrongCount;
 
 impl Sent {
     /// Whether more may be sent.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.keys.len() < MOST
     }
 
     /// One more was sent.
-    pub(super) fn push(&mut self, key: Option<CipherKey>) {
+    pub(crate) fn push(&mut self, key: Option<CipherKey>) {
         self.keys.push_back(key);
     }
 
     /// The relay took the first `count` of the link; gives those that it had not counted before.
-    pub(super) fn accepted(&mut self, count: u64) -> Result<Vec<CipherKey>, WrongCount> {
+    pub(crate) fn accepted(&mut self, count: u64) -> Result<Vec<CipherKey>, WrongCount> {
         let news = count.checked_sub(self.accepted).ok_or(WrongCount)?;
         let news = usize::try_from(news).ok().filter(|news| *news <= self.keys.len());
         let taken = self.keys.drain(..news.ok_or(WrongCount)?).flatten().collect();

@@ -17,8 +17,17 @@ use crate::to_relay::ToRelay;
 
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 /// Crypto vectors stand in the same document and are another crate's to check.
-const OURS: [&str; 9] =
-    ["to-peer/", "to-relay/", "from-relay/", "inner/", "body/", "intro/", "approval/", "signed/", "link/"];
+const OURS: [&str; 9] = [
+    "to-peer/",
+    "to-relay/",
+    "from-relay/",
+    "inner/",
+    "body/",
+    "intro/",
+    "approval/",
+    "signed/",
+    "link/",
+];
 /// Shortest run of one byte that is written as `byte*count`.
 const RUN: usize = 8;
 const WIDTH: usize = 92;
@@ -259,10 +268,7 @@ fn a_side_cannot_read_what_only_the_other_may_receive() {
     for (name, frame) in to_peer() {
         let bytes = encoded_peer(&frame);
         let (number, body) = only_frame(&bytes);
-        let shared = matches!(
-            frame,
-            ToPeer::Hello(_) | ToPeer::Ping | ToPeer::Pong | ToPeer::Bye
-        );
+        let shared = matches!(frame, ToPeer::Hello(_) | ToPeer::Ping | ToPeer::Pong | ToPeer::Bye);
         assert!(shared || ToRelay::decode(number, body) == Ok(None), "{name}");
         assert!(shared || FromRelay::decode(number, body) == Ok(None), "{name}");
     }
@@ -324,8 +330,7 @@ fn numbers_are_the_frame_types() {
     let to: BTreeSet<u8> = to_relay().iter().map(|(_, f)| first_byte(encoded_to(f))).collect();
     let from: BTreeSet<u8> =
         from_relay().iter().map(|(_, f)| first_byte(encoded_from(f))).collect();
-    let peer: BTreeSet<u8> =
-        to_peer().iter().map(|(_, f)| first_byte(encoded_peer(f))).collect();
+    let peer: BTreeSet<u8> = to_peer().iter().map(|(_, f)| first_byte(encoded_peer(f))).collect();
     for frame in types {
         let number = frame as u8;
         let sent = (to.contains(&number), from.contains(&number), peer.contains(&number));

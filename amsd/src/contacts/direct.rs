@@ -1,0 +1,228 @@
+//! Meeting without a relay: we ask somebody at an address, or a stranger asks us.
+//!
+//! 1. [`add`]: we know who answers at an address, and ask
+//! 2. [`receive`]: a stranger's introduction; kept or not, and only what is kept is acknowledged
+
+use ams_crypto::identity::IdentityPublic;
+use ams_crypto::introduction;
+use ams_rpc::types::{Fact as Event, RequestFact};
+use ams_wire::id::{IntroId, Key};
+use ams_wire::username::Username;
+
+use super::ask::{self, AddError, new_row};
+use super::intro::{self, Answer, IntroRow};
+use super::request::{self, MAX_WAITING};
+use super::row::{self, ContactId, ContactRow, PathRow, Stage, Verified};
+use super::{by_identity, by_name, check_name, free_name};
+use crate::fact::Fact;
+use crate::peer::{self, DirectRow, Directs, HANDLE};
+use crate::profile::{self, Me};
+use crate::relay::{RelayId, RelayRow, account};
+use crate::settings::Requests;
+use crate::store::{Read, StoreError, Txn};
+
+/// Most requests by direct strangers that wait for the user: a part of all, so that nobody who can
+/// reach this daemon keeps those away who ask through a relay.
+const MAX_STRANGERS: usize = 20;
+
+/// Whoever answered at an address.
+#[derive(Debug, Clone)]
+pub struct Met {
+    /// The identity that it proved.
+    pub identity: IdentityPublic,
+    /// Its device's key on direct links.
+    pub link_key: Key,
+    /// Where it was.
+    pub at: String,
+    /// The user had its fingerprint from elsewhere.
+    pub verified: bool,
+}
+
+fn name_of(identity: &IdentityPublic) -> Result<Username, StoreError> {
+    peer::name_of(identity).ok_or(StoreError::Damaged("a fingerprint"))
+}
+
+/// Asks somebody who was met at an address. Somebody who is a contact already is that contact, with
+/// one more way.
+pub fn add(
+    txn: &Txn<'_>,
+    me: &Me,
+    met: &Met,
+    local: Option<&str>,
+    now: i64,
+) -> Result<(ContactId, ContactRow), AddError> {
+    let user = name_of(&met.identity)?;
+    if met.identity == *me.public() {
+        return Err(AddError::Yourself(user));
+    }
+    let verified = met.verified.then_some(Verified::Fingerprint);
+    let (id, before) = match by_identity(txn, &met.identity)? {
+        Some((id, row)) => {
+            if local.is_some_and(|local| local != row.name) {
+                return Err(AddError::Known { address: met.at.clone(), name: row.name });
+            }
+            (id, row)
+        }
+        None => {
+            let name = match local {
+                Some(name) => {
+                    check_name(name)?;
+                    if by_name(txn, name)?.is_some() {
+                        return Err(AddError::NameTaken(name.to_owned()));
+                    }
+                    name.to_owned()
+                }
+                None => free_name(txn, &user, "direct")?,
+            };
+            // Somebody who asked us already is answered: that is all that asking could lead to.
+            if let Some(waiting) = intro::waiting_from(txn, RelayId::STRANGER, &user)? {
+                let own = RelayRow::direct(me).ok_or(StoreError::Damaged("a fingerprint"))?;
+                let own = (RelayId::STRANGER, &own);
+                let (id, row) = request::approve_waiting(txn, me, own, waiting, Some(name), now)?;
+                return Ok((id, at_address(txn, id, &row, met, verified)?));
+            }
+            let id = ContactId(profile::count(txn, "contacts")?);
+            let way = peer::make(txn, &DirectRow::default())?;
+            let mut row = new_row(name, way, user.clone(), HANDLE, Stage::Asked);
+            row.identity = Some(Key(*met.identity.as_bytes()));
+            row::put(txn, id, None, &row)?;
+            super::recognise(txn, id, Key(*met.identity.as_bytes()))?;
+            (id, row)
+        }
+    };
+    let before = match before.direct() {
+        Some(_) => before,
+        None => {
+            let way = peer::make(txn, &DirectRow::default())?;
+            let path = PathRow { relay: way, handle: HANDLE, user, missing: false };
+            let mut row = before.clone();
+            row.paths.push(path);
+            row::put(txn, id, Some(&before), &row)?;
+            row
+        }
+    };
+    let row = at_address(txn, id, &before, met, verified)?;
+    let Some(way) = row.direct() else { return Ok((id, row)) };
+    let known = txn.get::<Directs>(&way)?.is_some_and(|direct| direct.noted);
+    if !known && let Some(own) = account(txn, me, way)? {
+        ask::ask(txn, me, (way, &own), id, &row, now)?;
+    }
+    Ok((id, row))
+}
+
+/// Notes where a contact was met, and by whom.
+fn at_address(
+    txn: &Txn<'_>,
+    id: ContactId,
+    before: &ContactRow,
+    met: &Met,
+    verified: Option<Verified>,
+) -> Result<ContactRow, StoreError> {
+    let row = ContactRow { verified: before.verified.or(verified), ..before.clone() };
+    row::put(txn, id, Some(before), &row)?;
+    let Some(way) = row.direct() else { return Ok(row) };
+    let known = txn.get::<Directs>(&way)?.unwrap_or_default();
+    // Another device of the same identity: it has to keep our introduction first.
+    let noted = known.noted && known.link_key == Some(met.link_key);
+    let link_key = Some(met.link_key);
+    let met = DirectRow { link_key, noted, off: false, ..known }.at(met.at.clone());
+    peer::put(txn, way, &met)?;
+    Ok(row)
+}
+
+/// A stranger's introduction, on a link on which it proved to be `identity` with the device that
+/// holds `link_key`; `true`: it is kept, and is not needed again.
+pub fn receive(
+    txn: &Txn<'_>,
+    me: &Me,
+    (identity, link_key): (&IdentityPublic, Key),
+    bytes: &[u8],
+    rule: Requests,
+    now: i64,
+) -> Result<bool, StoreError> {
+    let Ok(intro) = introduction::verify(bytes) else { return Ok(false) };
+    let Some(own) = RelayRow::direct(me) else { return Ok(false) };
+    let from = name_of(identity)?;
+    let meant = intro.identity == *identity && request::is_meant_for_us(&intro, me, &own, &from);
+    if !meant || request::is_expired(&intro, now) {
+        return Ok(false);
+    }
+    if let Some(known) = txn.get::<intro::Intros>(&intro.id)? {
+        return match known.answer {
+            Answer::Waiting(_) => Ok(true),
+            // Silence is all that a refusal says.
+            Answer::Refused => Ok(true),
+            Answer::Approved(..) if !intro::is_void(txn, &known)? => Ok(true),
+            Answer::Approved(..) => {
+                intro::forget(txn, intro.id)?;
+                receive(txn, me, (identity, link_key), bytes, rule, now)
+            }
+        };
+    }
+    let known = by_identity(txn, identity)?;
+    if known.as_ref().is_some_and(|(_, row)| row.blocked) {
+        return Ok(false);
+    }
+    let row = IntroRow {
+        relay: RelayId::STRANGER,
+        from,
+        their_handle: HANDLE,
+        identity: intro.fields.identity,
+        at: now,
+        again: known.is_some(),
+        answer: Answer::Waiting(bytes.to_vec()),
+        link_key: Some(link_key),
+    };
+    match rule {
+        Requests::Deny => Ok(false),
+        Requests::Accept if !intro::may_answer(txn, row.identity, now)? => Ok(false),
+        Requests::Accept => {
+            request::approve_waiting(txn, me, (row.relay, &own), (intro.id, row), None, now)?;
+            Ok(true)
+        }
+        Requests::Ask => wait(txn, intro.id, &row),
+    }
+}
+
+/// Lets a request wait for the user, in the place of an older one of the same identity.
+fn wait(txn: &Txn<'_>, id: IntroId, row: &IntroRow) -> Result<bool, StoreError> {
+    let waiting = intro::waiting(txn)?;
+    let mut others = 0_usize;
+    let mut is_news = true;
+    for (old, waits) in waiting.iter().filter(|(_, waits)| waits.relay.is_direct()) {
+        if waits.identity == row.identity {
+            intro::forget(txn, *old)?;
+            is_news = false;
+        } else {
+            others = others.saturating_add(1);
+        }
+    }
+    let is_full = others >= MAX_STRANGERS || waiting.len() >= MAX_WAITING;
+    if is_news && is_full {
+        return Ok(false);
+    }
+    if is_news {
+        let request = row.shown(id, "direct");
+        txn.tell(Fact::event(Event::ContactRequest(RequestFact { request })));
+    }
+    intro::put(txn, id, row)?;
+    Ok(true)
+}
+
+/// The way to somebody whose request is accepted, and whom it leads to now: by that device, which
+/// the user has accepted with it.
+pub(super) fn way_of(
+    txn: &Txn<'_>,
+    known: Option<&ContactRow>,
+    link_key: Option<Key>,
+) -> Result<RelayId, StoreError> {
+    match known.and_then(ContactRow::direct) {
+        Some(way) => {
+            let row = txn.get::<Directs>(&way)?.unwrap_or_default();
+            let link_key = link_key.or(row.link_key);
+            peer::put(txn, way, &DirectRow { link_key, off: false, noted: true, ..row })?;
+            Ok(way)
+        }
+        None => peer::make(txn, &DirectRow { link_key, noted: true, ..DirectRow::default() }),
+    }
+}

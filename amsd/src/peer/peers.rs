@@ -1,0 +1,232 @@
+//! One actor for each contact with a direct way that is wanted, and none for the others.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ams_crypto::identity::IdentityPublic;
+use ams_rpc::types::LinkState;
+use ams_wire::id::Key;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::actor::{Actor, ActorHandle, Incoming};
+use super::guest::Guests;
+use super::listen::Listening;
+use super::row::{self, Directs};
+use crate::relay::{Deps, RelayId};
+use crate::store::{Read, StoreError};
+
+/// Between a failure to read the ways and the next try.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// The direct links of all contacts.
+pub struct Peers;
+
+/// Reaches them. When the last one is dropped, all end.
+#[derive(Clone)]
+pub struct PeersHandle {
+    known: Known,
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    listening: Arc<[SocketAddr]>,
+    _end: Arc<DropGuard>,
+}
+
+/// Whose link a key opens, and who takes it. Written only by `PeersActor`.
+#[derive(Clone, Default)]
+pub(super) struct Known(Arc<Mutex<BTreeMap<RelayId, Peer>>>);
+
+struct Peer {
+    handle: ActorHandle,
+    link_key: Option<Key>,
+    identity: Option<Key>,
+}
+
+impl Known {
+    /// Whether somebody who is known has this key.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.lock().values().any(|peer| peer.link_key.as_ref() == Some(key))
+    }
+
+    /// Whether this key is that of a device of `identity`, who is known.
+    pub(super) fn is(&self, key: &Key, identity: &IdentityPublic) -> bool {
+        let identity = Some(Key(*identity.as_bytes()));
+        let is = |peer: &Peer| peer.link_key.as_ref() == Some(key) && peer.identity == identity;
+        self.lock().values().any(is)
+    }
+
+    /// Hands a link to the actor of whoever has this key.
+    pub(super) async fn give(&self, key: &Key, link: Incoming) {
+        let taker = {
+            let peers = self.lock();
+            let mut found = peers.values().filter(|peer| peer.link_key.as_ref() == Some(key));
+            found.next().map(|peer| peer.handle.clone())
+        };
+        if let Some(taker) = taker {
+            // Full: it has newer ones than it can look at. An error means that it ends.
+            let _ = taker.links.try_send(link);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RelayId, Peer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peers {
+    /// Connects every contact that can be, takes those who connect, and keeps it so.
+    pub fn start(deps: Deps, listening: Listening) -> PeersHandle {
+        let (known, stop, tasks) = (Known::default(), CancellationToken::new(), TaskTracker::new());
+        let changed = Arc::new(Notify::new());
+        let addresses = listening.addresses().into();
+        let guests = Guests::new(deps.clone(), known.clone());
+        listening.serve(&guests, &stop, &tasks);
+        let actor = PeersActor {
+            deps,
+            known: known.clone(),
+            changed: Arc::clone(&changed),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            running: BTreeMap::new(),
+        };
+        tasks.spawn(actor.run());
+        let _end = Arc::new(stop.clone().drop_guard());
+        PeersHandle { known, changed, stop, tasks, listening: addresses, _end }
+    }
+}
+
+impl PeersHandle {
+    /// The ways on disk changed. Returns at once.
+    pub fn changed(&self) {
+        self.changed.notify_one();
+    }
+
+    /// There is something new to be told on the way. Returns at once.
+    pub fn news(&self, way: RelayId) {
+        if let Some(peer) = self.known.lock().get(&way) {
+            peer.handle.pokes.news.notify_one();
+        }
+    }
+
+    /// Dials now, without waiting for the pause after the last failure to end.
+    pub fn hurry(&self, way: RelayId) {
+        if let Some(peer) = self.known.lock().get(&way) {
+            peer.handle.pokes.hurry.notify_one();
+        }
+    }
+
+    /// Where others can connect.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// Ends all links and waits until each has said goodbye.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct PeersActor {
+    // Set once.
+    deps: Deps,
+    known: Known,
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    // Owned by run.
+    running: BTreeMap<RelayId, Running>,
+}
+
+impl PeersActor {
+    async fn run(mut self) {
+        loop {
+            let aligned = self.align().await;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                () = self.changed.notified() => {}
+                () = sleep(STORE_PAUSE), if !aligned => {}
+            }
+        }
+        let all: Vec<_> = self.running.keys().copied().collect();
+        self.end(&all).await;
+    }
+
+    /// Makes the actors those that the ways on disk want; `false`: the disk could not be read.
+    async fn align(&mut self) -> bool {
+        let rows = self.deps.store.read(|db| {
+            let mut found = Vec::new();
+            for (id, row) in db.list::<Directs>(&())? {
+                found.push((id, row.off, row::wanted(db, id)?));
+            }
+            Ok::<_, StoreError>(found)
+        });
+        let rows = match rows.await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(%error, "the direct ways could not be read");
+                return false;
+            }
+        };
+        let wanted = |id: &RelayId| rows.iter().any(|(at, _, row)| at == id && row.is_some());
+        let is_over = |id: &RelayId, of: &Running| of.task.is_finished() || !wanted(id);
+        let over = self.running.iter().filter(|(id, of)| is_over(id, of));
+        let over: Vec<_> = over.map(|(id, _)| *id).collect();
+        self.end(&over).await;
+        for id in over.iter().filter(|id| !rows.iter().any(|(at, ..)| at == *id)) {
+            self.deps.live.forget(*id);
+        }
+        for (id, off, row) in rows {
+            let Some((_, contact, direct)) = row else {
+                if off {
+                    let reason = Some("disconnected".to_owned());
+                    self.deps.live.relay(id, "", LinkState::Off, reason);
+                }
+                continue;
+            };
+            let handle = self.known.lock().get(&id).map(|peer| peer.handle.clone());
+            let handle = handle.unwrap_or_else(|| self.begin(id));
+            let (link_key, identity) = (direct.link_key, contact.identity);
+            self.known.lock().insert(id, Peer { handle, link_key, identity });
+        }
+        true
+    }
+
+    fn begin(&mut self, id: RelayId) -> ActorHandle {
+        let stop = self.stop.child_token();
+        let (actor, handle) = Actor::new(id, self.deps.clone(), stop.clone());
+        let task = self.tasks.spawn(actor.run());
+        self.running.insert(id, Running { stop, task });
+        handle
+    }
+
+    /// Ends these, all at the same time.
+    async fn end(&mut self, ids: &[RelayId]) {
+        let mut ending = Vec::new();
+        for id in ids {
+            self.known.lock().remove(id);
+            ending.extend(self.running.remove(id));
+        }
+        for running in &ending {
+            running.stop.cancel();
+        }
+        for running in ending {
+            if let Err(error) = running.task.await {
+                tracing::error!(%error, "a direct link failed");
+            }
+        }
+    }
+}
