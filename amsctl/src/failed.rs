@@ -19,13 +19,16 @@ pub struct Failed {
     pub hint: Option<String>,
     /// The kind that the daemon gave it.
     pub kind: Option<String>,
+    /// The fingerprint of a key that was shown and is not trusted.
+    pub offered: Option<String>,
 }
 
 impl Failed {
     /// Fails with this code and sentence.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit: exit.code(), message: Some(message.into()), hint: None, kind: None }
+        let message = Some(message.into());
+        Self { exit: exit.code(), message, hint: None, kind: None, offered: None }
     }
 
     /// Wrong usage.
@@ -72,14 +75,15 @@ impl From<CallError> for Failed {
                 (error.to_string(), Some("check --home, --socket and AMS_HOME".to_owned()))
             }
             CallError::Failed(failure) => {
+                let offered = failure.data.as_ref().and_then(|d| d.offered_fingerprint.clone());
                 let (hint, kind) = failure.data.map(|data| (data.hint, data.kind)).unzip();
-                return Self { exit, message: Some(failure.message), hint, kind };
+                return Self { exit, message: Some(failure.message), hint, kind, offered };
             }
             CallError::Connect { .. } | CallError::TimedOut | CallError::Nonsense(_) => {
                 (error.to_string(), None)
             }
         };
-        Self { exit, message: Some(message), hint, kind: None }
+        Self { exit, message: Some(message), hint, kind: None, offered: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ams_rpc::types::{
     Contact, ContactBrief, ContactState, DaemonStatus, Direction, Event, Fact, Message,
-    MessageSteps, QueuedMessage, RelayInfo, SendChecked, State, Time,
+    MessageSteps, PeerInfo, QueuedMessage, RelayInfo, SendChecked, State, Time,
 };
 
 use crate::columns::{below, states, table};
@@ -171,6 +171,31 @@ pub fn relay(relay: &RelayInfo) -> String {
     relays(std::slice::from_ref(relay))
 }
 
+/// Direct peers, a line each.
+#[must_use]
+pub fn peers(peers: &[PeerInfo]) -> String {
+    states(&peer_rows(peers), &[1])
+}
+
+fn peer_rows(peers: &[PeerInfo]) -> Vec<[String; 5]> {
+    let row = |peer: &PeerInfo| {
+        [
+            peer.name.clone(),
+            peer.state.to_string(),
+            peer.address.clone(),
+            peer.since.map(|since| format!("since {}", time(since))).unwrap_or_default(),
+            peer.reason.clone().unwrap_or_default(),
+        ]
+    };
+    peers.iter().map(row).collect()
+}
+
+/// One direct peer, after something was done to it.
+#[must_use]
+pub fn peer(peer: &PeerInfo) -> String {
+    peers(std::slice::from_ref(peer))
+}
+
 /// Contacts, a line each.
 #[must_use]
 pub fn contacts(contacts: &[Contact]) -> String {
@@ -277,20 +302,8 @@ pub fn status(status: &DaemonStatus) -> String {
         out.push_str(&below(&relay_rows(&status.relays), &[1]));
     }
     if !status.peers.is_empty() {
-        let rows: Vec<[String; 4]> = status
-            .peers
-            .iter()
-            .map(|peer| {
-                [
-                    peer.name.clone(),
-                    peer.state.to_string(),
-                    peer.address.clone(),
-                    peer.reason.clone().unwrap_or_default(),
-                ]
-            })
-            .collect();
         out.push_str("peers\n");
-        out.push_str(&below(&rows, &[1]));
+        out.push_str(&below(&peer_rows(&status.peers), &[1]));
     }
     for hook in status.hooks.iter().filter(|hook| hook.reason.is_some() || hook.failed > 0) {
         let reason = hook.reason.as_deref().map(|why| format!(": {}", line(why)));

@@ -285,6 +285,7 @@ impl Session {
                 )),
                 hint: Some("restart it: amsctl stop && amsd --daemon".to_owned()),
                 kind: failure.data.map(|data| data.kind),
+                offered: None,
             },
             _ => CallError::Failed(failure).into(),
         }

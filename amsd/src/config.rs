@@ -6,9 +6,11 @@
 mod hook;
 mod socket;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ams_rpc::types::{Period, Visibility};
+use ams_wire::address::{DIRECT_PORT, HostPort};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use toml::Spanned;
@@ -43,6 +45,20 @@ impl TryFrom<String> for Stay {
     }
 }
 
+/// How others reach this daemon, as it is written.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct PublicAddress(HostPort);
+
+impl TryFrom<String> for PublicAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let at = HostPort::parse(&text, DIRECT_PORT);
+        at.map(Self).map_err(|error| format!("`{text}` is {error}"))
+    }
+}
+
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,13 +69,15 @@ struct Raw {
     presence: Option<Visibility>,
     history: Option<Stay>,
     #[serde(default)]
+    listen: Vec<SocketAddr>,
+    #[serde(default)]
+    public_address: Vec<PublicAddress>,
+    #[serde(default)]
     socket: Vec<Spanned<RawSocket>>,
     #[serde(default)]
     hook: Vec<Spanned<RawHook>>,
 
     // Known, but nothing acts on them yet: to take them silently would be a lie.
-    listen: Option<Spanned<IgnoredAny>>,
-    public_address: Option<Spanned<IgnoredAny>>,
     direct: Option<Spanned<IgnoredAny>>,
     socks5: Option<Spanned<IgnoredAny>>,
 }
@@ -67,15 +85,10 @@ struct Raw {
 impl Raw {
     /// The first key that this version does not act on, and where its value stands.
     fn unsupported(&self) -> Option<(&'static str, usize)> {
-        [
-            ("listen", &self.listen),
-            ("public_address", &self.public_address),
-            ("direct", &self.direct),
-            ("socks5", &self.socks5),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
-        .min_by_key(|(_, at)| *at)
+        [("direct", &self.direct), ("socks5", &self.socks5)]
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
+            .min_by_key(|(_, at)| *at)
     }
 }
 
@@ -84,6 +97,10 @@ impl Raw {
 pub struct Config {
     /// What can change while the daemon runs.
     pub settings: Settings,
+    /// Where direct peers are taken; as of the start.
+    pub listen: Vec<SocketAddr>,
+    /// How others reach that, where its own address does not say; as of the start.
+    pub public: Vec<HostPort>,
     /// Sockets beside the daemon's own.
     pub sockets: Vec<ScopedSocket>,
     /// Programs that are run for what happens.
@@ -157,7 +174,8 @@ pub fn parse(text: &str) -> Result<Config, Mistake> {
         visible: raw.presence.map_or(default.visible, |wanted| wanted == Visibility::Visible),
         history: raw.history.map_or(default.history, |stay| stay.0),
     };
-    Ok(Config { settings, sockets, hooks })
+    let public = raw.public_address.into_iter().map(|at| at.0).collect();
+    Ok(Config { settings, listen: raw.listen, public, sockets, hooks })
 }
 
 fn mistake(text: &str, error: &toml::de::Error) -> Mistake {
@@ -194,7 +212,8 @@ mod tests {
     fn everything_can_be_set() {
         let settings = parse(
             "requests = \"deny\"\nundeliverable = \"keep\"\nread_receipts = false\n\
-             presence = \"invisible\"\nhistory = \"2h\"\n",
+             presence = \"invisible\"\nhistory = \"2h\"\n\
+             listen = [\"[::]:7310\"]\npublic_address = [\"me.example.org\"]\n",
         )
         .unwrap();
         let expected = Settings {
@@ -204,7 +223,13 @@ mod tests {
             visible: false,
             history: History::For(Duration::from_secs(7200)),
         };
-        assert_eq!(settings, Config { settings: expected, ..Config::default() });
+        let expected = Config {
+            settings: expected,
+            listen: vec!["[::]:7310".parse().unwrap()],
+            public: vec![HostPort::parse("me.example.org:7310", DIRECT_PORT).unwrap()],
+            ..Config::default()
+        };
+        assert_eq!(settings, expected);
         let history = |text: &str| parse(text).unwrap().settings.history;
         assert_eq!(history("history = 'off'"), History::Off);
         assert_eq!(history("history = 'forever'"), History::Forever);

@@ -27,10 +27,9 @@ fn main() -> ExitCode {
 
 fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<ExitCode> {
     let socket = inherited_socket().context("the socket from the service manager")?;
-    anyhow::ensure!(args.listen.is_empty(), "--listen is not supported yet by this version");
     let places = args.places()?;
     let config = ConfigFile { path: places.config.clone(), named: args.config.is_some() };
-    let Config { settings, sockets, hooks } = config::load(&config.path, config.named)?;
+    let chosen = config::load(&config.path, config.named)?;
     if let Some(done) = passphrase::change(args, &places)? {
         eprintln!("amsd: {done}");
         return Ok(ExitCode::SUCCESS);
@@ -51,8 +50,10 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
     let home = Home::open(places)?.with(passphrase);
     logs::start(args.log, args.verbose, log.as_deref()).context("cannot open the log")?;
     let ready = || background.iter_mut().for_each(Background::ready);
-    let what = Start { home, settings, socket, disk: None };
-    let home = run(what, (sockets, hooks), config, ready)?;
+    let listen = [chosen.listen, args.listen.clone()].concat();
+    let (settings, public) = (chosen.settings, chosen.public);
+    let what = Start { home, settings, listen, public, socket, disk: None };
+    let home = run(what, (chosen.sockets, chosen.hooks), config, ready)?;
     // In this order: who waits for the home to be free finds no pid file.
     drop((background.take(), home));
     Ok(ExitCode::SUCCESS)

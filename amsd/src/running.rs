@@ -367,6 +367,12 @@ impl Running {
         &self.socket
     }
 
+    /// Where direct peers are taken, with the ports that the system chose.
+    #[must_use]
+    pub fn listening(&self) -> &[SocketAddr] {
+        self.engine.peers.listening()
+    }
+
     /// Resolves when a client asked it to stop.
     pub async fn asked_to_stop(&self) {
         self.engine.asked.cancelled().await;

@@ -30,7 +30,14 @@ impl Profile {
     async fn new() -> Self {
         let profile = Self(tempfile::tempdir().unwrap());
         let home = Home::open(Places::in_home(&profile.home())).unwrap();
-        let start = Start { home, settings: Settings::default(), socket: None, disk: None };
+        let start = Start {
+            home,
+            settings: Settings::default(),
+            listen: Vec::new(),
+            public: Vec::new(),
+            socket: None,
+            disk: None,
+        };
         drop(amsd::start(start).await.unwrap().stop().await);
         profile
     }

@@ -74,9 +74,16 @@ impl Daemon {
 
 async fn run(folder: &Path) -> Running {
     let home = Home::open(Places::in_home(&folder.join("home"))).unwrap();
-    amsd::start(Start { home, settings: Settings::default(), socket: None, disk: None })
-        .await
-        .unwrap()
+    amsd::start(Start {
+        home,
+        settings: Settings::default(),
+        listen: Vec::new(),
+        public: Vec::new(),
+        socket: None,
+        disk: None,
+    })
+    .await
+    .unwrap()
 }
 
 fn next(reader: &str) -> InboxNextParams {

@@ -1,5 +1,6 @@
 //! Relays and people together.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,13 +74,22 @@ impl Net {
     pub async fn stranger(&self, name: &str, adjust: impl FnOnce(&mut Settings)) -> Person {
         let mut settings = Settings::default();
         adjust(&mut settings);
-        Person::start_new(name, &self.folder.path().join(name), settings, None).await
+        Person::start_new(name, &self.folder.path().join(name), settings, Vec::new(), None).await
     }
 
     /// Somebody whose daemon runs, keeps everything on `disk`, and is on no relay yet.
     pub async fn stranger_on(&self, name: &str, disk: Arc<Disk>) -> Person {
         let home = self.folder.path().join(name);
-        Person::start_new(name, &home, Settings::default(), Some(disk)).await
+        Person::start_new(name, &home, Settings::default(), Vec::new(), Some(disk)).await
+    }
+
+    /// Somebody whose daemon takes direct peers, and who is on no relay.
+    pub async fn listener(&self, name: &str, adjust: impl FnOnce(&mut Settings)) -> Person {
+        let mut settings = Settings::default();
+        adjust(&mut settings);
+        let home = self.folder.path().join(name);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Person::start_new(name, &home, settings, vec![any], None).await
     }
 
     /// Two people who are contacts of each other.

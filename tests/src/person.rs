@@ -1,17 +1,19 @@
 //! A daemon in a home of its own, and what its user does.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ams_rpc::Method;
 use ams_rpc::client::{CallError, Client};
-use ams_rpc::methods::{contact, daemon, inbox, message, queue, relay};
+use ams_rpc::methods::{contact, daemon, identity, inbox, message, peer, queue, relay};
 use ams_rpc::places::Places;
 use ams_rpc::types::{
     Contact, ContactAcceptParams, ContactAddParams, ContactParams, ContactState, DaemonStatus,
-    LinkState, Message, MessageId, MessageParams, MessageSteps, NoParams, Period, Presence,
-    QueueListParams, RelayJoinParams, Secret, SendParams, SendResult, Stage, State, WaitParams,
+    LinkState, Message, MessageId, MessageParams, MessageSteps, NoParams, PeerConnectParams,
+    PeerInfo, Period, Presence, QueueListParams, RelayJoinParams, Secret, SendParams, SendResult,
+    Stage, State, WaitParams,
 };
 use amsd::settings::Settings;
 use amsd::store::Disk as Bytes;
@@ -34,6 +36,8 @@ pub struct Person {
     name: String,
     home: PathBuf,
     settings: Settings,
+    /// Where direct peers are taken.
+    listen: Mutex<Vec<SocketAddr>>,
     running: Mutex<Option<Running>>,
     /// In place of the file of the database.
     disk: Mutex<Option<Arc<Disk>>>,
@@ -46,12 +50,14 @@ impl Person {
         name: &str,
         home: &Path,
         settings: Settings,
+        listen: Vec<SocketAddr>,
         disk: Option<Arc<Disk>>,
     ) -> Self {
         let person = Self {
             name: name.to_owned(),
             home: home.to_owned(),
             settings,
+            listen: Mutex::new(listen),
             running: Mutex::new(None),
             disk: Mutex::new(disk),
             lines: Mutex::new(BTreeMap::new()),
@@ -93,8 +99,14 @@ impl Person {
         let places = Places::in_home(&self.home);
         let home = blocking(move || Home::open(places)).await.unwrap();
         let disk = self.disk.lock().await.clone().map(|disk| disk as Arc<dyn Bytes>);
-        let start = Start { home, settings: self.settings, socket: None, disk };
-        *running = Some(amsd::start(start).await?);
+        let mut listen = self.listen.lock().await;
+        let (public, socket) = (Vec::new(), None);
+        let start =
+            Start { home, settings: self.settings, listen: listen.clone(), public, socket, disk };
+        let started = amsd::start(start).await?;
+        // The port that the system chose stays, as a real one would.
+        *listen = started.listening().to_vec();
+        *running = Some(started);
         Ok(())
     }
 
@@ -269,6 +281,61 @@ impl Person {
     pub async fn meet(&self, other: &Self) {
         self.add(other.name()).await;
         other.accept(&self.name).await;
+        self.contact_is(other.name(), ContactState::Active).await;
+        other.contact_is(&self.name, ContactState::Active).await;
+    }
+
+    // Direct links.
+
+    /// The link by which this person can be met directly.
+    pub async fn peer_link(&self) -> String {
+        let links = self.call::<identity::Show>(NoParams {}).await.peer_links;
+        links.into_iter().next().unwrap_or_else(|| panic!("{} does not listen", self.name))
+    }
+
+    /// `amsctl peer connect`, for the contact `name`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn connect(&self, address: &str, name: &str) -> Result<PeerInfo, CallError> {
+        self.try_call::<peer::Connect>(PeerConnectParams {
+            address: address.to_owned(),
+            local: Some(name.to_owned()),
+            fingerprint: None,
+            accept_new: None,
+        })
+        .await
+    }
+
+    /// What a direct stranger is called: by its fingerprint.
+    pub async fn stranger_name(&self) -> String {
+        let fingerprint = self.call::<identity::Show>(NoParams {}).await.fingerprint;
+        let plain: String = fingerprint.chars().filter(|c| *c != '-').take(8).collect();
+        format!("direct-{plain}")
+    }
+
+    /// Waits for the request of the stranger `other`, and accepts it under its name.
+    pub async fn accept_stranger(&self, other: &Self) {
+        let name = other.stranger_name().await;
+        self.is_asked_by(&name).await;
+        let params = ContactAcceptParams { name, local: Some(other.name.clone()) };
+        self.call::<contact::Accept>(params).await;
+    }
+
+    /// Waits until the direct link to the contact `name` is so.
+    pub async fn peer_is(&self, name: &str, wanted: LinkState) -> PeerInfo {
+        let peer = name.to_owned();
+        self.until(format!("the direct link to {name} to be {wanted}"), move |client| {
+            let peers = client.call::<peer::List>(&NoParams {}).unwrap().peers;
+            peers.into_iter().find(|found| found.name == peer && found.state == wanted)
+        })
+        .await
+    }
+
+    /// Both become contacts of each other without a relay; `other` listens.
+    pub async fn meet_directly(&self, other: &Self) {
+        self.connect(&other.peer_link().await, other.name()).await.unwrap();
+        other.accept_stranger(self).await;
         self.contact_is(other.name(), ContactState::Active).await;
         other.contact_is(&self.name, ContactState::Active).await;
     }

@@ -15,6 +15,7 @@ pub mod hook;
 pub mod id;
 pub mod message;
 pub mod notify;
+pub mod peer;
 pub mod presence;
 pub mod queue;
 pub mod reader;
@@ -41,7 +42,7 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Stop the daemon.
     Stop(stop::Args),
-    /// Show the own fingerprint and accounts.
+    /// Show the own fingerprint, accounts and peer links.
     Id(id::Args),
     /// Write identity, contacts and messages into a file.
     Backup(backup::Args),
@@ -78,6 +79,9 @@ pub enum Command {
     /// Join relays and connect to them.
     #[command(subcommand)]
     Relay(relay::Command),
+    /// Meet people directly, without a relay.
+    #[command(subcommand)]
+    Peer(peer::Command),
     /// Ask, accept and verify contacts.
     #[command(subcommand)]
     Contact(contact::Command),
@@ -116,6 +120,7 @@ impl Command {
             Self::Queue(command) => command.run(session),
             Self::Hook(command) => command.run(session),
             Self::Relay(command) => command.run(session),
+            Self::Peer(command) => command.run(session),
             Self::Contact(command) => command.run(session),
             Self::Events(args) => args.run(session),
             Self::Call(args) => args.run(session),

@@ -9,6 +9,7 @@ use ams_wire::id::{Blob, IntroId};
 use bytes::Bytes;
 
 use super::row::{self, DirectRow, Directs, HANDLE};
+use crate::contacts::ask::Asked;
 use crate::contacts::{approval, by_handle, request};
 use crate::inbox::{self, Accepted};
 use crate::relay::{Deps, RelayId, RelayRow};
@@ -180,8 +181,12 @@ impl Desk<'_, '_> {
                     done.noted.push(introduction::id(intro.as_bytes()));
                 }
             }
-            Item::Noted(_) => {
-                self.noted()?;
+            Item::Noted(id) => {
+                let asked = self.txn.get::<Asked>(&(self.way, HANDLE))?;
+                let ours = asked.map(|row| row.secrets()).transpose()?;
+                if ours.is_some_and(|ours| ours.id() == *id) {
+                    self.noted()?;
+                }
                 done.was_noted = true;
             }
             Item::Approval(approval) => {

@@ -146,13 +146,16 @@ pub fn instead(txn: &Txn<'_>, id: RelayId, frame: &ToRelay<'_>) -> Result<(), St
 }
 
 /// The approvals that wait to be told, in order.
-pub fn approvals(db: &impl Read, id: RelayId) -> Result<Vec<(IntroId, ApprovalRow)>, StoreError> {
+pub(super) fn approvals(
+    db: &impl Read,
+    id: RelayId,
+) -> Result<Vec<(IntroId, ApprovalRow)>, StoreError> {
     let mut rows = db.list::<Approvals>(&id)?;
     rows.sort_by_key(|(_, row)| row.number);
     Ok(rows.into_iter().map(|((_, hash), row)| (hash, row)).collect())
 }
 
 /// The contact has this approval.
-pub fn opened(txn: &Txn<'_>, id: RelayId, approval: IntroId) -> Result<(), StoreError> {
+pub(super) fn opened(txn: &Txn<'_>, id: RelayId, approval: IntroId) -> Result<(), StoreError> {
     txn.delete::<Approvals>(&(id, approval))
 }

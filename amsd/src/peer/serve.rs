@@ -117,7 +117,7 @@ impl<'a> Served<'a> {
 
     /// Until the link ends.
     pub(super) async fn run(mut self) -> End {
-        let end = match self.begin() {
+        let end = match self.begin().await {
             Ok(()) => loop {
                 if let Err(end) = self.turn().await {
                     break end;
@@ -157,7 +157,7 @@ impl<'a> Served<'a> {
     }
 
     /// Who dialled speaks first; and on a first meeting says at once what it wants.
-    fn begin(&mut self) -> Result<(), End> {
+    async fn begin(&mut self) -> Result<(), End> {
         if self.dialled {
             self.push(&hello())?;
             if !self.view.direct.noted {
@@ -166,6 +166,14 @@ impl<'a> Served<'a> {
         }
         for frame in std::mem::take(&mut self.early) {
             self.on_frame(&frame)?;
+        }
+        self.answer_hello(Phase::Hello).await
+    }
+
+    /// The contact's first frame came, if it did not before.
+    async fn answer_hello(&mut self, was: Phase) -> Result<(), End> {
+        if was == Phase::Hello && self.phase == Phase::Opening {
+            return self.say_what_is_owed().await;
         }
         Ok(())
     }
@@ -215,9 +223,7 @@ impl<'a> Served<'a> {
         for frame in batch {
             self.on_frame(&frame)?;
         }
-        if was == Phase::Hello && self.phase == Phase::Opening {
-            self.say_what_is_owed().await?;
-        }
+        self.answer_hello(was).await?;
         self.hand_on().await;
         Ok(())
     }

@@ -1,11 +1,9 @@
 //! `daemon.*`: how it is, and its end.
 
 use ams_rpc::RpcError;
-use ams_rpc::types::{
-    DaemonStatus, Done, InboxCounts, PeerInfo, QueueCounts, StoreCounts, Visibility,
-};
+use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, Visibility};
 
-use super::{App, relay};
+use super::{App, peer, relay};
 use crate::outbox;
 use crate::relay::Refusal;
 use crate::store::{Read, StoreError};
@@ -26,9 +24,9 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 home: shared.home.display().to_string(),
                 fingerprint: shared.me.public().fingerprint(),
                 presence: if visible { Visibility::Visible } else { Visibility::Invisible },
-                listen: Vec::new(),
+                listen: shared.peers.listening().iter().map(ToString::to_string).collect(),
                 relays: relay::all(db, &shared.live)?,
-                peers: Vec::<PeerInfo>::new(),
+                peers: peer::all(db, &shared.live)?,
                 queue,
                 inbox: InboxCounts { kept: tally::of(db, Tally::Kept)? },
                 store: StoreCounts { commits: store.commits, writes: store.writes },

@@ -3,13 +3,14 @@
 use ams_rpc::types::{Identity, PresenceParams, Visibility};
 use ams_rpc::{CallContext, RpcError};
 
-use super::App;
+use super::{App, peer};
 use crate::profile;
 use crate::relay::Relays;
 use crate::store::Read;
 
 pub(super) async fn show(app: App) -> Result<Identity, RpcError> {
     let fingerprint = app.me.public().fingerprint();
+    let peer_links = peer::links(&app);
     app.store
         .read(move |db| {
             let relays = db.list::<Relays>(&())?;
@@ -17,8 +18,7 @@ pub(super) async fn show(app: App) -> Result<Identity, RpcError> {
                 .into_iter()
                 .filter(|(_, row)| row.enrolled)
                 .map(|(_, row)| format!("{}@{}", row.user, row.at));
-            // No direct peers are taken yet, so there are no links to hand out to them.
-            Ok(Identity { fingerprint, accounts: accounts.collect(), peer_links: Vec::new() })
+            Ok(Identity { fingerprint, accounts: accounts.collect(), peer_links })
         })
         .await
 }

@@ -82,14 +82,23 @@ pub(super) async fn check(
 
 /// The path that a message to the contact takes now, if it may go there.
 fn way(contact: &Contact, only: Option<&Way>) -> Option<String> {
-    let up = |path: &&Path| path.state == PathState::Up && path.kind == PathKind::Relay;
-    let relays = || contact.paths.iter().filter(up);
-    let path = match only {
-        Some(Way::Direct) => None,
-        Some(Way::Through(nick)) => relays().find(|path| path.name == *nick),
-        Some(Way::Relay) | None => relays().find(|path| path.active),
+    let of = |kind| {
+        let up = move |path: &&Path| path.state == PathState::Up && path.kind == kind;
+        contact.paths.iter().filter(up)
     };
-    path.map(|path| format!("relay:{}", path.name))
+    let direct = || of(PathKind::Direct).next().map(|_| "direct".to_owned());
+    let relays = || of(PathKind::Relay);
+    let relay = match only {
+        Some(Way::Direct) => return direct(),
+        Some(Way::Through(nick)) => relays().find(|path| path.name == *nick),
+        // Whichever, where the direct link is the one in use.
+        Some(Way::Relay) => relays().find(|path| path.active).or_else(|| relays().next()),
+        None => match direct() {
+            Some(direct) => return Some(direct),
+            None => relays().find(|path| path.active),
+        },
+    };
+    relay.map(|path| format!("relay:{}", path.name))
 }
 
 pub(super) fn draft(params: SendParams, at: i64) -> Result<Draft, RpcError> {

@@ -14,6 +14,7 @@ mod identity;
 mod inbox;
 mod message;
 mod page;
+mod peer;
 mod profile;
 mod question;
 mod queue;
@@ -125,6 +126,7 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::inbox::Readers => inbox::readers;
         m::hook::List => hook::list;
         m::relay::List => relay::list;
+        m::peer::List => peer::list;
         m::contact::Requests => contact::requests;
         m::contact::List => contact::list;
     }
@@ -157,6 +159,8 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::relay::Leave => relay::leave;
         m::relay::Password => relay::password_of;
         m::relay::Resume => relay::resume;
+        m::peer::Connect => peer::connect;
+        m::peer::Disconnect => peer::disconnect;
         m::contact::Add => contact::add;
         m::contact::Accept => contact::accept;
         m::contact::Reject => contact::reject;

@@ -63,6 +63,9 @@ fn reason(
             return Ok((to.stage == Stage::Approved)
                 .then(|| format!("{} was accepted and did not answer yet", to.name)));
         }
+        if path.relay.is_direct() {
+            away.push(crate::contacts::show::direct_name(db, path.relay)?);
+        }
         away.extend(db.get::<Relays>(&path.relay)?.map(|row| row.nick));
     }
     Ok((!away.is_empty()).then(|| format!("not connected: {}", away.join(", "))))

@@ -58,15 +58,20 @@ impl Bench {
         let live = Live::new(Arc::new(|_| {}));
         let settings = watch::Sender::new(Settings::default());
         let (events, _) = tokio::sync::mpsc::channel(1);
-        let links = Links::start(relay::Deps {
+        let deps = relay::Deps {
             store: store.clone(),
             me: me.clone(),
             outside: outside.clone(),
             settings: settings.subscribe(),
             live: live.clone(),
             events,
-        });
+        };
+        let links = Links::start(deps.clone());
+        let peers = Peers::start(deps, Listening::default());
         let service = service(Core {
+            peers,
+            meeter: Meeter::new(store.clone(), outside.clone()),
+            public: Vec::new(),
             store: store.clone(),
             me: me.clone(),
             dispatch: dispatch.clone(),

@@ -169,6 +169,10 @@ error_table! {
     FingerprintMismatch, fingerprint_mismatch = "fingerprint_mismatch", 403, KeyNotTrusted,
         "compare again over a channel that you trust; if it still differs, somebody is in between";
 
+    /// Nobody vouched for the key that an address shows.
+    KeyUnknown, key_unknown = "key_unknown", 404, KeyNotTrusted,
+        "compare it with what amsctl id shows there, then give it: --fingerprint F; or take it unseen: --accept-new";
+
     // 5: rate limited.
     /// Too often.
     RateLimited, rate_limited = "rate_limited", 501, RateLimited, "wait a while and try again";
@@ -225,6 +229,9 @@ error_table! {
     /// There is no such request.
     NoSuchRequest, no_such_request = "no_such_request", 704, NotFound,
         "amsctl contact requests shows them";
+    /// There is no such direct peer.
+    NoSuchPeer, no_such_peer = "no_such_peer", 706, NotFound,
+        "amsctl peer list shows them";
     /// There is no such reader.
     NoSuchReader, no_such_reader = "no_such_reader", 705, NotFound,
         "amsctl reader list shows them";
@@ -252,19 +259,28 @@ pub struct RpcError {
     pub message: String,
     /// What to do next, where the kind's own hint does not fit.
     pub hint: Option<String>,
+    /// The fingerprint of a key that was shown and is not trusted.
+    pub offered_fingerprint: Option<String>,
 }
 
 impl RpcError {
     /// An error with the hint of its kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, offered_fingerprint: None }
     }
 
     /// Says something better than the kind's own hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says which key was shown.
+    #[must_use]
+    pub fn offering(mut self, fingerprint: impl Into<String>) -> Self {
+        self.offered_fingerprint = Some(fingerprint.into());
         self
     }
 
@@ -290,6 +306,9 @@ pub struct ErrorData {
     pub hint: String,
     /// The exit code of a command that ends with it.
     pub exit: u8,
+    /// The fingerprint of a key that was shown and is not trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered_fingerprint: Option<String>,
 }
 
 impl From<&RpcError> for ErrorData {
@@ -298,6 +317,7 @@ impl From<&RpcError> for ErrorData {
             kind: error.kind.as_str().to_owned(),
             hint: error.hint().to_owned(),
             exit: error.exit().code(),
+            offered_fingerprint: error.offered_fingerprint.clone(),
         }
     }
 }

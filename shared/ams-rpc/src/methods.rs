@@ -12,10 +12,10 @@ use crate::types::{
     ContactParams, ContactRenameParams, ContactVerified, ContactVerifyParams, ContactWaitParams,
     Contacts, DaemonStatus, Done, Event, HistoryClearParams, HistoryCleared, HistoryParams,
     Identity, InboxAckParams, InboxBatch, InboxNextParams, MessageParams, MessageShown, Messages,
-    NoParams, PresenceParams, QueueListParams, QueueOutcomes, QueueParams, QueuedMessages,
-    ReaderParams, RelayInfo, RelayJoinParams, RelayLeaveParams, RelayLoginParams, RelayParams,
-    RelayPasswordParams, Relays, SendChecked, SendParams, SendResult, SubscribeParams,
-    UnsubscribeParams, WaitParams,
+    NoParams, PeerConnectParams, PeerInfo, PeerParams, PresenceParams, QueueListParams,
+    QueueOutcomes, QueueParams, QueuedMessages, ReaderParams, RelayInfo, RelayJoinParams,
+    RelayLeaveParams, RelayLoginParams, RelayParams, RelayPasswordParams, Relays, SendChecked,
+    SendParams, SendResult, SubscribeParams, UnsubscribeParams, WaitParams,
 };
 
 /// One method.
@@ -228,6 +228,18 @@ method_table! {
         Password = "relay.password" (RelayPasswordParams) -> Done;
         /// Goes on from a copied or restored profile.
         Resume = "relay.resume" (RelayParams) -> RelayInfo;
+    }
+
+    /// Direct links.
+    peer {
+        /// Asks whoever answers at an address to be a contact, directly; to somebody who is one,
+        /// connects now. Who is there has to be vouched for: by a link, a fingerprint, or
+        /// `accept_new`.
+        Connect = "peer.connect" (PeerConnectParams) -> PeerInfo;
+        /// The direct peers and their states.
+        List = "peer.list" (NoParams) -> crate::types::Peers;
+        /// Disconnects and stays so until `peer.connect`.
+        Disconnect = "peer.disconnect" (PeerParams) -> PeerInfo;
     }
 
     /// Contacts.

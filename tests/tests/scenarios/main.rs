@@ -12,6 +12,7 @@ mod away;
 mod backups;
 mod contacts;
 mod cuts;
+mod direct;
 mod links;
 mod looking;
 mod presence;

@@ -134,8 +134,15 @@ impl Person {
             ..Outside::default()
         };
         let settings = *self.settings.lock().unwrap();
-        let parts =
-            Parts { store: store.clone(), me, settings, outside, home: self.name.clone().into() };
+        let parts = Parts {
+            store: store.clone(),
+            me,
+            settings,
+            outside,
+            listening: Default::default(),
+            public: Vec::new(),
+            home: self.name.clone().into(),
+        };
         let (engine, service) = Engine::start(parts, wiring).map_err(|error| match error {
             amsd::StartError::Store(error) => error,
             other => panic!("{other}"),

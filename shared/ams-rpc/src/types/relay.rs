@@ -46,7 +46,7 @@ pub struct RelayInfo {
 pub struct PeerInfo {
     /// The contact's name.
     pub name: String,
-    /// Where it is.
+    /// Where it is dialled, `HOST:PORT`; `direct` where it dials.
     pub address: String,
     /// Its state: `up`, `connecting` or `down`.
     pub state: LinkState,
@@ -63,6 +63,37 @@ pub struct PeerInfo {
 pub struct Relays {
     /// In the order in which they were joined.
     pub relays: Vec<RelayInfo>,
+}
+
+/// Result of `peer.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Peers {
+    /// By name.
+    pub peers: Vec<PeerInfo>,
+}
+
+/// Params of `peer.connect`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConnectParams {
+    /// `HOST:PORT` or `HOST`; or a peer link, which says who has to be there.
+    pub address: String,
+    /// The name it shall have here; default: `direct-` and the beginning of its fingerprint.
+    #[serde(rename = "as")]
+    pub local: Option<String>,
+    /// The fingerprint that has to be shown there, in any grouping. Given without `accept_new`, it
+    /// counts as compared: the contact is verified.
+    pub fingerprint: Option<String>,
+    /// Take whoever is there, unverified.
+    pub accept_new: Option<bool>,
+}
+
+/// Params of `peer.disconnect`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PeerParams {
+    /// The contact's name.
+    pub name: String,
 }
 
 /// Params of `relay.join`.

@@ -1,0 +1,179 @@
+//! `peer.*`: direct links.
+
+use ams_crypto::identity::IdentityPublic;
+use ams_rpc::types::{LinkState, PeerConnectParams, PeerInfo, PeerParams, Peers};
+use ams_rpc::{CallContext, RpcError};
+use ams_wire::address::{DIRECT_PORT, HostPort, Link};
+use ams_wire::id::Key;
+
+use super::{App, error};
+use crate::contacts::{self, ContactRow, direct, show};
+use crate::live::Live;
+use crate::peer::{self, DirectRow, Directs, MeetError};
+use crate::relay::RelayId;
+use crate::store::{Read, StoreError, Table};
+
+/// Every direct peer, by name.
+pub(super) fn all(db: &impl Read, live: &Live) -> Result<Vec<PeerInfo>, StoreError> {
+    let mut found = Vec::new();
+    for (_, row) in contacts::all(db)? {
+        if let Some(way) = row.direct() {
+            found.push(info(db, live, way, &row)?);
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn info(
+    db: &impl Read,
+    live: &Live,
+    way: RelayId,
+    row: &ContactRow,
+) -> Result<PeerInfo, StoreError> {
+    let off = db.get::<Directs>(&way)?.is_none_or(|direct| direct.off) || row.blocked;
+    let link = live.link(way);
+    // The disk says what is wanted; its actor follows, and may be a moment behind.
+    let state = match link.as_ref().map(|link| link.state) {
+        _ if off => LinkState::Down,
+        None | Some(LinkState::Off | LinkState::Refused) => LinkState::Connecting,
+        Some(state) => state,
+    };
+    let link = link.filter(|link| link.state == state);
+    let reason = match off {
+        true if row.blocked => Some("blocked".to_owned()),
+        true => Some("disconnected".to_owned()),
+        false => link.as_ref().and_then(|link| link.reason.clone()),
+    };
+    Ok(PeerInfo {
+        name: row.name.clone(),
+        address: show::direct_name(db, way)?,
+        state,
+        since: link.map(|link| link.since),
+        reason,
+        fingerprint: row.identity().map(|key| key.fingerprint()),
+    })
+}
+
+/// The links to hand out: by the addresses that the user named, else by those listened on.
+pub(super) fn links(app: &App) -> Vec<String> {
+    let listening = app.peers.listening();
+    let identity = Key(*app.me.public().as_bytes());
+    let mut at = app.public.clone();
+    if at.is_empty() {
+        let own = listening.iter().filter(|at| !at.ip().is_unspecified());
+        at.extend(own.map(|at| HostPort::from_socket(*at)));
+    }
+    if listening.is_empty() {
+        at.clear();
+    }
+    let link = |at| Link::Peer(ams_wire::address::PeerLink { at, identity }).to_string();
+    at.into_iter().map(link).collect()
+}
+
+/// Where to dial, and who has to be there.
+struct Wanted {
+    at: HostPort,
+    identity: Option<IdentityPublic>,
+    /// The user had the fingerprint from elsewhere, and did not only see it here.
+    verified: bool,
+}
+
+fn wanted(params: &PeerConnectParams) -> Result<Wanted, RpcError> {
+    let given = match &params.fingerprint {
+        Some(text) => Some(IdentityPublic::from_fingerprint(text).map_err(|error| {
+            RpcError::bad_value(error.to_string()).with_hint("amsctl id on the other side shows it")
+        })?),
+        None => None,
+    };
+    let accept_new = params.accept_new == Some(true);
+    if params.address.starts_with("ams://") {
+        let link = Link::parse_peer(&params.address).map_err(error::bad_link)?;
+        let identity = IdentityPublic::from_bytes(link.identity.0)
+            .map_err(|_| RpcError::bad_link("the key in this link is not usable"))?;
+        if given.is_some_and(|given| given != identity) {
+            return Err(RpcError::fingerprint_mismatch(
+                "the link is another one's than the fingerprint",
+            ));
+        }
+        return Ok(Wanted { at: link.at, identity: Some(identity), verified: true });
+    }
+    let at = HostPort::parse(&params.address, DIRECT_PORT).map_err(|error| {
+        RpcError::bad_value(error.to_string()).with_hint("write HOST:PORT, or give a peer link")
+    })?;
+    Ok(Wanted { at, identity: given, verified: given.is_some() && !accept_new })
+}
+
+pub(super) async fn connect(
+    app: App,
+    _: CallContext,
+    params: PeerConnectParams,
+) -> Result<PeerInfo, RpcError> {
+    let wanted = wanted(&params)?;
+    let mut met = app.meeter.meet(&wanted.at).await.map_err(|error| match error {
+        MeetError::Store(error) => error.into(),
+        MeetError::Dial(_) | MeetError::Closed => {
+            RpcError::not_reachable(format!("{}: {error}", wanted.at)).with_hint(
+                "check the address, and that the other amsd listens there; then try again",
+            )
+        }
+    })?;
+    if let Some(expected) = wanted.identity
+        && expected != met.identity
+    {
+        let at = &wanted.at;
+        return Err(RpcError::fingerprint_mismatch(format!(
+            "{at} shows another key, with the fingerprint {}; nothing was said to it",
+            met.identity.fingerprint()
+        ))
+        .offering(met.identity.fingerprint()));
+    }
+    met.verified = wanted.verified;
+    let (me, now) = (app.me.clone(), app.outside.clock.now());
+    let pinned = wanted.identity.is_some() || params.accept_new == Some(true);
+    let live = app.live.clone();
+    let asked = app.store.write(move |txn| {
+        let known = contacts::with_key(txn, &met.identity)?;
+        if !pinned && known.is_none() && met.identity != *me.public() {
+            let fingerprint = met.identity.fingerprint();
+            return Err(RpcError::key_unknown(format!(
+                "{} shows the fingerprint {fingerprint}, which nobody vouched for",
+                met.at
+            ))
+            .offering(fingerprint));
+        }
+        if known.is_some_and(|(_, row)| row.blocked) {
+            return Err(RpcError::blocked("this contact is blocked"));
+        }
+        let (_, row) = direct::add(txn, &me, &met, params.local.as_deref(), now)?;
+        let way = row.direct().ok_or(StoreError::Damaged(Directs::NAME))?;
+        Ok((way, info(txn, &live, way, &row)?))
+    });
+    let (way, info) = asked.await?;
+    app.peers.hurry(way);
+    Ok(info)
+}
+
+pub(super) async fn list(app: App) -> Result<Peers, RpcError> {
+    let live = app.live.clone();
+    app.store.read(move |db| Ok(Peers { peers: all(db, &live)? })).await
+}
+
+pub(super) async fn disconnect(
+    app: App,
+    _: CallContext,
+    params: PeerParams,
+) -> Result<PeerInfo, RpcError> {
+    let live = app.live.clone();
+    app.store
+        .write(move |txn| {
+            let (_, row) = error::contact_called(txn, &params.name)?;
+            let Some(way) = row.direct() else {
+                return Err(RpcError::no_such_peer(format!("{} has no direct way", params.name)));
+            };
+            let direct = txn.get::<Directs>(&way)?.unwrap_or_default();
+            peer::put(txn, way, &DirectRow { off: true, ..direct })?;
+            info(txn, &live, way, &row).map_err(Into::into)
+        })
+        .await
+}

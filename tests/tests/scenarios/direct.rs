@@ -1,0 +1,282 @@
+//! Two people and no relay.
+
+use ams_crypto::device;
+use ams_crypto::dh::DhSecret;
+use ams_crypto::identity::IdentityKey;
+use ams_link::handshake::HandshakeError;
+use ams_link::peer::{Greeting, greet};
+use ams_rpc::methods::{contact, peer};
+use ams_rpc::types::{
+    ContactState, LinkState, NoParams, PathKind, PeerConnectParams, PeerParams, Presence,
+    SendParams, Stage, State, VerifiedBy, Via,
+};
+use ams_rpc::{ErrorKind, Exit};
+use ams_tests::person::Person;
+use ams_tests::{Net, PATIENCE};
+use amsd::settings::Requests;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Two people who met directly; bob listens, and alice dialled.
+async fn two(net: &Net) -> (Person, Person) {
+    let alice = net.stranger("alice", |_| ()).await;
+    let bob = net.listener("bob", |_| ()).await;
+    alice.meet_directly(&bob).await;
+    (alice, bob)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_meet_without_a_relay_and_talk() {
+    let net = Net::new().await;
+    let (alice, bob) = two(&net).await;
+    alice.delivers("bob", "hello").await;
+    bob.reads(&["hello"]).await;
+    let id = bob.delivers("alice", "hello yourself").await;
+    alice.reads(&["hello yourself"]).await;
+    assert_eq!(bob.message(id).await.message.via.as_deref(), Some("direct"));
+    alice.sees("bob", Presence::Online).await;
+    bob.sees("alice", Presence::Online).await;
+
+    let shown = alice.contact("bob").await;
+    assert_eq!(shown.verified_by, Some(VerifiedBy::Fingerprint), "the link has it");
+    assert_eq!(shown.address, None);
+    assert_eq!(shown.paths.len(), 1);
+    assert!(shown.paths[0].active && shown.paths[0].kind == PathKind::Direct);
+    assert!(!bob.contact("alice").await.verified);
+    let peers = alice.status().await.peers;
+    assert_eq!(peers.len(), 1);
+    assert_eq!((peers[0].name.as_str(), peers[0].state), ("bob", LinkState::Up));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_met_unseen_unless_the_user_says_so() {
+    let net = Net::new().await;
+    let (alice, bob) = (net.stranger("alice", |_| ()).await, net.listener("bob", |_| ()).await);
+    let at = bob.status().await.listen[0].clone();
+    let shown = bob.status().await.fingerprint;
+    let mut params = PeerConnectParams {
+        address: at,
+        local: Some("bob".to_owned()),
+        fingerprint: None,
+        accept_new: None,
+    };
+    let refused = alice.try_call::<peer::Connect>(params.clone()).await.unwrap_err();
+    assert_eq!(refused.exit(), Exit::KeyNotTrusted.code());
+    let ams_rpc::client::CallError::Failed(failure) = refused else { panic!("{refused}") };
+    assert!(failure.is(ErrorKind::KeyUnknown));
+    assert_eq!(failure.data.unwrap().offered_fingerprint, Some(shown.clone()));
+    assert!(alice.call::<peer::List>(NoParams {}).await.peers.is_empty());
+
+    params.fingerprint = Some(shown);
+    params.accept_new = Some(true);
+    alice.call::<peer::Connect>(params).await;
+    bob.accept_stranger(&alice).await;
+    alice.contact_is("bob", ContactState::Active).await;
+    assert!(!alice.contact("bob").await.verified, "it was only seen there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_another_fingerprint_learns_nothing() {
+    let net = Net::new().await;
+    let alice = net.stranger("alice", |_| ()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let mallory = tokio::spawn(async move {
+        let (identity, secret) = (IdentityKey::generate(), DhSecret::generate());
+        let stream = ams_link::stream::BoxedStream::new(listener.accept().await.unwrap().0);
+        let Greeting::First(first) = greet(stream, true, PATIENCE).await.unwrap() else {
+            panic!("no first meeting")
+        };
+        let answer = first.answer(&secret, &device::record(&identity, &secret.public())).unwrap();
+        answer.exchange(PATIENCE).await.map(|_| ())
+    });
+    let params = PeerConnectParams {
+        address: at,
+        local: None,
+        fingerprint: Some(IdentityKey::generate().public().fingerprint()),
+        accept_new: None,
+    };
+    let refused = alice.try_call::<peer::Connect>(params).await.unwrap_err();
+    assert_eq!(refused.exit(), Exit::KeyNotTrusted.code());
+    // The third message would say who alice is.
+    assert!(matches!(mallory.await.unwrap(), Err(HandshakeError::Closed)));
+    assert!(alice.call::<contact::List>(NoParams {}).await.contacts.is_empty());
+}
+
+/// What a daemon says to these first bytes.
+async fn answer_to(at: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut said = Vec::new();
+    // A reset says as little.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await.unwrap();
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_is_silent_to_whom_it_does_not_know() {
+    let net = Net::new().await;
+    let bob = net.listener("bob", |_| ()).await;
+    let carol = net.listener("carol", |settings| settings.requests = Requests::Deny).await;
+    let (bobs, carols) = (bob.status().await.listen, carol.status().await.listen);
+    let known = [&[2][..], &[9; 96]].concat();
+    let first = [&[3][..], &[9; 32]].concat();
+    assert!(answer_to(&bobs[0], &known).await.is_empty());
+    assert!(answer_to(&carols[0], &first).await.is_empty());
+    assert!(answer_to(&carols[0], &[1; 49]).await.is_empty());
+
+    let alice = net.stranger("alice", |_| ()).await;
+    let refused = alice.connect(&carol.peer_link().await, "carol").await.unwrap_err();
+    assert_eq!(refused.exit(), Exit::NotReachable.code());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_for_somebody_away_waits_and_goes_whoever_dials() {
+    let net = Net::new().await;
+    let (alice, bob) = two(&net).await;
+    alice.delivers("bob", "first").await;
+    bob.stop().await;
+    alice.peer_is("bob", LinkState::Down).await;
+    let id = alice.send("bob", "while you were away").await;
+    alice.message_is(id, State::Queued).await;
+    bob.start().await;
+    alice.reaches(id, Stage::Delivered).await;
+
+    alice.stop().await;
+    bob.peer_is("alice", LinkState::Down).await;
+    let id = bob.send("alice", "and you").await;
+    bob.message_is(id, State::Queued).await;
+    alice.start().await;
+    bob.reaches(id, Stage::Delivered).await;
+    bob.reads(&["first", "while you were away"]).await;
+    alice.reads(&["and you"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_waits_for_its_answer_and_is_made_once() {
+    let net = Net::new().await;
+    let (alice, bob) = (net.stranger("alice", |_| ()).await, net.listener("bob", |_| ()).await);
+    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    bob.is_asked_by(&alice.stranger_name().await).await;
+    alice.restart().await;
+    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    let requests = bob.call::<contact::Requests>(NoParams {}).await;
+    assert_eq!(requests.incoming.len(), 1);
+    assert_eq!(requests.incoming[0].from, "direct");
+    assert_eq!(alice.contact("bob").await.state, ContactState::Pending);
+    bob.restart().await;
+    bob.accept_stranger(&alice).await;
+    alice.contact_is("bob", ContactState::Active).await;
+    alice.delivers("bob", "at last").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_answers_directly_too() {
+    let net = Net::new().await;
+    let alice = net.stranger("alice", |_| ()).await;
+    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
+    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    alice.contact_is("bob", ContactState::Active).await;
+    alice.delivers("bob", "hi").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_dial_each_other_at_once_have_one_link() {
+    let net = Net::new().await;
+    let (alice, bob) = (net.listener("alice", |_| ()).await, net.listener("bob", |_| ()).await);
+    let (alices, bobs) = (alice.peer_link().await, bob.peer_link().await);
+    let (one, other) = tokio::join!(alice.connect(&bobs, "bob"), bob.connect(&alices, "alice"));
+    one.unwrap();
+    other.unwrap();
+    alice.contact_is("bob", ContactState::Active).await;
+    bob.contact_is("alice", ContactState::Active).await;
+    for round in 0..3 {
+        alice.delivers("bob", format!("to bob {round}")).await;
+        bob.delivers("alice", format!("to alice {round}")).await;
+        tokio::join!(alice.restart(), bob.restart());
+    }
+    bob.reads(&["to bob 0", "to bob 1", "to bob 2"]).await;
+    alice.reads(&["to alice 0", "to alice 1", "to alice 2"]).await;
+    assert_eq!(alice.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
+}
+
+/// Two people who are contacts over the relay `home` and directly.
+async fn both_ways(net: &Net) -> (Person, Person) {
+    let alice = net.person("alice").await;
+    let bob = net.listener("bob", |_| ()).await;
+    bob.join(net.home()).await;
+    alice.meet(&bob).await;
+    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    let name = alice.stranger_name().await;
+    bob.is_asked_by(&name).await;
+    let requests = bob.call::<contact::Requests>(NoParams {}).await;
+    assert!(requests.incoming[0].again, "alice is a contact already");
+    let params = ams_rpc::types::ContactAcceptParams { name, local: None };
+    bob.call::<contact::Accept>(params).await;
+    alice.peer_is("bob", LinkState::Up).await;
+    bob.peer_is("alice", LinkState::Up).await;
+    (alice, bob)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_met_twice_is_one_contact_with_two_ways() {
+    let net = Net::new().await;
+    let (alice, bob) = both_ways(&net).await;
+    for (person, other) in [(&alice, "bob"), (&bob, "alice")] {
+        let contacts = person.call::<contact::List>(NoParams {}).await.contacts;
+        assert_eq!(contacts.len(), 1);
+        assert_eq!(contacts[0].name, other);
+        let ways: Vec<_> = contacts[0].paths.iter().map(|path| (path.kind, path.active)).collect();
+        assert_eq!(ways, [(PathKind::Relay, false), (PathKind::Direct, true)]);
+    }
+    let id = alice.delivers("bob", "directly").await;
+    assert_eq!(alice.message(id).await.message.via.as_deref(), Some("direct"));
+
+    let via = |via, body: &str| SendParams { via: Some(via), ..SendParams::new("bob", body) };
+    let id = alice.try_send(via(Via::Relay, "by relay")).await.unwrap().id;
+    alice.reaches(id, Stage::Delivered).await;
+    assert_eq!(alice.message(id).await.message.via.as_deref(), Some("relay:home"));
+
+    alice.call::<peer::Disconnect>(PeerParams { name: "bob".to_owned() }).await;
+    bob.peer_is("alice", LinkState::Down).await;
+    let waits = alice.try_send(via(Via::Direct, "only directly")).await.unwrap().id;
+    let id = alice.delivers("bob", "by what is left").await;
+    assert_eq!(alice.message(id).await.message.via.as_deref(), Some("relay:home"));
+    alice.message_is(waits, State::Queued).await;
+    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    alice.reaches(waits, Stage::Delivered).await;
+    bob.reads(&["directly", "by relay", "by what is left", "only directly"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_blocked_or_removed_is_dialled_no_more() {
+    let net = Net::new().await;
+    let (alice, bob) = two(&net).await;
+    let name = |name: &str| ams_rpc::types::ContactParams { name: name.to_owned() };
+    bob.call::<contact::Block>(name("alice")).await;
+    alice.peer_is("bob", LinkState::Down).await;
+    bob.call::<contact::Unblock>(name("alice")).await;
+    alice.peer_is("bob", LinkState::Up).await;
+    alice.delivers("bob", "again").await;
+    alice.call::<contact::Remove>(name("bob")).await;
+    bob.peer_is("alice", LinkState::Down).await;
+    assert!(alice.call::<peer::List>(NoParams {}).await.peers.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_who_wait_hold_up_nobody_who_is_known() {
+    let net = Net::new().await;
+    let (alice, bob) = two(&net).await;
+    let at = bob.status().await.listen[0].clone();
+    // As many as come in from one address, and none says more than its first byte.
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(&at).await.unwrap();
+        stream.write_all(&[3]).await.unwrap();
+        idle.push(stream);
+    }
+    alice.delivers("bob", "the link that is up goes on").await;
+    drop(idle);
+    alice.restart().await;
+    alice.delivers("bob", "and a new one is made").await;
+}
