@@ -97,6 +97,20 @@ fn commands_call_their_method_with_what_was_typed() {
         ),
         (&["relay", "connect", "home"], "", "relay.connect", json!({"nick": "home"})),
         (&["relay", "disconnect", "home"], "", "relay.disconnect", json!({"nick": "home"})),
+        (
+            &["peer", "connect", "h:1", "--as", "bob", "--fingerprint", "F"],
+            "",
+            "peer.connect",
+            json!({"address": "h:1", "as": "bob", "fingerprint": "F", "accept_new": null}),
+        ),
+        (
+            &["peer", "connect", "h", "--accept-new"],
+            "",
+            "peer.connect",
+            json!({"address": "h", "as": null, "fingerprint": null, "accept_new": true}),
+        ),
+        (&["peer", "list"], "", "peer.list", json!({})),
+        (&["peer", "disconnect", "bob"], "", "peer.disconnect", json!({"name": "bob"})),
         (&["relay", "resume", "home"], "", "relay.resume", json!({"nick": "home"})),
         (
             &["relay", "leave", "home", "--delete-account"],

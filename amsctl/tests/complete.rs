@@ -93,6 +93,7 @@ fn names_and_ids_are_those_of_the_daemon() {
     assert_eq!(offered(&["reader", "remove", ""]), ["log"]);
     assert_eq!(offered(&["contact", "accept", ""]), ["carol"]);
     assert_eq!(offered(&["relay", "disconnect", ""]), ["home"]);
+    assert_eq!(offered(&["peer", "disconnect", "b"]), ["bob"]);
     assert_eq!(offered(&["message", "show", ""]), [ID]);
     assert_eq!(offered(&["queue", "keep", "00"]), [ID]);
     assert_eq!(offered(&["send", "--via", "relay:"]), ["relay:home"]);

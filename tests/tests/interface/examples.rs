@@ -9,9 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use ams_rpc::methods::{contact, inbox, message};
+use ams_rpc::methods::{contact, identity, inbox, message, peer};
 use ams_rpc::openrpc::{ADMIN_EXAMPLES, EXAMPLES, Example, examples};
-use ams_rpc::types::{MessageParams, NoParams, Presence};
+use ams_rpc::types::{LinkState, MessageParams, NoParams, Presence};
 use ams_tests::PATIENCE;
 use ams_tests::process::file;
 use ams_tests::shell::{Operator, PASSWORD, User};
@@ -203,6 +203,17 @@ fn the_daemons_examples_are_what_happens() {
     talk.knows("/home/alice/old.backup", old);
     talk.knows("/home/alice/new.backup", new);
 
+    // Somebody who can be met without a relay, and takes everybody.
+    let erin = User::new(&folder.path().join("erin"));
+    std::fs::create_dir(erin.home()).unwrap();
+    std::fs::set_permissions(erin.home(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::write(erin.home().join("config.toml"), "requests = \"accept\"\n").unwrap();
+    let _erin = erin.starts_daemon_with(&["--listen", "127.0.0.1:0"]);
+    let links = erin.until("a link", |client| {
+        Some(client.call::<identity::Show>(&NoParams {}).unwrap().peer_links)
+    });
+    talk.knows("ams://erin.example.org:7310/peer#AQ", &links[0]);
+
     let mut answering: Option<JoinHandle<()>> = None;
     for example in examples(EXAMPLES).unwrap() {
         match example.method.as_str() {
@@ -255,6 +266,10 @@ fn the_daemons_examples_are_what_happens() {
             }
             // By then it has come.
             "relay.password" => answering.take().unwrap().join().unwrap(),
+            "peer.list" => alice.until("a direct link", |client| {
+                let peers = client.call::<peer::List>(&NoParams {}).unwrap().peers;
+                peers.iter().any(|peer| peer.state == LinkState::Up).then_some(())
+            }),
             "inbox.next" => {
                 let thanks = ["send", "alice", "--wait", "delivered", "--timeout", "1m", "thanks"];
                 bob.amsctl(&thanks).exits(0);

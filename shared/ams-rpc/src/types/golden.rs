@@ -247,6 +247,19 @@ fn links_and_backups() {
 
 #[test]
 fn relays_and_contacts() {
+    let peers = vec![PeerInfo {
+        name: "carol".into(),
+        address: "h:7310".into(),
+        state: LinkState::Down,
+        since: None,
+        reason: Some("r".into()),
+        fingerprint: None,
+    }];
+    golden(
+        &Peers { peers },
+        json!({"peers": [{"name": "carol", "address": "h:7310", "state": "down", "since": null,
+            "reason": "r", "fingerprint": null}]}),
+    );
     golden(&Relays { relays: vec![relay()] }, json!({"relays": [relay_json()]}));
     golden(&Contacts { contacts: vec![contact()] }, json!({"contacts": [contact_json()]}));
     golden(
