@@ -96,6 +96,8 @@ async fn a_daemon_whose_disk_hangs_does_not_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Arc::new(Hanging::default());
     let running = amsd::start(Start {
+        listen: Vec::new(),
+        public: Vec::new(),
         home: Home::open(Places::in_home(&folder.path().join("home"))).unwrap(),
         settings: Settings::default(),
         socket: None,

@@ -58,8 +58,7 @@ impl Guests {
         let Ok(greeting) = peer::greet(stream, welcome, STEP).await else { return };
         match greeting {
             Greeting::Known(known) => {
-                let Ok(secret) = self.deps.store.write(|txn| profile::link_secret(txn)).await
-                else {
+                let Ok(secret) = self.deps.store.write(profile::link_secret).await else {
                     return;
                 };
                 let Ok(named) = self.in_turn(|| known.read(&secret)).await else { return };
@@ -88,7 +87,7 @@ impl Guests {
     }
 
     async fn meet(&self, first: peer::FirstGreeting<BoxedStream>, waits: Place) {
-        let Ok(secret) = self.deps.store.write(|txn| profile::link_secret(txn)).await else {
+        let Ok(secret) = self.deps.store.write(profile::link_secret).await else {
             return;
         };
         let record = device::record(self.deps.me.key(), &secret.public());

@@ -48,7 +48,7 @@ impl Meeter {
     /// # Errors
     /// [`MeetError`].
     pub async fn meet(&self, at: &HostPort) -> Result<Met, MeetError> {
-        let secret = self.store.write(|txn| profile::link_secret(txn)).await;
+        let secret = self.store.write(profile::link_secret).await;
         let secret = secret.map_err(MeetError::Store)?;
         let stream = self.outside.network.connect(at).await?;
         let met = peer::meet(stream, &secret, HANDSHAKE).await.map_err(|error| match error {

@@ -20,6 +20,7 @@ use crate::home::Home;
 use crate::inbox::row::{In, InIds, InRow, Received, ReceivedRow};
 use crate::open::open_profile;
 use crate::outbox::state;
+use crate::peer::{Listening, Meeter, Peers};
 use crate::relay::{self, Links, RelayId};
 use crate::store::{StoreError, Txn};
 use crate::timeline::{self, Direction};
