@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use amsd::cli::{Args, absolute, exit_code, sentence};
-use amsd::config::Config;
 use amsd::home::{Home, log_file};
 use amsd::unix::{Background, Detached, detach, inherited_socket, protect_process};
 use amsd::{ConfigFile, Start, check, config, logs, passphrase, run};
