@@ -230,7 +230,7 @@ error_table! {
     NoSuchRequest, no_such_request = "no_such_request", 704, NotFound,
         "amsctl contact requests shows them";
     /// There is no such direct peer.
-    NoSuchPeer, no_such_peer = "no_such_peer", 708, NotFound,
+    NoSuchPeer, no_such_peer = "no_such_peer", 709, NotFound,
         "amsctl peer list shows them";
     /// There is no such reader.
     NoSuchReader, no_such_reader = "no_such_reader", 705, NotFound,
