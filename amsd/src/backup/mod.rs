@@ -84,4 +84,7 @@ struct Head {
     /// See `contacts`.
     #[n(4)]
     relays: u64,
+    /// The same of direct ways.
+    #[cbor(n(5), default)]
+    directs: u64,
 }

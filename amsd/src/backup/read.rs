@@ -104,9 +104,12 @@ fn restore(
     timeline::index(txn)?;
     let identity = Zeroizing::new(head.identity);
     let me = profile::restore(txn, &identity)?;
-    for (name, count) in
-        [("contacts", head.contacts), ("timeline", head.timeline), ("relays", head.relays)]
-    {
+    for (name, count) in [
+        ("contacts", head.contacts),
+        ("timeline", head.timeline),
+        ("relays", head.relays),
+        ("directs", head.directs),
+    ] {
         profile::set_counted(txn, name, count)?;
     }
     let mut summary = Summary {

@@ -9,6 +9,7 @@ use crate::inbox::row::{In, InIds, Known, ReadAhead, ReaderRow, Readers, Receive
 use crate::outbox::ids::Gone;
 use crate::outbox::row::{Ends, Out, OutIds, OutRow, OutState, ReadSeen, StepRow, Texts};
 use crate::outbox::{self, wish};
+use crate::peer::{DirectRow, Directs};
 use crate::relay::{RelayRow, Relays};
 use crate::store::{Key, Read, StoreError, Table, Txn, View};
 use crate::tally::{self, Tally};
@@ -23,6 +24,7 @@ pub(super) type Take<'a, E> = &'a mut dyn FnMut(Row<'_>) -> Result<(), E>;
 /// Every row that is in a backup. What a message says comes before where it stands.
 pub(super) fn each<E: From<StoreError>>(db: &View<'_>, take: Take<'_, E>) -> Result<(), E> {
     of::<Relays, E>(db, take)?;
+    of::<Directs, E>(db, take)?;
     of::<Contacts, E>(db, take)?;
     of::<Texts, E>(db, take)?;
     of::<Out, E>(db, take)?;
@@ -64,6 +66,11 @@ pub(super) fn put(txn: &Txn<'_>, table: &str, key: &[u8], row: &[u8]) -> Result<
         t if t == Relays::NAME => {
             let (id, row) = typed::<Relays>(key, row)?;
             txn.put::<Relays>(&id, &not_enrolled(row))
+        }
+        t if t == Directs::NAME => {
+            let (id, row) = typed::<Directs>(key, row)?;
+            // Nobody knows the new profile's device.
+            txn.put::<Directs>(&id, &DirectRow { noted: false, ..row })
         }
         t if t == Contacts::NAME => {
             let (id, row) = typed::<Contacts>(key, row)?;

@@ -100,6 +100,7 @@ fn fill(
         contacts: profile::counted(db, "contacts")?,
         timeline: profile::counted(db, "timeline")?,
         relays: profile::counted(db, "relays")?,
+        directs: profile::counted(db, "directs")?,
     };
     let mut item = Zeroizing::new(Vec::new());
     encoded(Encoder::new(&mut *item).array(2).and_then(|e| e.u8(0)?.encode(&head)))?;

@@ -24,6 +24,10 @@ use crate::store::{Read, StoreError, Txn};
 /// Most requests by direct strangers that wait for the user: a part of all, so that nobody who can
 /// reach this daemon keeps those away who ask through a relay.
 const MAX_STRANGERS: usize = 20;
+/// Most direct strangers who are accepted by rule within a day; those beyond wait for the user.
+const MAX_ACCEPTED: usize = 50;
+/// Milliseconds.
+const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// Whoever answered at an address.
 #[derive(Debug, Clone)]
@@ -36,9 +40,11 @@ pub struct Met {
     pub at: String,
     /// The user had its fingerprint from elsewhere.
     pub verified: bool,
+    /// A link to it is up: there is nothing to be asked.
+    pub linked: bool,
 }
 
-fn name_of(identity: &IdentityPublic) -> Result<Username, StoreError> {
+pub(super) fn name_of(identity: &IdentityPublic) -> Result<Username, StoreError> {
     peer::name_of(identity).ok_or(StoreError::Damaged("a fingerprint"))
 }
 
@@ -75,7 +81,7 @@ pub fn add(
                 None => free_name(txn, &user, "direct")?,
             };
             // Somebody who asked us already is answered: that is all that asking could lead to.
-            if let Some(waiting) = intro::waiting_from(txn, RelayId::STRANGER, &user)? {
+            if let Some(waiting) = intro::waiting_of(txn, Key(*met.identity.as_bytes()))? {
                 let own = RelayRow::direct(me).ok_or(StoreError::Damaged("a fingerprint"))?;
                 let own = (RelayId::STRANGER, &own);
                 let (id, row) = request::approve_waiting(txn, me, own, waiting, Some(name), now)?;
@@ -123,11 +129,25 @@ fn at_address(
     let Some(way) = row.direct() else { return Ok(row) };
     let known = txn.get::<Directs>(&way)?.unwrap_or_default();
     // Another device of the same identity: it has to keep our introduction first.
-    let noted = known.noted && known.link_key == Some(met.link_key);
+    // One that was up to nothing may have refused, or have removed us since: it is asked anew.
+    let noted = known.noted && known.link_key == Some(met.link_key) && met.linked;
     let link_key = Some(met.link_key);
     let met = DirectRow { link_key, noted, off: false, ..known }.at(met.at.clone());
     peer::put(txn, way, &met)?;
     Ok(row)
+}
+
+/// The contact has another identity: whatever device it has is still to be met.
+pub(super) fn meet_anew(txn: &Txn<'_>, contact: &mut ContactRow) -> Result<(), StoreError> {
+    let (Some(way), Some(identity)) = (contact.direct(), contact.identity()) else {
+        return Ok(());
+    };
+    let user = name_of(&identity)?;
+    for path in contact.paths.iter_mut().filter(|path| path.relay == way) {
+        path.user = user.clone();
+    }
+    let known = txn.get::<Directs>(&way)?.unwrap_or_default();
+    peer::put(txn, way, &DirectRow { link_key: None, noted: false, ..known })
 }
 
 /// A stranger's introduction, on a link on which it proved to be `identity` with the device that
@@ -176,12 +196,26 @@ pub fn receive(
     match rule {
         Requests::Deny => Ok(false),
         Requests::Accept if !intro::may_answer(txn, row.identity, now)? => Ok(false),
+        // Keys cost a stranger nothing, and each would get a place on disk and a link.
+        Requests::Accept if known.is_none() && accepted_lately(txn, now)? >= MAX_ACCEPTED => {
+            wait(txn, intro.id, &row)
+        }
         Requests::Accept => {
             request::approve_waiting(txn, me, (row.relay, &own), (intro.id, row), None, now)?;
             Ok(true)
         }
         Requests::Ask => wait(txn, intro.id, &row),
     }
+}
+
+/// Direct requests that were accepted within a day.
+fn accepted_lately(db: &impl Read, now: i64) -> Result<usize, StoreError> {
+    let is_lately = |row: &IntroRow| {
+        row.relay.is_direct()
+            && matches!(row.answer, Answer::Approved(..))
+            && (0..DAY).contains(&now.saturating_sub(row.at))
+    };
+    Ok(db.list::<intro::Intros>(&())?.iter().filter(|(_, row)| is_lately(row)).count())
 }
 
 /// Lets a request wait for the user, in the place of an older one of the same identity.

@@ -6,7 +6,7 @@ use ams_wire::id::Key;
 use ams_wire::to_relay::ToRelay;
 
 use super::row::{self, ContactId, ContactRow, Stage, Verified};
-use super::{BadName, ask, by_name, check_name, intro};
+use super::{BadName, ask, by_name, check_name, direct, intro};
 use crate::fact::Fact;
 use crate::outbox::queue;
 use crate::profile::Me;
@@ -162,6 +162,9 @@ fn go_on_with(
     now: i64,
 ) -> Result<ContactRow, EditError> {
     (after.offered, after.offered_at) = (None, Vec::new());
+    if before.offered.is_some() {
+        direct::meet_anew(txn, &mut after)?;
+    }
     row::put(txn, id, Some(before), &after)?;
     if before.offered.is_none() {
         return Ok(after);

@@ -188,6 +188,16 @@ pub fn waiting(db: &impl Read) -> Result<Vec<(IntroId, IntroRow)>, StoreError> {
     Ok(rows)
 }
 
+/// The request that a direct stranger made who proved this identity, if one waits. What a stranger
+/// is called says too little: it is the beginning of a fingerprint.
+pub(super) fn waiting_of(
+    db: &impl Read,
+    identity: Key,
+) -> Result<Option<(IntroId, IntroRow)>, StoreError> {
+    let rows = waiting(db)?;
+    Ok(rows.into_iter().rfind(|(_, row)| row.relay.is_direct() && row.identity == identity))
+}
+
 /// The request of that address, if one waits.
 pub(super) fn waiting_from(
     db: &impl Read,

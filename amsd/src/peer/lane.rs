@@ -9,10 +9,11 @@ use ams_wire::id::{Blob, IntroId};
 use bytes::Bytes;
 
 use super::row::{self, DirectRow, Directs, HANDLE};
-use crate::contacts::ask::Asked;
+use crate::contacts::ask::{self, Asked};
 use crate::contacts::{approval, by_handle, request};
 use crate::inbox::{self, Accepted};
 use crate::relay::{Deps, RelayId, RelayRow};
+use crate::session::row::{retire, roots};
 use crate::settings::Requests;
 use crate::store::{Read, StoreError, Txn};
 
@@ -173,6 +174,9 @@ impl Desk<'_, '_> {
             }
             Item::Settled(bare) => {
                 let accepted = self.accept(bare.iter().map(|bytes| &bytes[..]))?;
+                if accepted.iter().any(|one| one.from.is_none()) {
+                    self.begin_anew()?;
+                }
                 done.accepted.extend(accepted);
                 done.settled = true;
             }
@@ -186,8 +190,8 @@ impl Desk<'_, '_> {
                 let ours = asked.map(|row| row.secrets()).transpose()?;
                 if ours.is_some_and(|ours| ours.id() == *id) {
                     self.noted()?;
+                    done.was_noted = true;
                 }
-                done.was_noted = true;
             }
             Item::Approval(approval) => {
                 self.approved(approval)?;
@@ -219,6 +223,17 @@ impl Desk<'_, '_> {
         let shown = Row { handle: HANDLE, peer, state, approval };
         approval::receive(self.txn, self.me, (self.way, self.own), &shown, self.now)?;
         self.noted()
+    }
+
+    /// Its receipt state opens under none of our keys: this may be a copy from before they were
+    /// renewed. Nothing more is sealed under them.
+    fn begin_anew(&self) -> Result<(), StoreError> {
+        let Some((id, contact)) = by_handle(self.txn, self.way, HANDLE)? else { return Ok(()) };
+        if contact.is_open() && !roots(self.txn, id)?.is_empty() {
+            retire(self.txn, id, self.now)?;
+            ask::renew(self.txn, self.me, (self.way, self.own), id, self.now)?;
+        }
+        Ok(())
     }
 
     fn noted(&self) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ams_link::stream::BoxedStream;
@@ -87,17 +87,18 @@ impl Door {
                 sleep(PAUSE).await;
                 continue;
             };
-            let Some(place) = self.greeting.take(from.ip()) else { continue };
+            let place = self.greeting.take_anyway(from.ip());
             // Records are gathered already; waiting for more would only delay them.
             if stream.set_nodelay(true).is_err() {
                 continue;
             }
             let (guests, strangers) = (self.guests.clone(), self.strangers.clone());
-            let stop = self.stop.clone();
+            let (stop, given_up) = (self.stop.clone(), place.given_up.clone());
             self.tasks.spawn(async move {
                 let stream = BoxedStream::new(stream);
                 let take = move || strangers.take(from.ip());
-                stop.run_until_cancelled(guests.receive(stream, place, take)).await;
+                let greeted = guests.receive(stream, place, take);
+                stop.run_until_cancelled(given_up.run_until_cancelled(greeted)).await;
             });
         }
     }
@@ -107,13 +108,40 @@ impl Door {
 #[derive(Clone)]
 pub(super) struct Places {
     most: (usize, usize),
-    taken: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    taken: Arc<Mutex<Taken>>,
 }
 
-/// Its holder has a place until it is dropped.
+/// Who has a place, in the order in which they came.
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    by: BTreeMap<u64, (IpAddr, CancellationToken)>,
+}
+
+impl Taken {
+    /// The oldest of those who are in the way of somebody from there.
+    fn in_the_way(&self, from: IpAddr, most: (usize, usize)) -> Option<u64> {
+        let mut here = self.by.iter().filter(|(_, (ip, _))| *ip == from).map(|(id, _)| *id);
+        let oldest_here = here.next();
+        if oldest_here.is_some() && here.count().saturating_add(1) >= most.1 {
+            return oldest_here;
+        }
+        (self.by.len() >= most.0).then(|| self.by.keys().next().copied()).flatten()
+    }
+
+    fn seat(&mut self, from: IpAddr) -> (u64, CancellationToken) {
+        let (id, given_up) = (self.next, CancellationToken::new());
+        self.next = self.next.saturating_add(1);
+        self.by.insert(id, (from, given_up.clone()));
+        (id, given_up)
+    }
+}
+
+/// Its holder has a place until it is dropped, or another one needs it more.
 pub(super) struct Place {
-    from: IpAddr,
-    taken: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    id: u64,
+    given_up: CancellationToken,
+    taken: Arc<Mutex<Taken>>,
 }
 
 impl Places {
@@ -121,27 +149,40 @@ impl Places {
         Self { most, taken: Arc::default() }
     }
 
+    /// A place; `None` when all are taken.
     pub(super) fn take(&self, from: IpAddr) -> Option<Place> {
         let from = source(from);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
-        let here = taken.get(&from).copied().unwrap_or_default();
-        if all >= self.most.0 || here >= self.most.1 {
+        let mut taken = self.lock();
+        if taken.in_the_way(from, self.most).is_some() {
             return None;
         }
-        taken.insert(from, here.saturating_add(1));
-        Some(Place { from, taken: Arc::clone(&self.taken) })
+        let (id, given_up) = taken.seat(from);
+        Some(Place { id, given_up, taken: Arc::clone(&self.taken) })
+    }
+
+    /// A place in any case: when all are taken, that of whoever has been silent for longest. Those
+    /// who know what to say need one for a moment alone.
+    fn take_anyway(&self, from: IpAddr) -> Place {
+        let from = source(from);
+        let mut taken = self.lock();
+        if let Some(oldest) = taken.in_the_way(from, self.most)
+            && let Some((_, given_up)) = taken.by.remove(&oldest)
+        {
+            given_up.cancel();
+        }
+        let (id, given_up) = taken.seat(from);
+        Place { id, given_up, taken: Arc::clone(&self.taken) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = taken.get(&self.from).copied().unwrap_or_default().saturating_sub(1);
-        match left {
-            0 => taken.remove(&self.from),
-            left => taken.insert(self.from, left),
-        };
+        taken.by.remove(&self.id);
     }
 }
 
@@ -174,7 +215,21 @@ mod tests {
         drop(first);
         assert!(places.take(ip(3)).is_some());
         drop((second, third));
-        assert!(places.taken.lock().unwrap().is_empty());
+        assert!(places.lock().by.is_empty());
+    }
+
+    #[test]
+    fn whoever_is_silent_makes_room() {
+        let places = Places::new((3, 2));
+        let ip = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let silent = [places.take_anyway(ip(1)), places.take_anyway(ip(1))];
+        let third = places.take_anyway(ip(1));
+        let gone = |place: &Place| place.given_up.is_cancelled();
+        assert!(gone(&silent[0]) && !gone(&silent[1]) && !gone(&third));
+        let others = [places.take_anyway(ip(2)), places.take_anyway(ip(3))];
+        assert!(gone(&silent[1]) && !gone(&third), "the oldest of all goes");
+        drop((silent, third, others));
+        assert!(places.lock().by.is_empty());
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Meeter {
             link_key: Key(*met.link.as_bytes()),
             at: at.to_string(),
             verified: false,
+            linked: false,
         })
     }
 }

@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 use super::actor::{Actor, ActorHandle, Incoming};
 use super::guest::Guests;
 use super::listen::Listening;
-use super::row::{self, Directs};
+use super::row::{self, DirectRow, Directs};
+use crate::contacts::{ContactId, ContactRow};
 use crate::relay::{Deps, RelayId};
 use crate::store::{Read, StoreError};
 
@@ -48,6 +49,9 @@ struct Peer {
     identity: Option<Key>,
 }
 
+/// A way on disk: whether the user switched it off, and whom it leads to where it is wanted.
+type Way = (RelayId, bool, Option<(ContactId, ContactRow, DirectRow)>);
+
 impl Known {
     /// Whether somebody who is known has this key.
     pub(super) fn has(&self, key: &Key) -> bool {
@@ -72,6 +76,22 @@ impl Known {
             // Full: it has newer ones than it can look at. An error means that it ends.
             let _ = taker.links.try_send(link);
         }
+    }
+
+    /// The ways that lead to another device now than the one that may be linked.
+    fn others(&self, rows: &[Way]) -> Vec<RelayId> {
+        let peers = self.lock();
+        let is_other = |id: &RelayId, link_key: Option<Key>, identity: Option<Key>| {
+            peers.get(id).is_some_and(|peer| {
+                (peer.link_key.is_some() && peer.link_key != link_key)
+                    || (peer.identity.is_some() && peer.identity != identity)
+            })
+        };
+        let found = rows.iter().filter(|(id, _, row)| {
+            row.as_ref()
+                .is_some_and(|(_, contact, direct)| is_other(id, direct.link_key, contact.identity))
+        });
+        found.map(|(id, ..)| *id).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RelayId, Peer>> {
@@ -181,7 +201,10 @@ impl PeersActor {
                 return false;
             }
         };
-        let wanted = |id: &RelayId| rows.iter().any(|(at, _, row)| at == id && row.is_some());
+        let others = self.known.others(&rows);
+        let wanted = |id: &RelayId| {
+            rows.iter().any(|(at, _, row)| at == id && row.is_some()) && !others.contains(id)
+        };
         let is_over = |id: &RelayId, of: &Running| of.task.is_finished() || !wanted(id);
         let over = self.running.iter().filter(|(id, of)| is_over(id, of));
         let over: Vec<_> = over.map(|(id, _)| *id).collect();

@@ -73,6 +73,8 @@ pub(super) struct Served<'a> {
     handled: u64,
     handle: LinkHandle,
     parcels: Mailbox,
+    /// The contact asked for a sign of life. One answers all that it asked until then.
+    owes_pong: bool,
     /// Approvals and the introduction that were told on this link.
     told: Vec<IntroId>,
     /// For the router.
@@ -110,6 +112,7 @@ impl<'a> Served<'a> {
             handled: 0,
             handle,
             parcels,
+            owes_pong: false,
             told: Vec::new(),
             events: Vec::new(),
         }
@@ -185,8 +188,10 @@ impl<'a> Served<'a> {
         self.set_timer();
         let up = self.phase == Phase::Up;
         let may_send = up && !self.tx.is_full() && self.sent.has_room();
-        // Whoever makes us answer more than the link takes is read no further.
-        let may_read = self.lane.has_room() && !self.tx.is_full() && !self.noted;
+        // However much waits to be written: where both sides have more than the line takes, neither
+        // would write if it did not read.
+        let may_read = self.lane.has_room() && !self.noted;
+        self.pong()?;
         // The end first. Then what waits is written, before more is made; then what happens rarely,
         // so that a contact that always has something to be read cannot hold it up.
         tokio::select! {
@@ -233,7 +238,7 @@ impl<'a> Served<'a> {
         match said {
             // Of a version after this one.
             None | Some(ToPeer::Pong) => {}
-            Some(ToPeer::Ping) => self.push(&ToPeer::Pong)?,
+            Some(ToPeer::Ping) => self.owes_pong = true,
             Some(ToPeer::Bye) if self.noted => {}
             Some(ToPeer::Bye) => return Err(End::Lost("the contact disconnected".to_owned())),
             Some(ToPeer::Hello(said)) if self.phase == Phase::Hello => {
@@ -368,6 +373,14 @@ impl<'a> Served<'a> {
         let intro = Blob::new(intro.clone()).ok_or_else(nonsense)?;
         self.told.push(id);
         self.push(&ToPeer::Introduce(intro))
+    }
+
+    fn pong(&mut self) -> Result<(), End> {
+        if !self.owes_pong || self.tx.is_full() {
+            return Ok(());
+        }
+        self.owes_pong = false;
+        self.push(&ToPeer::Pong)
     }
 
     fn take_parcels(&mut self) -> Result<(), End> {

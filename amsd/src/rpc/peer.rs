@@ -7,7 +7,8 @@ use ams_wire::address::{DIRECT_PORT, HostPort, Link};
 use ams_wire::id::Key;
 
 use super::{App, error};
-use crate::contacts::{self, ContactRow, direct, show};
+use crate::contacts::direct::{self, Met};
+use crate::contacts::{self, ContactRow, show};
 use crate::live::Live;
 use crate::peer::{self, DirectRow, Directs, MeetError};
 use crate::relay::RelayId;
@@ -142,9 +143,11 @@ pub(super) async fn connect(
             ))
             .offering(fingerprint));
         }
-        if known.is_some_and(|(_, row)| row.blocked) {
+        if known.as_ref().is_some_and(|(_, row)| row.blocked) {
             return Err(RpcError::blocked("this contact is blocked"));
         }
+        let way = known.as_ref().and_then(|(_, row)| row.direct());
+        let met = Met { linked: way.is_some_and(|way| live.is_up(way)), ..met.clone() };
         let (_, row) = direct::add(txn, &me, &met, params.local.as_deref(), now)?;
         let way = row.direct().ok_or(StoreError::Damaged(Directs::NAME))?;
         Ok((way, info(txn, &live, way, &row)?))

@@ -5,10 +5,10 @@ use ams_crypto::dh::DhSecret;
 use ams_crypto::identity::IdentityKey;
 use ams_link::handshake::HandshakeError;
 use ams_link::peer::{Greeting, greet};
-use ams_rpc::methods::{contact, peer};
+use ams_rpc::methods::{contact, peer, profile};
 use ams_rpc::types::{
     ContactState, LinkState, NoParams, PathKind, PeerConnectParams, PeerParams, Presence,
-    SendParams, Stage, State, VerifiedBy, Via,
+    ProfileParams, Secret, SendParams, Stage, State, VerifiedBy, Via,
 };
 use ams_rpc::{ErrorKind, Exit};
 use ams_tests::person::Person;
@@ -288,7 +288,66 @@ async fn strangers_who_wait_hold_up_nobody_who_is_known() {
         idle.push(stream);
     }
     alice.delivers("bob", "the link that is up goes on").await;
-    drop(idle);
     alice.restart().await;
     alice.delivers("bob", "and a new one is made").await;
+    drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_removed_can_ask_anew() {
+    let net = Net::new().await;
+    let (alice, bob) = two(&net).await;
+    let alices = bob.contact("alice").await;
+    bob.call::<contact::Remove>(ams_rpc::types::ContactParams { name: alices.name }).await;
+    alice.peer_is("bob", LinkState::Down).await;
+    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    bob.accept_stranger(&alice).await;
+    alice.peer_is("bob", LinkState::Up).await;
+    alice.delivers("bob", "friends again").await;
+}
+
+/// Restored elsewhere, she is met again, and nobody else has the way that was his.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_profile_finds_its_direct_peers() {
+    let net = Net::new().await;
+    let (alice, bob) = two(&net).await;
+    alice.delivers("bob", "before").await;
+    let file = net.folder().join("profile.backup").to_str().unwrap().to_owned();
+    let passphrase = || Secret::new("a passphrase of hers".to_owned());
+    let params = || ProfileParams { file: file.clone(), passphrase: passphrase() };
+    alice.call::<profile::Backup>(params()).await;
+    alice.stop().await;
+    let anew = net.stranger("anew", |_| ()).await;
+    anew.call::<profile::Restore>(params()).await;
+    anew.restart().await;
+    let carol = net.listener("carol", |settings| settings.requests = Requests::Accept).await;
+    anew.connect(&carol.peer_link().await, "carol").await.unwrap();
+    anew.contact_is("carol", ContactState::Active).await;
+    anew.delivers("carol", "hello").await;
+    carol.reads(&["hello"]).await;
+    // The device is another one: the same person, who is asked about once more.
+    bob.accept_stranger(&anew).await;
+    anew.peer_is("bob", LinkState::Up).await;
+    anew.delivers("bob", "after").await;
+    bob.reads(&["before", "after"]).await;
+    assert_eq!(bob.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
+}
+
+/// A rule lets in whoever asks, but not without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_beyond_a_number_wait_whatever_the_rule() {
+    let net = Net::new().await;
+    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
+    let link = bob.peer_link().await;
+    for number in 0..51 {
+        let stranger = net.stranger(&format!("stranger{number}"), |_| ()).await;
+        stranger.connect(&link, "bob").await.unwrap();
+        if number < 50 {
+            stranger.contact_is("bob", ContactState::Active).await;
+            stranger.stop().await;
+        } else {
+            bob.is_asked_by(&stranger.stranger_name().await).await;
+        }
+    }
+    assert_eq!(bob.call::<contact::List>(NoParams {}).await.contacts.len(), 50);
 }
