@@ -71,11 +71,18 @@ pub(super) fn fetched(
     handle: &Handle,
     approval: &ApprovalId,
 ) -> Result<Option<ContactRow>, StoreError> {
-    let is_it = |blob: &mut Blob| introduction::approval_id(blob.as_bytes()) == *approval;
     change(txn, owner, handle, |row| {
-        // It may be on the row no longer, but a later one.
-        row.approval.take_if(is_it);
+        row.approval.take_if(|blob| is_approval(blob, approval));
     })
+}
+
+/// Whether the row carries that approval: it may be on it no longer, but a later one.
+pub(super) fn carries(row: &ContactRow, approval: &ApprovalId) -> bool {
+    row.approval.as_ref().is_some_and(|blob| is_approval(blob, approval))
+}
+
+fn is_approval(blob: &Blob, approval: &ApprovalId) -> bool {
+    introduction::approval_id(blob.as_bytes()) == *approval
 }
 
 pub(super) fn remove(

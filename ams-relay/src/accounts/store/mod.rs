@@ -372,7 +372,9 @@ impl Accounts for Store {
         let owner = owner.clone();
         let name = owner.clone();
         self.write_if(
-            move |txn| contacts::unless(txn, &name, &handle, |row| row.approval.is_some()),
+            move |txn| {
+                contacts::unless(txn, &name, &handle, |row| contacts::carries(row, &approval))
+            },
             move |txn| contacts::fetched(txn, &owner, &handle, &approval),
         )
     }
