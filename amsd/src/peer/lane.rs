@@ -1,7 +1,4 @@
-//! From a direct link to the disk, in the order in which it came. While one commit runs, what comes
-//! next gathers for the one after it; nothing is acknowledged before its commit.
-
-use std::pin::Pin;
+//! What comes from a direct peer, and how it comes to the disk: the desk of the link's [`Lane`].
 
 use ams_crypto::introduction;
 use ams_wire::from_relay::{Request, Row, RowState};
@@ -12,15 +9,11 @@ use super::row::{self, DirectRow, Directs, HANDLE};
 use crate::contacts::ask::{self, Asked};
 use crate::contacts::{approval, by_handle, request};
 use crate::inbox::{self, Accepted};
+use crate::lane;
 use crate::relay::{Deps, RelayId, RelayRow};
 use crate::session::row::{retire, roots};
 use crate::settings::Requests;
 use crate::store::{Read, StoreError, Txn};
-
-/// Items of one commit: others' commits wait behind it.
-const PER_COMMIT: usize = 128;
-/// Items and bytes that may gather; when it is full, nothing more is read.
-const MOST: (usize, usize) = (1024, 4 << 20);
 
 /// Something that came, and that the disk must know of.
 #[derive(Debug)]
@@ -75,64 +68,35 @@ pub(super) struct Committed {
     pub(super) was_noted: bool,
 }
 
-type Commit = Pin<Box<dyn Future<Output = Result<Committed, StoreError>> + Send>>;
+/// The way of what a direct peer says to the disk.
+pub(super) type Lane = lane::Lane<Desk>;
 
-/// The way of one link's things to the disk.
-pub(super) struct Lane {
+/// One direct link.
+pub(super) struct Desk {
     // Set once.
     deps: Deps,
     way: RelayId,
-    // Owned by the link.
-    gathered: Vec<Item>,
-    bytes: usize,
-    commit: Option<Commit>,
 }
 
-impl Lane {
+impl Desk {
     pub(super) fn new(deps: Deps, way: RelayId) -> Self {
-        Self { deps, way, gathered: Vec::new(), bytes: 0, commit: None }
+        Self { deps, way }
+    }
+}
+
+impl lane::Desk for Desk {
+    type Item = Item;
+    type Committed = Committed;
+
+    fn size(item: &Item) -> usize {
+        item.size()
     }
 
-    /// Lets an item wait for the next commit.
-    pub(super) fn push(&mut self, item: Item) {
-        self.bytes = self.bytes.saturating_add(item.size());
-        self.gathered.push(item);
-    }
-
-    /// Whether more may be read from the link.
-    pub(super) fn has_room(&self) -> bool {
-        self.gathered.len() < MOST.0 && self.bytes < MOST.1
-    }
-
-    /// Whether a commit is under way.
-    pub(super) fn is_busy(&self) -> bool {
-        self.commit.is_some()
-    }
-
-    /// Begins the next commit, if something waits and none is under way.
-    pub(super) fn begin(&mut self) {
-        if self.is_busy() || self.gathered.is_empty() {
-            return;
-        }
-        let rest = self.gathered.split_off(self.gathered.len().min(PER_COMMIT));
-        let items = std::mem::replace(&mut self.gathered, rest);
-        let size: usize = items.iter().map(Item::size).sum();
-        self.bytes = self.bytes.saturating_sub(size);
-        let (deps, way) = (self.deps.clone(), self.way);
-        self.commit = Some(Box::pin(commit(deps, way, items)));
-    }
-
-    /// The commit that is under way is on disk, or failed. Waits for ever where there is none.
-    pub(super) async fn committed(&mut self) -> Result<Committed, StoreError> {
-        let Some(commit) = &mut self.commit else { return std::future::pending().await };
-        let done = commit.as_mut().await;
-        self.commit = None;
-        done
-    }
-
-    /// The link ended: waits for the commit that is under way, so that what it holds is told.
-    pub(super) async fn finish(&mut self) -> Option<Committed> {
-        if self.is_busy() { self.committed().await.ok() } else { None }
+    fn commit(
+        &self,
+        items: Vec<Item>,
+    ) -> impl Future<Output = Result<Committed, StoreError>> + Send + 'static {
+        commit(self.deps.clone(), self.way, items)
     }
 }
 
@@ -142,18 +106,19 @@ async fn commit(deps: Deps, way: RelayId, items: Vec<Item>) -> Result<Committed,
     let committed = deps.store.write(move |txn| {
         let mut done = Committed::default();
         let Some(own) = RelayRow::direct(&me) else { return Ok(done) };
-        let desk = Desk { txn, way, own: &own, me: &me, rule, now };
+        let turn = Turn { txn, way, own: &own, me: &me, rule, now };
         // Envelopes behind one another are handled together.
         let both = |one: &Item, next: &Item| one.envelope().is_some() && next.envelope().is_some();
         for run in items.chunk_by(both) {
-            desk.take(run, &mut done)?;
+            turn.take(run, &mut done)?;
         }
         Ok::<_, StoreError>(done)
     });
     committed.await
 }
 
-struct Desk<'a, 'b> {
+/// One transaction.
+struct Turn<'a, 'b> {
     txn: &'a Txn<'b>,
     way: RelayId,
     own: &'a RelayRow,
@@ -162,7 +127,7 @@ struct Desk<'a, 'b> {
     now: i64,
 }
 
-impl Desk<'_, '_> {
+impl Turn<'_, '_> {
     fn take(&self, run: &[Item], done: &mut Committed) -> Result<(), StoreError> {
         let Some(item) = run.first() else { return Ok(()) };
         match item {

@@ -22,7 +22,7 @@ use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::actor::{Actor, End, Incoming, View};
-use super::lane::{Committed, Item, Lane};
+use super::lane::{Committed, Desk, Item, Lane};
 use super::row::{self, HANDLE};
 use crate::contacts::ask::Asked;
 use crate::contacts::snapshot;
@@ -92,7 +92,7 @@ impl<'a> Served<'a> {
     ) -> Self {
         let Link { sender: tx, receiver: rx, .. } = link;
         let now = Instant::now();
-        let lane = Lane::new(actor.deps.clone(), actor.way);
+        let lane = Lane::new(Desk::new(actor.deps.clone(), actor.way));
         let keepalive = Keepalive::new(now, actor.deps.outside.chance.clone());
         let (handle, parcels) = LinkHandle::pair();
         Self {

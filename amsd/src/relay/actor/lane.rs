@@ -1,29 +1,20 @@
-//! From the link to the disk, in the order in which it came. While one commit runs, what comes
-//! next gathers for the one after it; nothing is acknowledged before its commit.
+//! What comes from a relay, and how it comes to the disk: the desk of the link's [`Lane`].
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use ams_wire::from_relay::{Redeemed, Request, Row};
 use ams_wire::id::{Handle, WorkMark};
 use bytes::Bytes;
 
-use crate::clock::Clock;
 use crate::contacts::{approval, link, request, snapshot};
 use crate::inbox::{self, Accepted};
-use crate::profile::Me;
+use crate::lane;
 use crate::relay::row::{self, RelayId, RelayRow, Relays};
 use crate::relay::{Deps, chores};
 use crate::settings::Requests;
-use crate::store::{Read, Store, StoreError, Table, Txn};
-
-/// Items of one commit: others' commits wait behind it.
-const PER_COMMIT: usize = 128;
-/// Items and bytes that may gather; when it is full, nothing more is read, and the relay keeps
-/// what it has.
-const MOST: (usize, usize) = (1024, 4 << 20);
+use crate::store::{Read, StoreError, Table, Txn};
 
 /// Something that came, and that the disk must know of.
 #[derive(Debug)]
@@ -85,103 +76,54 @@ pub(super) struct Committed {
     pub(super) done: Vec<u64>,
 }
 
-type Commit = Pin<Box<dyn Future<Output = Result<Committed, StoreError>> + Send>>;
+/// The way of what a relay says to the disk.
+pub(super) type Lane = lane::Lane<Desk>;
 
-/// The way of one link's things to the disk.
-pub(super) struct Lane {
-    // Set once.
-    store: Store,
-    me: Me,
-    clock: Clock,
-    relay: RelayId,
-    row: Arc<RelayRow>,
-    // Owned by the link.
-    gathered: Vec<Item>,
-    bytes: usize,
-    commit: Option<Commit>,
-}
-
-impl Lane {
-    pub(super) fn new(deps: &Deps, relay: RelayId, row: Arc<RelayRow>) -> Self {
-        let (store, me) = (deps.store.clone(), deps.me.clone());
-        let clock = deps.outside.clock.clone();
-        Self { store, me, clock, relay, row, gathered: Vec::new(), bytes: 0, commit: None }
-    }
-
-    /// Lets an item wait for the next commit.
-    pub(super) fn push(&mut self, item: Item) {
-        self.bytes = self.bytes.saturating_add(item.size());
-        self.gathered.push(item);
-    }
-
-    /// Whether more may be read from the link.
-    pub(super) fn has_room(&self) -> bool {
-        self.gathered.len() < MOST.0 && self.bytes < MOST.1
-    }
-
-    /// Whether a commit is under way.
-    pub(super) fn is_busy(&self) -> bool {
-        self.commit.is_some()
-    }
-
-    /// Begins the next commit, if something waits and none is under way.
-    pub(super) fn begin(&mut self, rule: Requests) {
-        if self.is_busy() || self.gathered.is_empty() {
-            return;
-        }
-        let rest = self.gathered.split_off(self.gathered.len().min(PER_COMMIT));
-        let items = std::mem::replace(&mut self.gathered, rest);
-        let size: usize = items.iter().map(Item::size).sum();
-        self.bytes = self.bytes.saturating_sub(size);
-        let desk = Desk {
-            store: self.store.clone(),
-            me: self.me.clone(),
-            clock: self.clock.clone(),
-            relay: self.relay,
-            row: self.row.clone(),
-            rule,
-        };
-        self.commit = Some(Box::pin(async move { desk.commit(items).await }));
-    }
-
-    /// The commit that is under way is on disk, or failed. Waits for ever where there is none.
-    pub(super) async fn committed(&mut self) -> Result<Committed, StoreError> {
-        let Some(commit) = &mut self.commit else { return std::future::pending().await };
-        let done = commit.as_mut().await;
-        self.commit = None;
-        done
-    }
-
-    /// The link ended: waits for the commit that is under way, so that what it holds is told.
-    pub(super) async fn finish(&mut self) -> Option<Committed> {
-        if self.is_busy() { self.committed().await.ok() } else { None }
-    }
-}
-
-/// What a commit needs.
+/// One link to a relay.
 #[derive(Clone)]
-struct Desk {
-    store: Store,
-    me: Me,
-    clock: Clock,
+pub(super) struct Desk {
+    // Set once.
+    deps: Deps,
     relay: RelayId,
     row: Arc<RelayRow>,
-    rule: Requests,
+}
+
+impl Desk {
+    pub(super) fn new(deps: Deps, relay: RelayId, row: Arc<RelayRow>) -> Self {
+        Self { deps, relay, row }
+    }
+}
+
+impl lane::Desk for Desk {
+    type Item = Item;
+    type Committed = Committed;
+
+    fn size(item: &Item) -> usize {
+        item.size()
+    }
+
+    fn commit(
+        &self,
+        items: Vec<Item>,
+    ) -> impl Future<Output = Result<Committed, StoreError>> + Send + 'static {
+        let (desk, rule) = (self.clone(), self.deps.settings.borrow().requests);
+        async move { desk.commit_all(items, rule).await }
+    }
 }
 
 impl Desk {
     /// Commits all, in one transaction. Where one of them meets a damaged row, each in its own: the
     /// relay would show that one again for ever, and nothing behind it would ever come through.
-    async fn commit(&self, items: Vec<Item>) -> Result<Committed, StoreError> {
+    async fn commit_all(&self, items: Vec<Item>, rule: Requests) -> Result<Committed, StoreError> {
         let items = Arc::new(items);
         let whole = 0..items.len();
-        match self.commit_some(&items, whole.clone()).await {
+        match self.commit_some(&items, whole.clone(), rule).await {
             Err(StoreError::Damaged(_)) => {}
             done => return done,
         }
         let mut all = Committed::default();
         for (index, item) in whole.zip(items.iter()) {
-            match self.commit_some(&items, index..index.saturating_add(1)).await {
+            match self.commit_some(&items, index..index.saturating_add(1), rule).await {
                 Ok(one) => all.add(one),
                 Err(error @ StoreError::Damaged(_)) => {
                     tracing::error!(%error, "something that the relay showed could not be kept");
@@ -197,14 +139,15 @@ impl Desk {
         &self,
         items: &Arc<Vec<Item>>,
         range: Range<usize>,
+        rule: Requests,
     ) -> Result<Committed, StoreError> {
         let (desk, items) = (self.clone(), Arc::clone(items));
-        let commit = self.store.write(move |txn| {
+        let commit = self.deps.store.write(move |txn| {
             let mut done = Committed::default();
             let items = items.get(range.clone()).unwrap_or_default();
             // Envelopes behind one another are handled together.
             for run in items.chunk_by(|one, next| one.is_envelope() && next.is_envelope()) {
-                desk.take(txn, run, &mut done)?;
+                desk.take(txn, run, rule, &mut done)?;
             }
             done.mark = row::mark(txn, desk.relay)?;
             Ok(done)
@@ -212,9 +155,15 @@ impl Desk {
         commit.await
     }
 
-    fn take(&self, txn: &Txn<'_>, run: &[Item], done: &mut Committed) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let (me, relay) = (&self.me, self.relay);
+    fn take(
+        &self,
+        txn: &Txn<'_>,
+        run: &[Item],
+        rule: Requests,
+        done: &mut Committed,
+    ) -> Result<(), StoreError> {
+        let now = self.deps.outside.clock.now();
+        let (me, relay) = (&self.deps.me, self.relay);
         // As it stands now: a snapshot changes it for what comes behind.
         let row = || txn.get::<Relays>(&relay)?.ok_or(StoreError::Damaged(Relays::NAME));
         let Some(item) = run.first() else { return Ok(()) };
@@ -226,7 +175,7 @@ impl Desk {
             }
             Item::Row(shown) => approval::receive(txn, me, (relay, &row()?), shown, now)?,
             Item::Request(asked) => {
-                let _ = request::receive(txn, me, (relay, &row()?), asked, self.rule, now)?;
+                let _ = request::receive(txn, me, (relay, &row()?), asked, rule, now)?;
             }
             Item::Redeemed(shown) => link::receive(txn, me, (relay, &row()?), shown, now)?,
             Item::Snapshot(rows) => {

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::handled::Handled;
-use super::lane::{Committed, Lane};
+use super::lane::{Committed, Desk, Lane};
 use super::outgoing::{MOST_UNANSWERED, may_send};
 use super::sent::Sent;
 use super::{Actor, Answer, End};
@@ -93,7 +93,7 @@ impl<'a> Served<'a> {
         let visible = actor.settings.borrow_and_update().visible;
         let now = Instant::now();
         let attach_by = now.checked_add(ATTACH).unwrap_or(now);
-        let lane = Lane::new(&actor.deps, relay, actor.row.clone());
+        let lane = Lane::new(Desk::new(actor.deps.clone(), relay, actor.row.clone()));
         let keepalive = Keepalive::new(now, actor.deps.outside.chance.clone());
         let (handle, parcels) = LinkHandle::pair();
         let mut served = Self {
@@ -157,8 +157,7 @@ impl<'a> Served<'a> {
     /// Waits for the next thing and does it.
     async fn turn(&mut self) -> Result<(), End> {
         self.take_parcels()?;
-        let rule = self.actor.settings.borrow().requests;
-        self.lane.begin(rule);
+        self.lane.begin();
         self.set_timer();
         let up = matches!(self.phase, Phase::Up);
         let may_ask = up && self.unanswered.len() < MOST_UNANSWERED;
