@@ -22,24 +22,16 @@ pub mod row;
 pub mod show;
 pub mod snapshot;
 
+pub(crate) use row::by_identity;
 pub use row::{ContactId, ContactRow, Contacts, PathRow, Stage, all, by_handle, by_name, put};
-use row::{by_address, by_identity, with_identity};
+use row::{by_address, with_identity};
 
-use ams_crypto::identity::IdentityPublic;
 use ams_wire::id::Key;
 use ams_wire::username::Username;
 
 use crate::inbox;
 use crate::outbox::show::ME;
 use crate::store::{Read, StoreError, Txn};
-
-/// The contact that has this key, if anybody has.
-pub fn with_key(
-    db: &impl Read,
-    identity: &IdentityPublic,
-) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
-    by_identity(db, identity)
-}
 
 /// Longest local name, characters.
 const MAX_NAME: usize = 64;

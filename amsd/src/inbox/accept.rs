@@ -121,11 +121,7 @@ fn take(
     }
     queue::contact_is_there(txn, id, came.relay, came.now)?;
     if let Some(body) = opened.body {
-        let via = match came.relay.is_direct() {
-            true => "direct".to_owned(),
-            false => format!("relay:{}", came.nick),
-        };
-        keep(txn, id, &via, body, came.now)?;
+        keep(txn, id, &came.relay.via(came.nick), body, came.now)?;
     }
     Ok(Accepted {
         from: Some(id),

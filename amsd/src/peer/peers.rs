@@ -17,8 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::actor::{Actor, ActorHandle, Incoming};
 use super::guest::Guests;
 use super::listen::Listening;
-use super::row::{self, DirectRow, Directs};
-use crate::contacts::{ContactId, ContactRow};
+use super::row::{self, Directs};
 use crate::relay::{Deps, RelayId};
 use crate::store::{Read, StoreError};
 
@@ -49,9 +48,6 @@ struct Peer {
     identity: Option<Key>,
 }
 
-/// A way on disk: whether the user switched it off, and whom it leads to where it is wanted.
-type Way = (RelayId, bool, Option<(ContactId, ContactRow, DirectRow)>);
-
 impl Known {
     /// Whether somebody who is known has this key.
     pub(super) fn has(&self, key: &Key) -> bool {
@@ -78,20 +74,12 @@ impl Known {
         }
     }
 
-    /// The ways that lead to another device now than the one that may be linked.
-    fn others(&self, rows: &[Way]) -> Vec<RelayId> {
-        let peers = self.lock();
-        let is_other = |id: &RelayId, link_key: Option<Key>, identity: Option<Key>| {
-            peers.get(id).is_some_and(|peer| {
-                (peer.link_key.is_some() && peer.link_key != link_key)
-                    || (peer.identity.is_some() && peer.identity != identity)
-            })
-        };
-        let found = rows.iter().filter(|(id, _, row)| {
-            row.as_ref()
-                .is_some_and(|(_, contact, direct)| is_other(id, direct.link_key, contact.identity))
-        });
-        found.map(|(id, ..)| *id).collect()
+    /// Whether whoever takes the links of a way may go on: what it leads to was learnt, not changed.
+    fn leads_on(&self, way: RelayId, link_key: Option<Key>, identity: Option<Key>) -> bool {
+        let stays = |was: Option<Key>, is| was.is_none() || was == is;
+        self.lock()
+            .get(&way)
+            .is_none_or(|peer| stays(peer.link_key, link_key) && stays(peer.identity, identity))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RelayId, Peer>> {
@@ -188,9 +176,9 @@ impl PeersActor {
     /// Makes the actors those that the ways on disk want; `false`: the disk could not be read.
     async fn align(&mut self) -> bool {
         let rows = self.deps.store.read(|db| {
-            let mut found = Vec::new();
+            let mut found = BTreeMap::new();
             for (id, row) in db.list::<Directs>(&())? {
-                found.push((id, row.off, row::wanted(db, id)?));
+                found.insert(id, (row.off, row::wanted(db, id)?));
             }
             Ok::<_, StoreError>(found)
         });
@@ -201,18 +189,20 @@ impl PeersActor {
                 return false;
             }
         };
-        let others = self.known.others(&rows);
-        let wanted = |id: &RelayId| {
-            rows.iter().any(|(at, _, row)| at == id && row.is_some()) && !others.contains(id)
+        let goes_on = |id: &RelayId| match rows.get(id) {
+            Some((_, Some((_, contact, direct)))) => {
+                self.known.leads_on(*id, direct.link_key, contact.identity)
+            }
+            _ => false,
         };
-        let is_over = |id: &RelayId, of: &Running| of.task.is_finished() || !wanted(id);
+        let is_over = |id: &RelayId, of: &Running| of.task.is_finished() || !goes_on(id);
         let over = self.running.iter().filter(|(id, of)| is_over(id, of));
         let over: Vec<_> = over.map(|(id, _)| *id).collect();
         self.end(&over).await;
-        for id in over.iter().filter(|id| !rows.iter().any(|(at, ..)| at == *id)) {
+        for id in over.iter().filter(|id| !rows.contains_key(id)) {
             self.deps.live.forget(*id);
         }
-        for (id, off, row) in rows {
+        for (id, (off, row)) in rows {
             let Some((_, contact, direct)) = row else {
                 if off {
                     let reason = Some("disconnected".to_owned());

@@ -33,6 +33,11 @@ impl RelayId {
     pub fn is_direct(self) -> bool {
         self.0 >= DIRECT
     }
+
+    /// How a message went, for people: `relay:` and the relay's nickname, or `direct`.
+    pub fn via(self, nick: &str) -> String {
+        if self.is_direct() { "direct".to_owned() } else { format!("relay:{nick}") }
+    }
 }
 
 impl store::Key for RelayId {

@@ -241,11 +241,7 @@ impl RouterActor {
     }
 
     fn via(&self, relay: RelayId) -> String {
-        if relay.is_direct() {
-            return "direct".to_owned();
-        }
-        let nick = self.links.get(&relay).map_or("", |link| link.nick.as_str());
-        format!("relay:{nick}")
+        relay.via(self.links.get(&relay).map_or("", |link| link.nick.as_str()))
     }
 
     async fn handled(&mut self, relay: RelayId, of: Vec<Accepted>) {

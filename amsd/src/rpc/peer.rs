@@ -134,7 +134,7 @@ pub(super) async fn connect(
     let pinned = wanted.identity.is_some() || params.accept_new == Some(true);
     let live = app.live.clone();
     let asked = app.store.write(move |txn| {
-        let known = contacts::with_key(txn, &met.identity)?;
+        let known = contacts::by_identity(txn, &met.identity)?;
         if !pinned && known.is_none() && met.identity != *me.public() {
             let fingerprint = met.identity.fingerprint();
             return Err(RpcError::key_unknown(format!(
