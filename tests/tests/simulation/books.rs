@@ -73,6 +73,8 @@ struct Pages {
     forgetful: BTreeSet<(usize, usize)>,
     /// Nobody approved them.
     strangers: BTreeSet<usize>,
+    /// How often who was about to unblock whom, and how often that was done.
+    unblockings: BTreeMap<(usize, usize), u32>,
 }
 
 impl Pages {
@@ -137,6 +139,16 @@ impl Books {
         for disorder in pages.disorders.entry((from, to)).or_default() {
             disorder.to = disorder.to.or(Some(end));
         }
+    }
+
+    /// `who` is about to unblock `whom`, or has done so.
+    pub(crate) fn note_unblocking(&self, who: usize, whom: usize) {
+        *self.pages().unblockings.entry((who, whom)).or_default() += 1;
+    }
+
+    /// The same number twice: nobody unblocked `whom` in between, or was about to.
+    pub(crate) fn unblockings(&self, who: usize, whom: usize) -> u32 {
+        self.pages().unblockings.get(&(who, whom)).copied().unwrap_or_default()
     }
 
     /// `from` may have dropped some of its messages to `to`.

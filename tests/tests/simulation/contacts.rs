@@ -21,6 +21,14 @@ use super::world::{World, nick};
 /// Between two looks at who asked.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// Lets a contact write again, if it was blocked.
+pub(crate) async fn unblock(world: &World, who: usize, whom: usize) {
+    world.books.note_unblocking(who, whom);
+    let params = ContactParams { name: name(whom) };
+    let _ = world.people[who].insist::<contact::Unblock>(&params).await;
+    world.books.note_unblocking(who, whom);
+}
+
 /// Two who write to each other, and where they met.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair {
@@ -190,19 +198,21 @@ impl Story {
         tokio::spawn(async move {
             let person = &world.people[who];
             world.books.begin_disorder(whom, who);
+            let unblocked = world.books.unblockings(who, whom);
             if person.insist::<contact::Block>(&params).await.is_ok() {
                 let before = taken_from(person, whom).await;
                 sleep(outage).await;
                 let after = taken_from(person, whom).await;
-                // Unless somebody else unblocked it, or it was removed meanwhile.
+                // Unless another block of the same two ended, or it was removed meanwhile.
                 let shown = person.insist::<contact::Show>(&params).await;
                 let still = shown.is_ok_and(|contact| contact.state == ContactState::Blocked);
+                let still = still && world.books.unblockings(who, whom) == unblocked;
                 if still && after > before {
                     let wrong =
                         format!("{} took something of {}, who is blocked", person.name, name(whom));
                     world.books.wrong(wrong);
                 }
-                let _ = person.insist::<contact::Unblock>(&params).await;
+                unblock(&world, who, whom).await;
             }
             world.books.end_disorder(whom, who);
         });

@@ -176,9 +176,11 @@ fn more_seeds() {
 ///   while one asked, and the relay counted that as asked. What was undelivered is tried once more
 ///   when they have met
 /// - 200347: one contact over two relays, removed while the second of them was not answered yet
+/// - 700872: somebody blocked another twice at once, and the verdict took the end of the one for a
+///   message let through during the other
 #[test]
 fn seeds_that_found_something() {
-    run_all([98, 200_347, 300_616, 301_053].into_iter());
+    run_all([98, 200_347, 300_616, 301_053, 700_872].into_iter());
 }
 
 /// One, and it tells what happens.

@@ -12,7 +12,7 @@ use amsd::settings::{History, Undeliverable};
 use tokio::time::{sleep, timeout};
 
 use super::books::{Said, brief, life};
-use super::contacts::{ask_again, give_plain_name, is_known, name_of};
+use super::contacts::{ask_again, give_plain_name, is_known, name_of, unblock};
 use super::person::{Person, name};
 use super::story::Story;
 
@@ -133,8 +133,7 @@ impl Story {
         }
         for pair in &self.pairs {
             for (who, whom) in [(pair.asker, pair.asked), (pair.asked, pair.asker)] {
-                let params = ContactParams { name: name(whom) };
-                let _ = world.people[who].insist::<contact::Unblock>(&params).await;
+                unblock(world, who, whom).await;
             }
         }
         for slow in self.slow_readers() {
