@@ -52,7 +52,7 @@ fn candidates(command: &[&str], arg: Arg) -> Arg {
     let names: fn() -> Vec<CompletionCandidate> = match (command, arg.get_id().as_str()) {
         (["contact", "accept" | "reject"], "name") => requests,
         (["send"], "words")
-        | (["contact", _] | ["peer", "disconnect"] | ["wait" | "ask" | "chat"], "name")
+        | (["contact", _] | ["peer", "disconnect"] | ["wait" | "ping" | "ask" | "chat"], "name")
         | (_, "to" | "from" | "contact") => contacts,
         (_, "reader") => readers,
         (["relay", "join" | "login"], "nick") => return arg,

@@ -43,7 +43,9 @@ pub(crate) fn look(
             }
             found.push(version(&status.version));
             found.extend(status.listen.iter().map(|at| port(at)));
-            found.extend(status.relays.iter().map(relay));
+            found.extend(status.socks5.iter().map(|at| proxy(at)));
+            let proxied = status.socks5.is_some();
+            found.extend(status.relays.iter().map(|info| relay(info, proxied)));
             found.extend(messages(status));
         }
     }
@@ -171,8 +173,20 @@ fn port(at: &str) -> Finding {
     }
 }
 
+/// Whether anything answers where everything is dialled through. What it reaches, the daemon says.
+fn proxy(at: &str) -> Finding {
+    match health::reach(at) {
+        Ok(_) => Finding::ok("proxy", "answers").about(at),
+        Err((why, _)) => {
+            let fix = "start the proxy, or change `socks5` in the config and have it read again";
+            Finding::wrong("proxy", why, fix).about(at)
+        }
+    }
+}
+
 /// A relay: whether the link is up, and if not, whether it can be reached from here at all.
-fn relay(relay: &RelayInfo) -> Finding {
+/// Where there is a proxy, nothing is dialled or looked up around it, here neither.
+fn relay(relay: &RelayInfo, proxied: bool) -> Finding {
     let nick = &relay.name;
     let reason = relay.reason.as_deref().unwrap_or("no reason is known yet");
     let finding = match relay.state {
@@ -183,6 +197,10 @@ fn relay(relay: &RelayInfo) -> Finding {
         LinkState::Off => Finding::ok("relay", "off, because you disconnected it"),
         LinkState::Refused => {
             let fix = "the daemon's warning below says what to do";
+            Finding::wrong("relay", format!("not connected: {reason}"), fix)
+        }
+        LinkState::Connecting | LinkState::Down if proxied => {
+            let fix = format!("amsctl relay connect {nick} tries at once");
             Finding::wrong("relay", format!("not connected: {reason}"), fix)
         }
         LinkState::Connecting | LinkState::Down => match host_port(&relay.address) {
@@ -243,17 +261,32 @@ mod tests {
     fn a_relay_that_is_not_up_is_looked_for() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = format!("ams://{}/relay#AAAA", listener.local_addr().unwrap());
-        assert_eq!(relay(&info(LinkState::Up, &at)).state, State::Ok);
-        assert_eq!(relay(&info(LinkState::Off, &at)).state, State::Ok);
-        let refused = relay(&info(LinkState::Refused, &at));
+        assert_eq!(relay(&info(LinkState::Up, &at), false).state, State::Ok);
+        assert_eq!(relay(&info(LinkState::Off, &at), false).state, State::Ok);
+        let refused = relay(&info(LinkState::Refused, &at), false);
         assert!(refused.state == State::Wrong && refused.finding.contains("the handshake failed"));
 
-        let answers = relay(&info(LinkState::Down, &at));
+        let answers = relay(&info(LinkState::Down, &at), false);
         assert!(answers.finding.contains("answers, but the link is not up: the handshake"));
         assert!(answers.fix.unwrap().contains("amsctl relay connect home"));
         drop(listener);
-        let gone = relay(&info(LinkState::Connecting, &at));
+        let gone = relay(&info(LinkState::Connecting, &at), false);
         assert!(gone.finding.contains("nothing listens"), "{}", gone.finding);
+    }
+
+    #[test]
+    fn nothing_is_dialled_around_a_proxy() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let through = relay(&info(LinkState::Down, &format!("ams://{at}/relay#AAAA")), true);
+        assert!(through.finding.contains("not connected: the handshake failed"));
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "it was dialled");
+
+        assert_eq!(proxy(&at.to_string()).state, State::Ok);
+        drop(listener);
+        let gone = proxy(&at.to_string());
+        assert!(gone.state == State::Wrong && gone.fix.unwrap().contains("`socks5`"));
     }
 
     #[test]

@@ -282,7 +282,7 @@ pub fn status(status: &DaemonStatus) -> String {
         status.pid,
         status.presence
     );
-    out.push_str(&table(&[
+    let mut rows = vec![
         ["home".to_owned(), status.home.clone()],
         ["fingerprint".to_owned(), status.fingerprint.clone()],
         [
@@ -294,7 +294,9 @@ pub fn status(status: &DaemonStatus) -> String {
         ],
         ["inbox".to_owned(), format!("{} kept", status.inbox.kept)],
         ["listening".to_owned(), or_none(status.listen.join(", "))],
-    ]));
+    ];
+    rows.extend(status.socks5.iter().map(|at| ["proxy".to_owned(), at.clone()]));
+    out.push_str(&table(&rows));
     if status.relays.is_empty() {
         out.push_str("relays       none: amsctl relay join LINK\n");
     } else {

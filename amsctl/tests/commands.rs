@@ -296,6 +296,53 @@ fn a_wait_for_a_contact_exits_as_the_daemon_says() {
     assert_exit(&amsctl().args(["wait", "bob"]).output().unwrap(), 2);
 }
 
+fn pinged(via: &Value) -> Reply {
+    let (took, exit) = if via.is_null() { (json!(null), 12) } else { (json!(1205), 0) };
+    Reply::Result(json!({"name": "bob", "via": via, "microseconds": took, "exit": exit}))
+}
+
+#[test]
+fn a_ping_exits_as_the_daemon_says() {
+    for (via, exit) in [(json!("relay:home"), 0), (json!(null), 12)] {
+        let answer = via.clone();
+        let amsd = Fake::start(move |_, _| pinged(&answer));
+        let shown = amsd.run(&["ping", "bob", "--timeout", "20s"]);
+        assert_exit(&shown, exit);
+        assert_eq!(out(&shown) == "bob: 1.205 ms, relay:home\n", exit == 0, "{}", out(&shown));
+        assert_eq!(err(&shown).contains("did not answer within 20s"), exit == 12);
+        assert_eq!(amsd.calls().len(), 1);
+    }
+    let amsd = Fake::start(|_, _| error("not_reachable", 3));
+    assert_exit(&amsd.run(&["ping", "bob"]), 3);
+}
+
+#[test]
+fn one_answer_of_several_pings_is_enough() {
+    let mut answers = [json!(null), json!("direct")].into_iter();
+    let amsd = Fake::start(move |_, _| pinged(&answers.next().unwrap()));
+    let shown = amsd.run(&["ping", "bob", "--count", "2", "--json"]);
+    assert_exit(&shown, 0);
+    assert_eq!(out(&shown).lines().count(), 2, "{}", out(&shown));
+}
+
+#[test]
+fn until_direct_goes_on_until_an_answer_came_directly() {
+    let answers =
+        [error("not_reachable", 3), pinged(&json!("relay:home")), pinged(&json!("direct"))];
+    let mut answers = answers.into_iter();
+    let amsd = Fake::start(move |_, _| answers.next().unwrap());
+    let shown = amsd.run(&["ping", "bob", "--until-direct"]);
+    assert_exit(&shown, 0);
+    assert_eq!(out(&shown), "bob: 1.205 ms, relay:home\nbob: 1.205 ms, direct\n");
+    for (_, params) in amsd.calls() {
+        assert_eq!(params["hurry_direct"], json!(true));
+    }
+    let amsd = Fake::start(|_, _| pinged(&json!("relay:home")));
+    let shown = amsd.run(&["ping", "bob", "--until-direct", "--count", "1"]);
+    assert_exit(&shown, 12);
+    assert!(err(&shown).contains("did not answer directly"), "{}", err(&shown));
+}
+
 #[test]
 fn a_dry_run_sends_nothing() {
     let would = json!({

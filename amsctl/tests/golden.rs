@@ -67,7 +67,8 @@ fn answer(method: &str) -> Reply {
     Reply::Result(match method {
         "daemon.status" => json!({
             "version": "0.1.0", "pid": 7, "started": TIME, "home": NASTY, "fingerprint": "abcd",
-            "presence": "visible", "listen": ["0.0.0.0:7310"], "relays": [relay()],
+            "presence": "visible", "listen": ["0.0.0.0:7310"],
+            "socks5": "127.0.0.1:9050", "relays": [relay()],
             "peers": [{"name": NASTY, "address": "h:1", "state": "up", "since": null,
                 "reason": NASTY, "fingerprint": null}],
             "queue": {"queued": 1, "sent": 2, "undelivered": 3, "waiting": 4},
@@ -91,6 +92,7 @@ fn answer(method: &str) -> Reply {
         "contact.verify" => json!({"name": NASTY, "safety_number": "0".repeat(60),
             "verified": false, "verified_by": null}),
         "contact.wait" => json!({"name": NASTY, "presence": "online", "reached": true, "exit": 0}),
+        "contact.ping" => json!({"name": NASTY, "via": NASTY, "microseconds": 12034, "exit": 0}),
         "contact.add" => json!({"id": "c1", "name": NASTY, "state": "pending"}),
         "relay.list" => json!({"relays": [relay()]}),
         "peer.list" => json!({"peers": [{"name": NASTY, "address": "h:1", "state": "up",
@@ -123,6 +125,7 @@ const COMMANDS: &[&[&str]] = &[
     &["contact", "verify", "bob"],
     &["contact", "add", "bob@home"],
     &["wait", "bob", "--online"],
+    &["ping", "bob"],
     &["relay", "list"],
     &["peer", "list"],
     &["send", "bob", "hi", "--print-id"],

@@ -59,6 +59,26 @@ impl TryFrom<String> for PublicAddress {
     }
 }
 
+/// The proxy, as it is written. Its address and not its name: with a proxy nothing is looked up here.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Proxy(SocketAddr);
+
+impl TryFrom<String> for Proxy {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let at = text.parse::<SocketAddr>().ok().filter(|at| at.port() != 0);
+        at.map(Self).ok_or_else(|| {
+            let shown = text.rsplit('@').next().unwrap_or_default();
+            match text.contains('@') {
+                true => format!("write {shown} alone: amsd gives no name and password"),
+                false => format!("`{text}` is no address with a port, like \"127.0.0.1:9050\""),
+            }
+        })
+    }
+}
+
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +92,7 @@ struct Raw {
     listen: Vec<SocketAddr>,
     #[serde(default)]
     public_address: Vec<PublicAddress>,
+    socks5: Option<Proxy>,
     #[serde(default)]
     socket: Vec<Spanned<RawSocket>>,
     #[serde(default)]
@@ -79,13 +100,12 @@ struct Raw {
 
     // Known, but nothing acts on them yet: to take them silently would be a lie.
     direct: Option<Spanned<IgnoredAny>>,
-    socks5: Option<Spanned<IgnoredAny>>,
 }
 
 impl Raw {
     /// The first key that this version does not act on, and where its value stands.
     fn unsupported(&self) -> Option<(&'static str, usize)> {
-        [("direct", &self.direct), ("socks5", &self.socks5)]
+        [("direct", &self.direct)]
             .into_iter()
             .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
             .min_by_key(|(_, at)| *at)
@@ -173,6 +193,7 @@ pub fn parse(text: &str) -> Result<Config, Mistake> {
         read_receipts: raw.read_receipts.unwrap_or(default.read_receipts),
         visible: raw.presence.map_or(default.visible, |wanted| wanted == Visibility::Visible),
         history: raw.history.map_or(default.history, |stay| stay.0),
+        socks5: raw.socks5.map(|proxy| proxy.0),
     };
     let public = raw.public_address.into_iter().map(|at| at.0).collect();
     Ok(Config { settings, listen: raw.listen, public, sockets, hooks })
@@ -213,6 +234,7 @@ mod tests {
         let settings = parse(
             "requests = \"deny\"\nundeliverable = \"keep\"\nread_receipts = false\n\
              presence = \"invisible\"\nhistory = \"2h\"\n\
+             socks5 = \"127.0.0.1:9050\"\n\
              listen = [\"[::]:7310\"]\npublic_address = [\"me.example.org\"]\n",
         )
         .unwrap();
@@ -222,6 +244,7 @@ mod tests {
             read_receipts: false,
             visible: false,
             history: History::For(Duration::from_secs(7200)),
+            socks5: Some("127.0.0.1:9050".parse().unwrap()),
         };
         let expected = Config {
             settings: expected,

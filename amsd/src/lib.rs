@@ -16,7 +16,7 @@
 //!
 //! Beside that way: [`store`] (the disk), [`contacts`] (who is known), [`profile`] (who we are),
 //! [`timeline`] (the order of everything), [`tidy`] (what is old leaves), [`tally`] (how many), [`live`] (what is up),
-//! [`fact`] (what a commit tells), `lane` (what a link brings, on its way to the disk), `pulse` (does a task still go around), [`settings`], [`mod@outside`] (time, chance, network), [`clock`],
+//! [`fact`] (what a commit tells), `lane` (what a link brings, on its way to the disk), `pulse` (does a task still go around), [`settings`], [`mod@outside`] (time, chance, network), [`tcp`] (the network, also through a proxy), [`clock`],
 //! `swap` (may memory end up on a disk).
 
 pub mod backup;
@@ -52,6 +52,7 @@ pub mod settings;
 pub mod store;
 mod swap;
 pub mod tally;
+pub mod tcp;
 pub mod tidy;
 pub mod timeline;
 #[cfg(unix)]

@@ -41,6 +41,7 @@ use crate::rpc::{self, Core};
 use crate::scoped::{Scoped, ScopedError, ScopedSocket};
 use crate::settings::Settings;
 use crate::store::{Disk, Store, StoreError, Told};
+use crate::tcp::Tcp;
 use crate::tidy;
 
 /// What a daemon is started with.
@@ -145,6 +146,7 @@ pub struct Parts {
 pub struct Running {
     // Set once.
     socket: PathBuf,
+    network: Arc<Tcp>,
     // Ended by stop, in this order.
     scoped: Mutex<Scoped>,
     server: (CancellationToken, JoinHandle<()>),
@@ -164,13 +166,19 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let (store, me) = open_profile(&home, start.disk, wiring.told()).await?;
     let programs = System { folder: home.places().data.join(HOOKS) };
     let listening = Listening::bind(&start.listen).await?;
+    let network = Arc::new(Tcp::default());
+    network.go_through(start.settings.socks5);
     let parts = Parts {
         listening,
         public: start.public,
         store,
         me,
         settings: start.settings,
-        outside: Outside { programs: Arc::new(programs), ..Outside::default() },
+        outside: Outside {
+            programs: Arc::new(programs),
+            network: network.clone(),
+            ..Outside::default()
+        },
         home: home.shown().to_owned(),
     };
     let (engine, service) = Engine::start(parts, wiring)?;
@@ -183,7 +191,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let server = tokio::spawn(server.run(server_stop.clone()));
     let scoped = Mutex::default();
     tracing::info!("ready");
-    Ok(Running { socket, scoped, server: (server_stop, server), service, engine, home })
+    Ok(Running { socket, network, scoped, server: (server_stop, server), service, engine, home })
 }
 
 impl Wiring {
@@ -254,6 +262,7 @@ impl Engine {
             hooks: hooks.clone(),
             meeter: Meeter::new(store.clone(), outside.clone()),
             peers: peers.clone(),
+            router: router.clone(),
             public,
             outside: outside.clone(),
             settings: settings.clone(),
@@ -397,6 +406,11 @@ impl Running {
     /// [`StoreError`]; the old one stays.
     pub fn reconfigure(&self, config: Settings) -> Result<(), StoreError> {
         let settings = chosen(&self.engine.store, config)?;
+        if self.network.go_through(settings.socks5) {
+            tracing::warn!(
+                "links that are up stay as they were dialled: the proxy is for new ones"
+            );
+        }
         self.engine.settings.send_replace(settings);
         self.engine.config_mistake.send_replace(None);
         Ok(())

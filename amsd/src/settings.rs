@@ -1,5 +1,7 @@
 //! What the user chose, as the core needs it.
 
+use std::net::SocketAddr;
+
 use ams_rpc::types::IfUndelivered;
 use minicbor::{Decode, Encode};
 
@@ -83,6 +85,8 @@ pub struct Settings {
     pub visible: bool,
     /// See [`History`].
     pub history: History,
+    /// The SOCKS5 proxy through which everything is dialled.
+    pub socks5: Option<SocketAddr>,
 }
 
 impl Default for Settings {
@@ -93,6 +97,7 @@ impl Default for Settings {
             read_receipts: true,
             visible: true,
             history: History::default(),
+            socks5: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! 2. [`relay`]: a relay on port 0 that can be stopped, started, administered
 //! 3. [`person`]: a daemon in a home of its own, and what its user does
 //! 4. [`line`](mod@line): the way from a person to a relay, which can be cut, stalled, delayed
+//!    or directly to another; [`proxy`]: a way around that knows names
 //! 5. [`connection`]: calls over the daemon's socket, and waiting for what a daemon tells
 //! 6. [`reader`]: what a person reads
 //! 7. [`disk`]: what a relay or a person keeps, on a disk that fails or loses its power
@@ -37,6 +38,7 @@ pub mod net;
 pub mod person;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod reader;
 pub mod relay;
 pub mod search;

@@ -4,6 +4,7 @@
 //! nobody has to get the same port twice.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,6 +39,7 @@ struct State {
 #[derive(Debug)]
 pub struct Line {
     at: SocketAddr,
+    visitors: Arc<Mutex<Vec<SocketAddr>>>,
     state: watch::Sender<State>,
 }
 
@@ -50,14 +52,21 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (state, watched) = watch::channel(State { way: Way::Open, cuts: 0 });
-        tokio::spawn(serve(listener, target, watched));
-        Self { at, state }
+        let visitors = Arc::default();
+        tokio::spawn(serve(listener, target, watched, Arc::clone(&visitors)));
+        Self { at, visitors, state }
     }
 
     /// Where it begins.
     #[must_use]
     pub fn at(&self) -> SocketAddr {
         self.at
+    }
+
+    /// From where each connection came, also those that were closed at once.
+    #[must_use]
+    pub fn visitors(&self) -> Vec<SocketAddr> {
+        self.visitors.lock().unwrap().clone()
     }
 
     /// Closes everything on it, and lets nothing through until it is mended.
@@ -92,6 +101,7 @@ async fn serve(
     listener: TcpListener,
     target: watch::Receiver<Option<SocketAddr>>,
     mut state: watch::Receiver<State>,
+    visitors: Arc<Mutex<Vec<SocketAddr>>>,
 ) {
     // Dropped with this function, and all its connections with it.
     let mut connections = JoinSet::new();
@@ -100,7 +110,8 @@ async fn serve(
             biased;
             changed = state.changed() => if changed.is_err() { return },
             accepted = listener.accept() => {
-                let Ok((client, _)) = accepted else { return };
+                let Ok((client, visitor)) = accepted else { return };
+                visitors.lock().unwrap().push(visitor);
                 let (to, state) = (*target.borrow(), state.clone());
                 connections.spawn(connect(client, to, state));
             }

@@ -8,8 +8,10 @@ use ams_relay::config::Config;
 use ams_rpc::types::{Contact, PathState};
 use amsd::settings::Settings;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::disk::Disk;
+use crate::line::Line;
 use crate::person::Person;
 use crate::relay::Relay;
 
@@ -90,6 +92,12 @@ impl Net {
         let home = self.folder.path().join(name);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Person::start_new(name, &home, settings, vec![any], None).await
+    }
+
+    /// A line to where somebody takes direct peers.
+    pub async fn door(&self, person: &Person) -> Line {
+        let at = person.listening().await;
+        Line::open(watch::channel(Some(at)).1).await
     }
 
     /// Two people who are contacts of each other.

@@ -287,6 +287,12 @@ impl Person {
 
     // Direct links.
 
+    /// Where this person takes direct peers.
+    pub async fn listening(&self) -> SocketAddr {
+        let at = self.listen.lock().await.first().copied();
+        at.unwrap_or_else(|| panic!("{} does not listen", self.name))
+    }
+
     /// The link by which this person can be met directly.
     pub async fn peer_link(&self) -> String {
         let links = self.call::<identity::Show>(NoParams {}).await.peer_links;

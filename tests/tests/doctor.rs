@@ -113,6 +113,21 @@ impl Alice {
 }
 
 #[test]
+fn a_proxy_that_does_not_answer() {
+    let alice = Alice::new();
+    fs::create_dir(alice.user.home()).unwrap();
+    chmod(alice.user.home(), 0o700);
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = proxy.local_addr().unwrap();
+    file(alice.user.home(), "config.toml", &format!("socks5 = \"{at}\"\n"));
+    let _daemon = alice.user.starts_daemon();
+    alice.doctor().finds("proxy", "ok", "answers");
+    drop(proxy);
+    let fix = alice.doctor().finds("proxy", "wrong", "nothing listens");
+    assert!(fix.contains("`socks5`"), "{fix}");
+}
+
+#[test]
 fn the_daemon_and_its_folders() {
     let alice = Alice::new();
     let fix = alice.doctor().finds("daemon", "wrong", "amsd is not running");

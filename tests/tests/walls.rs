@@ -289,6 +289,20 @@ fn the_system_stays_in_its_files() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// With a proxy nothing is dialled or looked up around it: there is one door.
+#[test]
+fn the_daemon_dials_in_one_place() {
+    let dials =
+        ["TcpStream::connect", "TcpSocket", "lookup_host", "ToSocketAddrs", "to_socket_addrs"];
+    for needle in dials.into_iter().chain(["UdpSocket", "Socks5Stream"]) {
+        let elsewhere =
+            naming(needle, |path| !path.starts_with("amsd/") || path == "amsd/src/tcp.rs");
+        assert_eq!(elsewhere, [""; 0], "{needle}");
+    }
+    let text = &sources()["amsd/src/tcp.rs"];
+    assert!(text.contains("TcpStream::connect") && text.contains("lookup_host"), "the control");
+}
+
 /// Whoever has not logged in reaches nothing of what is online or held.
 #[test]
 fn the_gate_cannot_reach_the_hub() {

@@ -16,6 +16,7 @@ pub mod id;
 pub mod message;
 pub mod notify;
 pub mod peer;
+pub mod ping;
 pub mod presence;
 pub mod queue;
 pub mod reader;
@@ -67,6 +68,8 @@ pub enum Command {
     History(history::Args),
     /// Wait until a contact is online.
     Wait(wait::Args),
+    /// Measure the round trip to a contact's daemon, and say which way it takes.
+    Ping(ping::Args),
     /// Show, wait for or delete one message.
     #[command(subcommand)]
     Message(message::Command),
@@ -127,6 +130,7 @@ impl Command {
             Self::Notify(args) => args.run(),
             Self::Completions(args) => args.run(session),
             Self::Wait(args) => args.run(session),
+            Self::Ping(args) => args.run(session),
         }
     }
 
@@ -170,6 +174,7 @@ mod tests {
         ("ask", &["message.ask"]),
         ("answer", &["message.answer"]),
         ("wait", &["contact.wait"]),
+        ("ping", &["contact.ping"]),
         ("completions", &[]),
         ("chat", &["message.send"]),
         ("notify", &[]),

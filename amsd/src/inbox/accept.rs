@@ -8,7 +8,7 @@
 
 use ams_rpc::types::{ContactFact, Fact as Event, ReceivedFact};
 use ams_wire::body::{Body, KIND_QUESTION};
-use ams_wire::id::Handle;
+use ams_wire::id::{Handle, PingToken};
 
 use super::row::{In, InIds, InRow, Known, KnownRow, Received, ReceivedRow};
 use super::{history, known, unread};
@@ -36,6 +36,10 @@ pub struct Accepted {
     pub owes_receipt: bool,
     /// The contact asked for one.
     pub answer: bool,
+    /// The contact wants this to be said back.
+    pub ping: Option<PingToken>,
+    /// What we wanted to be said back.
+    pub pong: Option<PingToken>,
     /// The ratchets have parted.
     pub renew: bool,
     /// What of ours has a receipt now.
@@ -128,6 +132,8 @@ fn take(
         unreadable: None,
         owes_receipt: opened.taken || opened.duplicate,
         answer: opened.answer,
+        ping: opened.ping,
+        pong: opened.pong,
         renew: opened.renew || opened.cloned,
         receipted: opened.receipted,
     })

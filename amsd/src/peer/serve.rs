@@ -28,7 +28,7 @@ use crate::contacts::ask::Asked;
 use crate::contacts::snapshot;
 use crate::relay::actor::sent::Sent;
 use crate::relay::{LinkEvent, LinkHandle, Mailbox, Parcel};
-use crate::session::receipt;
+use crate::session::receipt::{self, Beside};
 use crate::session::row::roots;
 use crate::store::{Read, StoreError};
 
@@ -335,7 +335,7 @@ impl<'a> Served<'a> {
                 return Ok(None);
             };
             let roots = roots(db, contact)?;
-            receipt::bare(db, &me, &roots, &known, contact, tell_read, false)
+            receipt::bare(db, &me, &roots, &known, contact, tell_read, Beside::Nothing)
         });
         let bare: Result<_, StoreError> = bare.await;
         let bare = bare?;

@@ -1,6 +1,7 @@
 //! From an address to an encrypted link.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ams_crypto::dh::{DhPublic, DhSecret};
@@ -30,6 +31,14 @@ pub enum DialError {
     /// No answer.
     #[error("no answer")]
     Silent,
+    /// The proxy that everything goes through.
+    #[error("the proxy at {at}: {why}")]
+    Proxy {
+        /// Where it is.
+        at: SocketAddr,
+        /// What is wrong with it, or what it says.
+        why: String,
+    },
     /// What answers does not hold the relay's key.
     #[error("not the relay of this link, or its key changed")]
     WrongRelay,

@@ -1,5 +1,7 @@
 //! The router's task.
 
+mod ping;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -245,6 +247,7 @@ impl RouterActor {
     }
 
     async fn handled(&mut self, relay: RelayId, of: Vec<Accepted>) {
+        self.on_pings(relay, &of).await;
         let mut renew = BTreeSet::new();
         for accepted in of {
             if let Some(contact) = accepted.unreadable
@@ -297,6 +300,7 @@ impl RouterActor {
     }
 
     async fn serve_due(&mut self) {
+        self.send_pings().await;
         let now = Instant::now();
         let due = self.due.take(MAX_LOOKS);
         let looks: Vec<Look> = due.into_iter().map(|(id, want)| self.plan(id, want, now)).collect();

@@ -5,13 +5,15 @@
 //! 2. [`serve`] looks at the contact in a transaction: what goes again, what is sealed now, which
 //!    receipt is owed, and over which [`path`];
 //! 3. after the commit, and never before, the link gets the envelopes ([`parcels`]);
-//! 4. [`flights`] notice what nobody answers; [`alarms`] do what has to be done later.
+//! 4. [`pings`] ask whether a daemon is there, beside all that
+//! 5. [`flights`] notice what nobody answers; [`alarms`] do what has to be done later.
 
 mod actor;
 mod alarms;
 mod flights;
 mod parcels;
 pub mod path;
+mod pings;
 mod seen;
 mod serve;
 
@@ -30,12 +32,15 @@ use crate::pulse::Pulse;
 use crate::relay::LinkEvent;
 use crate::settings::Settings;
 use crate::store::Store;
+use pings::Pings;
+pub use pings::{Answered, PingError};
 use serve::Want;
 
 /// Contacts to look at. A set, not a queue: a contact that is due twice is looked at once.
 #[derive(Default)]
 struct Due {
     contacts: Mutex<BTreeMap<ContactId, Want>>,
+    pings: Pings,
     news: Notify,
 }
 
@@ -100,6 +105,14 @@ impl RouterHandle {
     /// This contact may not know yet that we have its keys.
     pub fn greet(&self, contact: ContactId) {
         self.due.add(contact, |want| want.greet = true);
+    }
+
+    /// Asks a contact's daemon for a sign of life, and waits for it. Dropped, it waits no more.
+    ///
+    /// # Errors
+    /// [`PingError`], at once.
+    pub async fn ping(&self, contact: ContactId) -> Result<Answered, PingError> {
+        self.due.pings.wait(contact, || self.due.news.notify_one()).await
     }
 
     /// Resolves when the router has come around once more.

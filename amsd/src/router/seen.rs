@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pings::Allowance;
 use super::serve::Want;
 use crate::relay::RelayId;
 
@@ -22,6 +23,8 @@ pub(super) struct Seen {
     pub(super) full_at: Option<Instant>,
     /// When it was last answered with a lone receipt.
     pub(super) answered_at: Option<Instant>,
+    /// How often its pings are answered.
+    pub(super) pongs: Allowance,
     /// When what waits for it was last tried by itself.
     pub(super) woken_at: Option<Instant>,
     /// The pause before the next probe; `None`: no probe is planned.

@@ -9,7 +9,7 @@ use crate::outbox::queue;
 use crate::outbox::seal::{self, Outgoing};
 use crate::profile::Me;
 use crate::relay::RelayId;
-use crate::session::receipt;
+use crate::session::receipt::{self, Beside};
 use crate::session::seal::{CipherKey, Desk, Room};
 use crate::settings::Undeliverable;
 use crate::store::{Read, StoreError, Txn};
@@ -122,8 +122,9 @@ pub(super) fn look(
     let back = back.map_or(route, Route::from);
     let is_due = receipt && (!told || back != route);
     let bare = if is_due || (want.probe && sealed.is_empty()) || (want.greet && unanswered) {
-        let answer = unanswered || want.probe;
-        receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, answer)?
+        let asks = unanswered || want.probe;
+        let beside = if asks { Beside::Answer } else { Beside::Nothing };
+        receipt::bare(txn, me, desk.roots(), &row, contact, tell_read, beside)?
     } else {
         None
     };

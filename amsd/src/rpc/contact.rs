@@ -1,10 +1,12 @@
 //! `contact.*`: who is known, who asks, and what the user makes of them.
 
+use std::time::Duration;
+
 use ams_rpc::types::{
     Awaited, Contact, ContactAcceptParams, ContactAddParams, ContactBrief, ContactLinkMade,
-    ContactLinkParams, ContactParams, ContactRenameParams, ContactTrustParams, ContactVerified,
-    ContactVerifyParams, ContactWaitParams, ContactWaited, Contacts, Done, Fact, Period, Presence,
-    Requests, Time,
+    ContactLinkParams, ContactParams, ContactPingParams, ContactPinged, ContactRenameParams,
+    ContactTrustParams, ContactVerified, ContactVerifyParams, ContactWaitParams, ContactWaited,
+    Contacts, Done, Fact, Period, Presence, Requests, Time,
 };
 use ams_rpc::{CallContext, Exit, RpcError};
 use ams_wire::address::{ContactLink, Link};
@@ -15,8 +17,9 @@ use super::message::until;
 use super::relay::find_relay;
 use super::{App, error};
 use crate::contacts::show::{self, brief};
-use crate::contacts::{ask, edit, link, request};
+use crate::contacts::{Stage, ask, edit, link, request};
 use crate::relay::Relays;
+use crate::router::PingError;
 use crate::store::Read;
 
 pub(super) async fn add(
@@ -269,6 +272,72 @@ pub(super) async fn wait(
             () = told => {}
             () = until(deadline) => timed_out = true,
         }
+    }
+}
+
+/// How long an answer to a ping is waited for where nobody says.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn ping(
+    app: App,
+    caller: CallContext,
+    params: ContactPingParams,
+) -> Result<ContactPinged, RpcError> {
+    let timeout = params.timeout.map_or(PING_TIMEOUT, |Period(length)| length);
+    let deadline = Instant::now().checked_add(timeout);
+    let (id, row) = app
+        .store
+        .read(move |db| {
+            let (id, row) = error::contact_called(db, &params.name)?;
+            match () {
+                () if row.is_key_changed() => Err(error::key_changed(&row.name)),
+                () if row.blocked => Err(error::blocked(&row.name)),
+                () if row.stage == Stage::Active => Ok((id, row)),
+                () if row.stage == Stage::Approved => {
+                    let name = &row.name;
+                    let what = format!("{name} was not heard of since you accepted it");
+                    Err(RpcError::not_reachable(what)
+                        .with_hint(format!("amsctl wait {name} --online")))
+                }
+                () => {
+                    let name = &row.name;
+                    Err(RpcError::not_approved(format!("{name} has not approved you yet")))
+                }
+            }
+        })
+        .await?;
+    let name = row.name.clone();
+    if let (Some(true), Some(way)) = (params.hurry_direct, row.direct())
+        && !app.live.is_up(way)
+    {
+        app.peers.hurry(way);
+    }
+    tokio::select! {
+        biased;
+        () = caller.closed() => Err(error::stopping()),
+        answered = app.router.ping(id) => match answered {
+            Ok(answered) => {
+                let microseconds = u64::try_from(answered.took.as_micros()).unwrap_or(u64::MAX);
+                let (via, microseconds) = (Some(answered.via), Some(microseconds));
+                Ok(ContactPinged { name, via, microseconds, exit: Exit::Done.code() })
+            }
+            Err(error) => Err(not_pinged(&name, error)),
+        },
+        () = until(deadline) => {
+            let (via, microseconds, exit) = (None, None, Exit::NothingCame.code());
+            Ok(ContactPinged { name, via, microseconds, exit })
+        }
+    }
+}
+
+fn not_pinged(name: &str, error: PingError) -> RpcError {
+    match error {
+        PingError::NoWay => RpcError::not_reachable(format!("no path to {name} is up"))
+            .with_hint(format!("amsctl contact show {name} says why")),
+        PingError::Offline => RpcError::not_reachable(format!("{name} is offline"))
+            .with_hint(format!("amsctl wait {name} --online")),
+        PingError::TooMany => RpcError::busy(error.to_string()),
+        PingError::Failed => error::stopping(),
     }
 }
 

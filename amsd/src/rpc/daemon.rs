@@ -6,11 +6,12 @@ use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, 
 use super::{App, peer, relay};
 use crate::outbox;
 use crate::relay::Refusal;
+use crate::settings::Settings;
 use crate::store::{Read, StoreError};
 use crate::tally::{self, Tally};
 
 pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
-    let visible = app.settings.borrow().visible;
+    let Settings { visible, socks5, .. } = *app.settings.borrow();
     let now = app.outside.clock.now();
     let mistake = app.config_mistake.borrow().clone();
     let (shared, store) = (app.clone(), app.store.counts());
@@ -25,6 +26,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 fingerprint: shared.me.public().fingerprint(),
                 presence: if visible { Visibility::Visible } else { Visibility::Invisible },
                 listen: shared.peers.listening().iter().map(ToString::to_string).collect(),
+                socks5: socks5.map(|at| at.to_string()),
                 relays: relay::all(db, &shared.live)?,
                 peers: peer::all(db, &shared.live)?,
                 queue,

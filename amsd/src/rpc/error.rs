@@ -34,9 +34,7 @@ impl From<PushError> for RpcError {
             PushError::Store(error) => error.into(),
             PushError::NoSuchContact(name) => no_such_contact(&name),
             PushError::NotApproved(_) => Self::not_approved(message),
-            PushError::Blocked(name) => {
-                Self::blocked(message).with_hint(format!("amsctl contact unblock {name}"))
-            }
+            PushError::Blocked(name) => blocked(&name),
             PushError::KeyChanged(name) => key_changed(&name),
             PushError::IdConflict(_) => Self::id_conflict(message),
             PushError::NoSuchRelay(_) => Self::no_such_relay(message),
@@ -226,6 +224,12 @@ pub(super) fn contact_called(
     name: &str,
 ) -> Result<(ContactId, ContactRow), RpcError> {
     by_name(db, name)?.ok_or_else(|| of_name(db, name, no_such_contact(name)))
+}
+
+/// The user blocked the contact.
+pub(super) fn blocked(name: &str) -> RpcError {
+    RpcError::blocked(format!("{name} is blocked"))
+        .with_hint(format!("amsctl contact unblock {name}"))
 }
 
 /// Somebody shows another key in the contact's place.

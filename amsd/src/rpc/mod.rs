@@ -41,6 +41,7 @@ use crate::outside::Outside;
 use crate::peer::{Meeter, PeersHandle};
 use crate::profile::Me;
 use crate::relay::Accounts;
+use crate::router::RouterHandle;
 use crate::settings::Settings;
 use crate::store::{Read, Store};
 use holds::Holds;
@@ -61,6 +62,8 @@ pub struct Core {
     pub hooks: HooksHandle,
     /// Direct links.
     pub peers: PeersHandle,
+    /// Asks contacts for a sign of life.
+    pub router: RouterHandle,
     /// Looks at who answers at an address.
     pub meeter: Meeter,
     /// How others reach what is listened on, where its own address does not say.
@@ -168,6 +171,7 @@ pub fn service(core: Core) -> Result<Service, TableMismatch> {
         m::contact::Unblock => contact::unblock;
         m::contact::Show => contact::show;
         m::contact::Wait => contact::wait;
+        m::contact::Ping => contact::ping;
         m::contact::Rename => contact::rename;
         m::contact::Remove => contact::remove;
         m::contact::Verify => contact::verify;

@@ -71,6 +71,7 @@ impl Bench {
         let peers = Peers::start(deps, Listening::default());
         let service = service(Core {
             peers,
+            router: RouterHandle::default(),
             meeter: Meeter::new(store.clone(), outside.clone()),
             public: Vec::new(),
             store: store.clone(),

@@ -7,7 +7,7 @@ use ams_crypto::envelope::{self, Direction};
 use ams_crypto::identity::IdentityPublic;
 use ams_crypto::olm;
 use ams_wire::body::Body;
-use ams_wire::id::RootTag;
+use ams_wire::id::{PingToken, RootTag};
 use ams_wire::inner::{Full, Inner};
 use ams_wire::receipt::{Receipt, Run, Standing, Window};
 
@@ -27,6 +27,10 @@ pub struct Opened {
     pub duplicate: bool,
     /// The contact asks for a receipt.
     pub answer: bool,
+    /// The contact wants this to be said back.
+    pub ping: Option<PingToken>,
+    /// What we wanted to be said back.
+    pub pong: Option<PingToken>,
     /// Something new was taken: a receipt is owed.
     pub taken: bool,
     /// The first envelope under a root: the contact is known to have the keys.
@@ -114,6 +118,9 @@ impl Opening {
             self.changed.insert(tag);
         }
         let generation = root.generation;
+        if inner.full.is_none() {
+            (opened.ping, opened.pong) = (inner.receipt.ping, inner.receipt.pong);
+        }
         if let Some(full) = inner.full {
             let ratchet = match self.ratchets.entry(tag) {
                 Entry::Occupied(known) => known.into_mut(),

@@ -20,8 +20,9 @@ use amsd::profile::Me;
 use amsd::relay::{RelayId, RelayRow, Relays, chores};
 use amsd::router::RouterHandle;
 use amsd::router::path::{Route, Routes};
+use amsd::session;
+use amsd::session::receipt::{self, Beside};
 use amsd::session::seal::Desk;
-use amsd::session::{self, receipt};
 use amsd::settings::{Requests, Undeliverable};
 use amsd::store::{Read, Store, StoreError};
 use amsd::tally::{self, Tally};
@@ -221,7 +222,8 @@ impl Person {
         self.store
             .read_now(|db| {
                 let roots = session::row::roots(db, id)?;
-                receipt::bare(db, &self.me, &roots, &row, id, true, answer)
+                let beside = if answer { Beside::Answer } else { Beside::Nothing };
+                receipt::bare(db, &self.me, &roots, &row, id, true, beside)
             })
             .unwrap()
     }

@@ -265,6 +265,9 @@ method_table! {
         Show = "contact.show" (ContactParams) -> crate::types::Contact;
         /// Waits until a contact is online.
         Wait = "contact.wait" (ContactWaitParams) -> crate::types::ContactWaited;
+        /// Asks a contact's daemon for a sign of life, over the path that messages take now. The other
+        /// side is shown nothing of it.
+        Ping = "contact.ping" (crate::types::ContactPingParams) -> crate::types::ContactPinged;
         /// Gives a contact another name here.
         Rename = "contact.rename" (ContactRenameParams) -> ContactBrief;
         /// Removes a contact; cancels a request that was made here.

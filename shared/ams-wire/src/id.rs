@@ -82,6 +82,10 @@ fixed_bytes! {
     RootTag, 8
 }
 fixed_bytes! {
+    /// A ping: 8 random bytes, which the contact says back.
+    PingToken, 8
+}
+fixed_bytes! {
     /// An introduction: SHA-256 over its bytes.
     IntroId, 32
 }

@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::id::RootTag;
+use crate::id::{PingToken, RootTag};
 use crate::limits::{COUNTER_WINDOW, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS, MAX_UNREAD_RUNS};
 
 /// A set of numbers from a base on, at most [`COUNTER_WINDOW`] wide, as a bit map.
@@ -171,6 +171,13 @@ pub struct Receipt {
     /// where there are none.
     #[n(2)]
     pub unread: Option<Vec<Run>>,
+    /// To be said back at once, over the path that it came by. Only in bare envelopes: full ones go
+    /// again as the same bytes.
+    #[n(3)]
+    pub ping: Option<PingToken>,
+    /// A ping of the recipient's, said back.
+    #[n(4)]
+    pub pong: Option<PingToken>,
 }
 
 impl Receipt {

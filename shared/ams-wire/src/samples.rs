@@ -11,7 +11,7 @@ use crate::from_relay::{
 };
 use crate::id::{
     ApprovalId, Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId,
-    RootTag, RoutingId, Signature, WorkMark,
+    PingToken, RootTag, RoutingId, Signature, WorkMark,
 };
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place, Signed};
@@ -49,6 +49,7 @@ const HANDLE: Handle = Handle([0xa1; 16]);
 const THEIR_HANDLE: Handle = Handle([0xa2; 16]);
 const BY: RoutingId = RoutingId([0xa3; 16]);
 const INTRO: IntroId = IntroId([0x31; 32]);
+const PING: PingToken = PingToken([0xb2; 8]);
 const MARK: WorkMark = WorkMark { counter: 7, nonce: [0xb1; 8] };
 const ENVELOPE: [u8; MIN_ENVELOPE] = [0xe1; MIN_ENVELOPE];
 
@@ -225,12 +226,24 @@ fn receipt() -> Receipt {
             RootReceipt { root: RootTag([0x92; 8]), taken: Window::new(300) },
         ],
         read: Some(read),
-        unread: None,
+        ..Receipt::default()
     }
 }
 
 samples! {
     fn inner() -> Inner {
+        Inner { full: None, receipt: Receipt { ping: Some(_), .. }, .. } =>
+            "inner/bare-ping": Inner {
+                answer: false,
+                receipt: Receipt { ping: Some(PING), ..Receipt::default() },
+                full: None,
+            },
+        Inner { full: None, receipt: Receipt { pong: Some(_), .. }, .. } =>
+            "inner/bare-pong": Inner {
+                answer: false,
+                receipt: Receipt { pong: Some(PING), ..receipt() },
+                full: None,
+            },
         Inner { full: None, answer: false, .. } => "inner/bare-empty":
             Inner { answer: false, receipt: Receipt::default(), full: None },
         Inner { full: None, answer: true, receipt: Receipt { unread: Some(_), .. } } =>

@@ -210,7 +210,7 @@ async fn two_who_dial_each_other_at_once_have_one_link() {
 }
 
 /// Two people who are contacts over the relay `home` and directly.
-async fn both_ways(net: &Net) -> (Person, Person) {
+pub(crate) async fn both_ways(net: &Net) -> (Person, Person) {
     let alice = net.person("alice").await;
     let bob = net.listener("bob", |_| ()).await;
     bob.join(net.home()).await;

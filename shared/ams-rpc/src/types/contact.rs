@@ -240,6 +240,32 @@ pub struct ContactWaited {
     pub exit: u8,
 }
 
+/// Params of `contact.ping`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactPingParams {
+    /// The contact's name.
+    pub name: String,
+    /// How long to wait for the answer; default: 5 s.
+    pub timeout: Option<Period>,
+    /// Dial the contact directly now, where that can be: without waiting for the pause after the
+    /// last failure to end.
+    pub hurry_direct: Option<bool>,
+}
+
+/// Result of `contact.ping`: a result also when no answer came in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactPinged {
+    /// The contact's name.
+    pub name: String,
+    /// The way of the answer: `direct` or `relay:NICK`.
+    pub via: Option<String>,
+    /// From sending the ping to the answer, which is after a commit on either side.
+    pub microseconds: Option<u64>,
+    /// The exit code of a command that ends with this result.
+    pub exit: u8,
+}
+
 /// Result of `contact.verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContactVerified {

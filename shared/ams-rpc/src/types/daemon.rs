@@ -64,6 +64,8 @@ pub struct DaemonStatus {
     pub presence: Visibility,
     /// Where it listens for direct peers.
     pub listen: Vec<String>,
+    /// The SOCKS5 proxy through which it dials.
+    pub socks5: Option<String>,
     /// In the order in which they were joined.
     pub relays: Vec<RelayInfo>,
     /// By name.

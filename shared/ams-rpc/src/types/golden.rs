@@ -116,6 +116,7 @@ fn daemon_and_identity() {
             fingerprint: "f".into(),
             presence: Visibility::Visible,
             listen: vec!["0.0.0.0:7310".into()],
+            socks5: Some("127.0.0.1:9050".into()),
             relays: vec![relay()],
             peers: vec![PeerInfo {
                 name: "carol".into(),
@@ -141,7 +142,8 @@ fn daemon_and_identity() {
         },
         json!({
             "version": "0.1.0", "pid": 7, "started": TIME, "home": "/h", "fingerprint": "f",
-            "presence": "visible", "listen": ["0.0.0.0:7310"], "relays": [relay_json()],
+            "presence": "visible", "listen": ["0.0.0.0:7310"],
+            "socks5": "127.0.0.1:9050", "relays": [relay_json()],
             "peers": [{"name": "carol", "address": "h:7310", "state": "up", "since": null,
                 "reason": null, "fingerprint": "f"}],
             "queue": {"queued": 1, "sent": 2, "undelivered": 3, "waiting": 4},
@@ -265,6 +267,11 @@ fn relays_and_contacts() {
     golden(
         &ContactBrief { id: "c1".into(), name: "alice".into(), state: ContactState::Pending },
         json!({"id": "c1", "name": "alice", "state": "pending"}),
+    );
+    let (name, via) = ("alice".into(), Some("direct".into()));
+    golden(
+        &ContactPinged { name, via, microseconds: Some(1234), exit: 0 },
+        json!({"name": "alice", "via": "direct", "microseconds": 1234, "exit": 0}),
     );
     golden(
         &ContactVerified {

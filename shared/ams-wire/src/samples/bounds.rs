@@ -6,7 +6,7 @@ use crate::body::Body;
 use crate::cbor;
 use crate::frame::{FrameType, WireError};
 use crate::from_relay::{FromRelay, Presence};
-use crate::id::{Blob, Handle, RootTag, RoutingId, Signature};
+use crate::id::{Blob, Handle, PingToken, RootTag, RoutingId, Signature};
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Signed};
 use crate::limits::{
@@ -195,7 +195,8 @@ fn the_largest_message_fits_into_the_largest_envelope() {
     let root = RootReceipt { root: RootTag([1; 8]), taken };
     let run = Run { first: u64::MAX, count: u64::MAX };
     let unread = Some(vec![run; MAX_UNREAD_RUNS]);
-    let receipt = Receipt { roots: vec![root; MAX_RECEIPT_ROOTS], read: Some(taken), unread };
+    let roots = vec![root; MAX_RECEIPT_ROOTS];
+    let receipt = Receipt { roots, read: Some(taken), unread, ..Receipt::default() };
     let full = Full { ctr: u64::MAX, base: u64::MAX, olm_type: 0, olm };
     let inner = Inner { answer: true, receipt, full: Some(full) };
     assert_eq!(inner.encode().map(|padded| padded.len() + ENVELOPE_OVERHEAD), Ok(MAX_ENVELOPE));
@@ -208,7 +209,7 @@ fn a_short_text_with_a_receipt_fits_into_the_smallest_envelope() {
     let mut taken = Window::new(1_000_000);
     taken.insert(1_000_003);
     let root = RootReceipt { root: RootTag([1; 8]), taken };
-    let receipt = Receipt { roots: vec![root], read: Some(taken), unread: None };
+    let receipt = Receipt { roots: vec![root], read: Some(taken), ..Receipt::default() };
     let full = Full { ctr: 1_000_000, base: 1_000_000, olm_type: 0, olm };
     let inner = Inner { answer: true, receipt, full: Some(full) };
     assert_eq!(inner.encode().map(|padded| padded.len() + ENVELOPE_OVERHEAD), Ok(MIN_ENVELOPE));
@@ -268,7 +269,8 @@ fn a_receipt() {
     let root = RootReceipt { root: RootTag([1; 8]), taken: Window::new(1) };
     let read = |roots: usize, runs: usize| {
         let unread = Some(vec![Run { first: 1, count: 1 }; runs]);
-        let receipt = Receipt { roots: vec![root.clone(); roots], read: None, unread };
+        let roots = vec![root.clone(); roots];
+        let receipt = Receipt { roots, unread, ..Receipt::default() };
         Inner::decode(&Inner { answer: false, receipt, full: None }.encode().unwrap())
     };
     assert!(read(MAX_RECEIPT_ROOTS, MAX_UNREAD_RUNS).is_ok());
@@ -283,6 +285,25 @@ fn a_receipt() {
     assert_eq!(window(MAX_RECEIPT_BITS).unwrap().newest(), Some(COUNTER_WINDOW));
     assert_eq!(window(MAX_RECEIPT_BITS + 1), Err(WireError::Malformed));
     assert_eq!(MAX_RECEIPT_BITS as u64 * 8, COUNTER_WINDOW);
+}
+
+#[test]
+fn a_token_that_is_none_and_a_key_that_is_not_known() {
+    let read = |receipt: &[u8]| {
+        let mut bytes = vec![1, 0, 0, u8::try_from(receipt.len()).unwrap()];
+        bytes.extend_from_slice(receipt);
+        Inner::decode(&bytes).map(|inner| inner.receipt.ping)
+    };
+    let ping = |length: usize| {
+        let mut receipt = vec![0xa2, 0, 0x80, 3, 0x40 + u8::try_from(length).unwrap()];
+        receipt.extend_from_slice(&vec![7; length]);
+        read(&receipt)
+    };
+    assert_eq!(ping(8), Ok(Some(PingToken([7; 8]))));
+    assert_eq!(ping(7), Err(WireError::Malformed));
+    assert_eq!(ping(9), Err(WireError::Malformed));
+    // As a version reads it that knows fewer keys than the sender.
+    assert_eq!(read(&[0xa2, 0, 0x80, 0x17, 0x41, 1]), Ok(None));
 }
 
 #[test]

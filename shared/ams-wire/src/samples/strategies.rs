@@ -13,7 +13,7 @@ use crate::from_relay::{
 };
 use crate::id::{
     ApprovalId, Blob, ContactSecret, EnvelopeId, Handle, IntroId, InviteToken, Key, MessageId,
-    RootTag, RoutingId, WorkMark,
+    PingToken, RootTag, RoutingId, WorkMark,
 };
 use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place};
@@ -196,8 +196,9 @@ fn receipt() -> impl Strategy<Value = Receipt> {
         (bytes().prop_map(RootTag), window()).prop_map(|(root, taken)| RootReceipt { root, taken });
     let run = (any::<u64>(), any::<u64>()).prop_map(|(first, count)| Run { first, count });
     let unread = option::of(vec(run, 0..=MAX_UNREAD_RUNS));
-    (vec(root, 0..=MAX_RECEIPT_ROOTS), option::of(window()), unread)
-        .prop_map(|(roots, read, unread)| Receipt { roots, read, unread })
+    let token = || option::of(bytes().prop_map(PingToken));
+    (vec(root, 0..=MAX_RECEIPT_ROOTS), option::of(window()), unread, token(), token())
+        .prop_map(|(roots, read, unread, ping, pong)| Receipt { roots, read, unread, ping, pong })
 }
 
 pub(super) fn inner() -> impl Strategy<Value = Inner> {
