@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ams_rpc::client::Client;
-use ams_rpc::methods::{contact, daemon};
+use ams_rpc::methods::{contact, daemon, identity};
 use ams_rpc::types::{ContactState, DaemonStatus, LinkState, NoParams};
 use anyhow::{Context, Result, bail, ensure};
 
@@ -28,13 +28,9 @@ pub(crate) struct Person {
 impl Person {
     /// Starts a daemon in a new home in `folder` and joins the relay.
     pub(crate) fn join(folder: &Path, name: &str, relay: &Relay) -> Result<Self> {
-        let home = folder.join(name);
-        fs::create_dir_all(&home)?;
-        fs::write(home.join("config.toml"), "requests = \"accept\"\n")?;
-        fs::write(home.join("password"), "correct horse battery\n")?;
+        let person = Self::start(folder, name, &[])?;
+        fs::write(person.home.join("password"), "correct horse battery\n")?;
         let invite = relay.invite(std::iter::once(name.to_owned()))?.pop().context("no invite")?;
-        let person = Self { name: name.to_owned(), daemon: serve(&home)?, home };
-        person.client()?;
         let password = person.home.join("password");
         let mut join = person.amsctl(&["relay", "join", &invite, "--as", RELAY])?;
         join.arg("--password-file").arg(password);
@@ -45,11 +41,25 @@ impl Person {
         Ok(person)
     }
 
+    /// Starts a daemon in a new home in `folder` that takes direct peers and is on no relay.
+    pub(crate) fn listen(folder: &Path, name: &str) -> Result<Self> {
+        Self::start(folder, name, &["--listen", "127.0.0.1:0"])
+    }
+
+    fn start(folder: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
+        let home = folder.join(name);
+        fs::create_dir_all(&home)?;
+        fs::write(home.join("config.toml"), "requests = \"accept\"\n")?;
+        let person = Self { name: name.to_owned(), daemon: serve(&home, arguments)?, home };
+        person.client()?;
+        Ok(person)
+    }
+
     /// Stops the daemon and starts it again; gives the time until its socket answers.
     pub(crate) fn restart(mut self) -> Result<(Self, Duration)> {
         self.daemon.stop()?;
         let began = Instant::now();
-        self.daemon = serve(&self.home)?;
+        self.daemon = serve(&self.home, &[])?;
         self.client()?;
         let took = began.elapsed();
         Ok((self, took))
@@ -61,6 +71,14 @@ impl Person {
         run(&mut self.amsctl(&["contact", "add", &address])?)?;
         self.until_active(&other.name)?;
         other.until_active(&self.name)
+    }
+
+    /// Dials `other`, who listens and accepts by itself, and waits until it can be written to.
+    pub(crate) fn meet_directly(&self, other: &Self) -> Result<()> {
+        let links = other.client()?.call::<identity::Show>(&NoParams {})?.peer_links;
+        let link = links.first().context("no peer link")?;
+        run(&mut self.amsctl(&["peer", "connect", link, "--as", &other.name])?)?;
+        self.until_active(&other.name)
     }
 
     fn until_active(&self, name: &str) -> Result<()> {
@@ -141,8 +159,8 @@ pub(crate) fn run(command: &mut Command) -> Result<Duration> {
     Ok(took)
 }
 
-fn serve(home: &Path) -> Result<Server> {
+fn serve(home: &Path, arguments: &[&str]) -> Result<Server> {
     let mut amsd = command(&program("amsd")?);
-    amsd.arg("--home").arg(home);
+    amsd.arg("--home").arg(home).args(arguments);
     Server::start_silent(&mut amsd, home)
 }

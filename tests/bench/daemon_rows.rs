@@ -9,8 +9,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ams_crypto::random;
+use ams_rpc::client::Client;
 use ams_rpc::methods::message;
-use ams_rpc::types::{DaemonStatus, MessageId, Stage, StoreCounts, WaitParams};
+use ams_rpc::types::{DaemonStatus, MessageId, SendParams, Stage, StoreCounts, WaitParams};
 use anyhow::{Context, Result, ensure};
 
 use crate::daemon::{Person, run};
@@ -23,6 +24,8 @@ const COMMANDS: usize = 30;
 const MESSAGES: u64 = 6_400;
 /// Calls in one line to the daemon, which takes no more.
 const BATCH: u64 = 64;
+/// Messages that are waited for, one after the other.
+const TRIPS: usize = 200;
 /// Contacts that are written to in turn.
 const RECIPIENTS: usize = 50;
 /// Contacts of the idle daemon.
@@ -44,6 +47,9 @@ const LOOKS: usize = 10;
 
 /// Measures the rows that are wanted.
 pub(crate) fn measure(table: &mut Table, wants: impl Fn(&str) -> bool) -> Result<()> {
+    if wants("direct") {
+        direct(table)?;
+    }
     if ["send", "throughput", "stored"].into_iter().any(&wants) {
         eprintln!("two daemons");
         let scratch = tempfile::tempdir()?;
@@ -56,7 +62,7 @@ pub(crate) fn measure(table: &mut Table, wants: impl Fn(&str) -> bool) -> Result
         }
         if wants("throughput") {
             let what = "daemon to daemon, durable and receipted, one pair";
-            throughput(table, (what, ">= 3,000 messages/s"), &alice, &[&bob], &relay)?;
+            throughput(table, (what, ">= 3,000 messages/s"), &alice, &[&bob], Some(&relay))?;
         }
         if wants("stored") {
             stored(table, alice, bob)?;
@@ -117,11 +123,12 @@ fn throughput(
     (what, goal): (&str, &str),
     alice: &Person,
     to: &[&Person],
-    relay: &Relay,
+    relay: Option<&Relay>,
 ) -> Result<()> {
     let cpu = || -> Result<[Duration; 3]> {
         let recipients = to.iter().map(|person| person.daemon.cpu()).sum::<Result<_>>()?;
-        Ok([alice.daemon.cpu()?, recipients, relay.server.cpu()?])
+        let relay = relay.map_or(Ok(Duration::ZERO), |relay| relay.server.cpu())?;
+        Ok([alice.daemon.cpu()?, recipients, relay])
     };
     let written = || -> Result<[StoreCounts; 2]> {
         let mut recipients = StoreCounts::default();
@@ -158,6 +165,44 @@ fn throughput(
     Ok(())
 }
 
+/// Two daemons without a relay, beside two with one.
+fn direct(table: &mut Table) -> Result<()> {
+    eprintln!("two daemons, directly");
+    let scratch = tempfile::tempdir()?;
+    let relay = Relay::start(&scratch.path().join("relay"))?;
+    let join = |name| Person::join(scratch.path(), name, &relay);
+    let (carol, dave) = (join("carol")?, join("dave")?);
+    carol.meet(&dave)?;
+    let listen = |name| Person::listen(scratch.path(), name);
+    let (alice, bob) = (listen("alice")?, listen("bob")?);
+    alice.meet_directly(&bob)?;
+
+    let figures = || Figures::new("ms", 2);
+    let (mut directly, mut relayed, mut synced) = (figures(), figures(), figures());
+    let (mut alices, mut carols) = (alice.client()?, carol.client()?);
+    let disk = tempfile::tempfile()?;
+    for _ in 0..TRIPS {
+        synced.add(millis(sync_twice(&disk)?));
+        directly.add(millis(trip(&mut alices, "bob")?));
+        relayed.add(millis(trip(&mut carols, "dave")?));
+    }
+    let what = "one message, until it is delivered, directly (floor: one commit's writes)";
+    table.row(what, "four commits in a row", &directly, Some(&synced));
+    table.row("the same through a relay on this machine", "", &relayed, Some(&synced));
+    let what = "daemon to daemon, directly, durable and receipted, one pair";
+    throughput(table, (what, ">= through a relay"), &alice, &[&bob], None)
+}
+
+/// From the call to the receipt.
+fn trip(client: &mut Client, to: &str) -> Result<Duration> {
+    let wait = Some(Stage::Delivered);
+    let params = SendParams { wait, ..SendParams::new(to, "disk full on host seven") };
+    let began = Instant::now();
+    let sent = client.call::<message::Send>(&params)?;
+    ensure!(sent.reached, "a message is {}", sent.state);
+    Ok(began.elapsed())
+}
+
 fn contacts(table: &mut Table) -> Result<()> {
     eprintln!("{RECIPIENTS} contacts who are there");
     let scratch = tempfile::tempdir()?;
@@ -171,7 +216,7 @@ fn contacts(table: &mut Table) -> Result<()> {
     }
     let what = format!("daemon to daemon, durable and receipted, to {RECIPIENTS} contacts in turn");
     let to: Vec<&Person> = friends.iter().collect();
-    throughput(table, (&what, ""), &alice, &to, &relay)
+    throughput(table, (&what, ""), &alice, &to, Some(&relay))
 }
 
 /// Sends messages of 64 B in batches, to one after the other, until all are delivered; gives the time

@@ -41,6 +41,7 @@ const ROWS: &[(&str, &str)] = &[
     ("reconnect", "relay CPU per reconnect of an enrolled device"),
     ("start", "start to first login served"),
     ("memory", "memory per idle link, 10,000 links"),
+    ("direct", "one message and throughput between two daemons without a relay"),
     ("send", "amsctl send, process start to exit"),
     ("throughput", "messages per second between two daemons, durable and receipted"),
     ("contacts", "the same to 50 contacts in turn, each a daemon of its own"),
