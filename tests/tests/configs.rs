@@ -102,6 +102,18 @@ fn the_units_start_the_programs_as_they_want_to_be_started() {
             other => panic!("{}: starts {other:?}", path.display()),
         };
         understood.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // Where systemd makes the user, what lies in /var/lib is a symbolic link, which is not followed.
+        if values(&unit, "Service", "DynamicUser") == ["yes"] {
+            let [state] = values(&unit, "Service", "StateDirectory")[..] else {
+                panic!("no state")
+            };
+            let folder = format!("/var/lib/private/{state}");
+            assert!(words.contains(&folder.as_str()), "{}: {start}", path.display());
+        }
+        // A small system has a shell, and perhaps no /bin/kill.
+        for reload in values(&unit, "Service", "ExecReload") {
+            assert!(reload.starts_with("/bin/sh -c "), "{}: {reload}", path.display());
+        }
         // Both say when they are ready.
         assert_eq!(values(&unit, "Service", "Type"), ["notify"], "{}", path.display());
         for (section, key) in [("Unit", "Description"), ("Install", "WantedBy")] {
