@@ -53,6 +53,7 @@ fn candidates(command: &[&str], arg: Arg) -> Arg {
         (["contact", "accept" | "reject"], "name") => requests,
         (["send"], "words")
         | (["contact", _] | ["peer", "disconnect"] | ["wait" | "ping" | "ask" | "chat"], "name")
+        | (["peer", "connect"], "address")
         | (_, "to" | "from" | "contact") => contacts,
         (_, "reader") => readers,
         (["relay", "join" | "login"], "nick") => return arg,

@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 use ams_rpc::types::{Period, Visibility};
 use ams_wire::address::{DIRECT_PORT, HostPort};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use crate::home::{self, ConfigFileError};
 use crate::hooks::Hook;
 use crate::scoped::ScopedSocket;
-use crate::settings::{History, Requests, Settings, Undeliverable};
+use crate::settings::{Direct, History, Requests, Settings, Undeliverable};
 use hook::RawHook;
 use socket::RawSocket;
 
@@ -92,24 +91,12 @@ struct Raw {
     listen: Vec<SocketAddr>,
     #[serde(default)]
     public_address: Vec<PublicAddress>,
+    direct: Option<Direct>,
     socks5: Option<Proxy>,
     #[serde(default)]
     socket: Vec<Spanned<RawSocket>>,
     #[serde(default)]
     hook: Vec<Spanned<RawHook>>,
-
-    // Known, but nothing acts on them yet: to take them silently would be a lie.
-    direct: Option<Spanned<IgnoredAny>>,
-}
-
-impl Raw {
-    /// The first key that this version does not act on, and where its value stands.
-    fn unsupported(&self) -> Option<(&'static str, usize)> {
-        [("direct", &self.direct)]
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
-            .min_by_key(|(_, at)| *at)
-    }
 }
 
 /// What a file says.
@@ -119,7 +106,7 @@ pub struct Config {
     pub settings: Settings,
     /// Where direct peers are taken; as of the start.
     pub listen: Vec<SocketAddr>,
-    /// How others reach that, where its own address does not say; as of the start.
+    /// How others reach that, where its own address does not say.
     pub public: Vec<HostPort>,
     /// Sockets beside the daemon's own.
     pub sockets: Vec<ScopedSocket>,
@@ -169,11 +156,6 @@ pub fn load(path: &Path, named: bool) -> Result<Config, ConfigError> {
 /// The first [`Mistake`].
 pub fn parse(text: &str) -> Result<Config, Mistake> {
     let raw: Raw = toml::from_str(text).map_err(|error| mistake(text, &error))?;
-    if let Some((key, at)) = raw.unsupported() {
-        let line = line_of(text, at);
-        let what = format!("`{key}` is not supported yet by this version; remove it");
-        return Err(Mistake { line, what });
-    }
     let mut sockets = Vec::with_capacity(raw.socket.len());
     for socket in raw.socket {
         let at = socket.span().start;
@@ -193,6 +175,7 @@ pub fn parse(text: &str) -> Result<Config, Mistake> {
         read_receipts: raw.read_receipts.unwrap_or(default.read_receipts),
         visible: raw.presence.map_or(default.visible, |wanted| wanted == Visibility::Visible),
         history: raw.history.map_or(default.history, |stay| stay.0),
+        direct: raw.direct.unwrap_or(default.direct),
         socks5: raw.socks5.map(|proxy| proxy.0),
     };
     let public = raw.public_address.into_iter().map(|at| at.0).collect();
@@ -234,7 +217,7 @@ mod tests {
         let settings = parse(
             "requests = \"deny\"\nundeliverable = \"keep\"\nread_receipts = false\n\
              presence = \"invisible\"\nhistory = \"2h\"\n\
-             socks5 = \"127.0.0.1:9050\"\n\
+             socks5 = \"127.0.0.1:9050\"\ndirect = \"contacts\"\n\
              listen = [\"[::]:7310\"]\npublic_address = [\"me.example.org\"]\n",
         )
         .unwrap();
@@ -244,6 +227,7 @@ mod tests {
             read_receipts: false,
             visible: false,
             history: History::For(Duration::from_secs(7200)),
+            direct: Direct::Contacts,
             socks5: Some("127.0.0.1:9050".parse().unwrap()),
         };
         let expected = Config {

@@ -1,7 +1,9 @@
 //! From a link to the disk, in the order in which it came. While one commit runs, what comes next
 //! gathers for the one after it; nothing is acknowledged before its commit.
 
+use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::store::StoreError;
 
@@ -12,20 +14,50 @@ const PER_COMMIT: usize = 128;
 const MOST: (usize, usize) = (1024, 4 << 20);
 
 /// How the items of one kind of link come to the disk.
-pub(crate) trait Desk {
+pub(crate) trait Desk: Clone + Send + Sync + 'static {
     /// Something that came, and that the disk must know of.
-    type Item;
+    type Item: Send + Sync + 'static;
     /// What is on disk after a commit.
-    type Committed;
+    type Committed: Default + Send + 'static;
 
     /// Bytes that wait with an item, about.
     fn size(item: &Self::Item) -> usize;
 
-    /// Commits these, by what the settings say now.
+    /// Commits some of these in one transaction, by what the settings say now.
     fn commit(
         &self,
-        items: Vec<Self::Item>,
-    ) -> impl Future<Output = Result<Self::Committed, StoreError>> + Send + 'static;
+        items: Arc<Vec<Self::Item>>,
+        some: Range<usize>,
+    ) -> impl Future<Output = Result<Self::Committed, StoreError>> + Send;
+
+    /// What was committed after all the rest.
+    fn add(all: &mut Self::Committed, later: Self::Committed);
+
+    /// An item that a damaged row keeps from the disk.
+    fn pass_over(all: &mut Self::Committed, item: &Self::Item);
+}
+
+/// Commits all, in one transaction. Where one of them meets a damaged row, each in its own: the other
+/// side would say that one again for ever, and nothing behind it would ever come through.
+async fn commit_all<D: Desk>(desk: D, items: Vec<D::Item>) -> Result<D::Committed, StoreError> {
+    let items = Arc::new(items);
+    let whole = 0..items.len();
+    match desk.commit(Arc::clone(&items), whole.clone()).await {
+        Err(StoreError::Damaged(_)) => {}
+        done => return done,
+    }
+    let mut all = D::Committed::default();
+    for (index, item) in whole.zip(items.iter()) {
+        match desk.commit(Arc::clone(&items), index..index.saturating_add(1)).await {
+            Ok(one) => D::add(&mut all, one),
+            Err(error @ StoreError::Damaged(_)) => {
+                tracing::error!(%error, "something that came could not be kept");
+                D::pass_over(&mut all, item);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 type Commit<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -70,7 +102,7 @@ impl<D: Desk> Lane<D> {
         let items = std::mem::replace(&mut self.gathered, rest);
         let size: usize = items.iter().map(D::size).sum();
         self.bytes = self.bytes.saturating_sub(size);
-        self.commit = Some(Box::pin(self.desk.commit(items)));
+        self.commit = Some(Box::pin(commit_all(self.desk.clone(), items)));
     }
 
     /// The commit that is under way is on disk, or failed. Waits for ever where there is none.

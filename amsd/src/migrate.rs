@@ -201,6 +201,7 @@ mod tests {
             again: false,
             answer: Answer::Waiting(vec![1]),
             link_key: None,
+            source: None,
         };
         txn.put::<Intros>(&IntroId([9; 32]), &asked)
     }

@@ -173,6 +173,7 @@ async fn reload(running: &Running, config: &ConfigFile) {
 }
 
 async fn take(running: &Running, config: Config) {
+    running.be_at(&config.listen, config.public);
     let taken = match running.reconfigure(config.settings) {
         Ok(()) => running.run_hooks(config.hooks).await,
         Err(error) => Err(error),

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use ams_crypto::dh::DhSecret;
 use ams_crypto::identity::{IdentityKey, IdentityPublic};
+use ams_wire::username::Username;
 use minicbor::bytes::ByteVec;
 
 use crate::store::{Read, StoreError, Table, Txn};
@@ -37,6 +38,8 @@ const OLM: &str = "olm_account";
 const INVISIBLE: &str = "invisible";
 const LINK: &str = "direct_secret";
 const LAYOUT: &str = "layout";
+/// Characters of a fingerprint by which somebody is called on direct links.
+const SHORT: usize = 8;
 
 impl Me {
     /// Makes the identity of a new profile.
@@ -101,6 +104,12 @@ impl Identity {
 pub(crate) fn restore(txn: &Txn<'_>, secret: &[u8; 32]) -> Result<Me, StoreError> {
     put(txn, IDENTITY, secret.to_vec())?;
     Ok(Me::from_key(IdentityKey::from_bytes(secret)))
+}
+
+/// What `identity` is called on direct links: `direct-` and the beginning of its fingerprint.
+pub fn direct_name(identity: &IdentityPublic) -> Option<Username> {
+    let plain: String = identity.fingerprint().chars().filter(|c| *c != '-').take(SHORT).collect();
+    Username::new(&format!("direct-{plain}")).ok()
 }
 
 /// The device's ratchet account.

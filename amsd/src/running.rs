@@ -104,6 +104,8 @@ pub struct Engine {
     asked: CancellationToken,
     settings: watch::Sender<Settings>,
     config_mistake: watch::Sender<Option<String>>,
+    /// What of the config waits for the next start.
+    restart: watch::Sender<Option<String>>,
     hooks_handle: HooksHandle,
     // Ended by stop, in this order.
     hooks: (CancellationToken, JoinHandle<()>),
@@ -147,6 +149,8 @@ pub struct Running {
     // Set once.
     socket: PathBuf,
     network: Arc<Tcp>,
+    /// Where it was told to listen.
+    listen: Vec<SocketAddr>,
     // Ended by stop, in this order.
     scoped: Mutex<Scoped>,
     server: (CancellationToken, JoinHandle<()>),
@@ -191,7 +195,17 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let server = tokio::spawn(server.run(server_stop.clone()));
     let scoped = Mutex::default();
     tracing::info!("ready");
-    Ok(Running { socket, network, scoped, server: (server_stop, server), service, engine, home })
+    let listen = start.listen;
+    Ok(Running {
+        socket,
+        network,
+        listen,
+        scoped,
+        server: (server_stop, server),
+        service,
+        engine,
+        home,
+    })
 }
 
 impl Wiring {
@@ -237,7 +251,7 @@ impl Engine {
             events: link_events,
         };
         let links = Links::start(deps.clone());
-        let peers = Peers::start(deps, listening);
+        let peers = Peers::start(deps, listening, public);
         // Set once, here.
         let _ = links_of_told.set(links.clone());
         let _ = peers_of_told.set(peers.clone());
@@ -252,7 +266,7 @@ impl Engine {
         let hooks_task = hooks.start(hooks_deps, hooks_stop.clone());
 
         let asked = CancellationToken::new();
-        let config_mistake = watch::Sender::new(None);
+        let (config_mistake, restart) = (watch::Sender::new(None), watch::Sender::new(None));
         let service = rpc::service(Core {
             store: store.clone(),
             me: me.clone(),
@@ -263,10 +277,10 @@ impl Engine {
             meeter: Meeter::new(store.clone(), outside.clone()),
             peers: peers.clone(),
             router: router.clone(),
-            public,
             outside: outside.clone(),
             settings: settings.clone(),
             config_mistake: config_mistake.subscribe(),
+            restart: restart.subscribe(),
             home,
             started: Time::now(),
             stop: asked.clone(),
@@ -278,6 +292,7 @@ impl Engine {
             asked,
             settings,
             config_mistake,
+            restart,
             hooks_handle: hooks,
             hooks: (hooks_stop, hooks_task),
             links,
@@ -414,6 +429,21 @@ impl Running {
         self.engine.settings.send_replace(settings);
         self.engine.config_mistake.send_replace(None);
         Ok(())
+    }
+
+    /// Takes another word on where it is. How others reach it holds at once; what it listens on is
+    /// bound at a start, which the user is told.
+    pub fn be_at(&self, listen: &[SocketAddr], public: Vec<HostPort>) {
+        self.engine.peers.set_public(public);
+        let waits = (listen != self.listen).then(|| {
+            "`listen` in the config is another one than this daemon was started with: it takes \
+             direct peers there after a restart"
+                .to_owned()
+        });
+        if let Some(waits) = &waits {
+            tracing::warn!("{waits}");
+        }
+        self.engine.restart.send_replace(waits);
     }
 
     /// Runs these programs for what happens, and no others.

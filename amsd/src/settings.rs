@@ -55,6 +55,17 @@ pub enum Requests {
     Deny,
 }
 
+/// Who is told how this daemon is reached without a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direct {
+    /// Nobody but whom the user hands a link.
+    #[default]
+    Off,
+    /// Every contact: it learns where this daemon is.
+    Contacts,
+}
+
 /// How long what was read stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
@@ -85,6 +96,8 @@ pub struct Settings {
     pub visible: bool,
     /// See [`History`].
     pub history: History,
+    /// See [`Direct`].
+    pub direct: Direct,
     /// The SOCKS5 proxy through which everything is dialled.
     pub socks5: Option<SocketAddr>,
 }
@@ -97,6 +110,7 @@ impl Default for Settings {
             read_receipts: true,
             visible: true,
             history: History::default(),
+            direct: Direct::default(),
             socks5: None,
         }
     }

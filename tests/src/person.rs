@@ -15,6 +15,7 @@ use ams_rpc::types::{
     PeerInfo, Period, Presence, QueueListParams, RelayJoinParams, Secret, SendParams, SendResult,
     Stage, State, WaitParams,
 };
+use ams_wire::address::HostPort;
 use amsd::settings::Settings;
 use amsd::store::Disk as Bytes;
 use amsd::{Home, Running, Start, StartError};
@@ -110,6 +111,12 @@ impl Person {
         Ok(())
     }
 
+    /// Takes direct peers at another place from the next start on, while the daemon does not run.
+    pub async fn move_away(&self) {
+        assert!(self.running.lock().await.is_none(), "the daemon of {} runs", self.name);
+        *self.listen.lock().await = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    }
+
     /// Puts another disk in the place of the one that it has, while the daemon does not run.
     pub async fn put_disk(&self, disk: Arc<Disk>) {
         assert!(self.running.lock().await.is_none(), "the daemon of {} runs", self.name);
@@ -133,6 +140,11 @@ impl Person {
         let mut settings = self.settings;
         change(&mut settings);
         self.running.lock().await.as_ref().unwrap().reconfigure(settings).unwrap();
+    }
+
+    /// The daemon takes another word on where it is, as after SIGHUP.
+    pub async fn is_at(&self, listen: &[SocketAddr], public: Vec<HostPort>) {
+        self.running.lock().await.as_ref().unwrap().be_at(listen, public);
     }
 
     /// A connection of its own, which a test can hold and drop.

@@ -323,6 +323,20 @@ fn the_gate_cannot_reach_the_hub() {
     }
 }
 
+/// Of the two kinds of links a daemon has, those to relays know nothing of the others.
+#[test]
+fn links_to_relays_know_nothing_of_direct_peers() {
+    let sources = sources();
+    let relay: Vec<_> =
+        sources.iter().filter(|(path, _)| path.starts_with("amsd/src/relay/")).collect();
+    assert!(relay.len() >= 10, "relays are not where they are looked for");
+    for (path, text) in relay {
+        for line in code(text) {
+            assert!(!line.contains("crate::peer") && !line.contains("peer::"), "{path}: {line}");
+        }
+    }
+}
+
 #[test]
 fn errors_of_any_kind_stay_in_main() {
     assert_eq!(naming("anyhow", |path| path.ends_with("/main.rs")), [""; 0]);

@@ -70,7 +70,10 @@ pub(super) fn put(txn: &Txn<'_>, table: &str, key: &[u8], row: &[u8]) -> Result<
         t if t == Directs::NAME => {
             let (id, row) = typed::<Directs>(key, row)?;
             // Nobody knows the new profile's device.
-            txn.put::<Directs>(&id, &DirectRow { noted: false, ..row })
+            let row = DirectRow { noted: false, offered: Vec::new(), ..row };
+            // What the two offered is said anew, with fresh keys.
+            let link_key = row.link_key.filter(|_| !row.by_offer);
+            txn.put::<Directs>(&id, &DirectRow { link_key, ..row })
         }
         t if t == Contacts::NAME => {
             let (id, row) = typed::<Contacts>(key, row)?;

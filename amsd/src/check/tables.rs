@@ -13,6 +13,7 @@ use crate::inbox::unread::Unread;
 use crate::outbox::ids::Gone;
 use crate::outbox::row::{Digests, Ends, Live, Out, OutIds, Queued, ReadSeen, Texts, Waiting};
 use crate::outbox::wish::{Deadlines, Keyed, OneWay};
+use crate::peer::offer::{OwnOffers, Theirs, Told};
 use crate::peer::{Approvals, Directs};
 use crate::profile::Singles;
 use crate::relay::chores::{ChoreCounts, ChoreRows, Chores};
@@ -96,6 +97,9 @@ const KNOWN: &[(&str, Reads)] = known![
     Deadlines,
     Digests,
     Directs,
+    OwnOffers,
+    Theirs,
+    Told,
     Ends,
     Envelopes,
     Gone,

@@ -10,10 +10,11 @@ use ams_wire::to_relay::{Fetched, ToRelay};
 use super::ask::{self, Asked, AskedRow};
 use super::link;
 use super::row::{self, ContactId, ContactRow, Stage, Verified};
+use super::tell::tell;
 use super::{by_handle, by_identity, free_name, next_generation, recognise, request, snapshot};
 use crate::fact::Fact;
 use crate::profile::{self, Me};
-use crate::relay::{RelayId, RelayRow, chores};
+use crate::relay::{RelayId, RelayRow};
 use crate::session::row::{RootRow, Roots};
 use crate::store::{Read, StoreError, Txn};
 
@@ -30,7 +31,7 @@ pub fn receive(
             return adopt(txn, me, relay, shown, now);
         }
         // Nobody here knows that row: it is left from a contact that was removed.
-        return chores::push(txn, relay.0, &ToRelay::Remove(shown.handle));
+        return tell(txn, relay.0, &ToRelay::Remove(shown.handle));
     };
     let known = shown.state == RowState::Accepted
         && contact.paths.iter().any(|path| path.handle == shown.handle && path.missing);
@@ -51,11 +52,11 @@ pub fn receive(
     });
     let Some(asked) = txn.get::<Asked>(&(relay.0, shown.handle))? else {
         // It was opened before; the relay did not hear of it.
-        return chores::push(txn, relay.0, &fetched);
+        return tell(txn, relay.0, &fetched);
     };
     let mut account = profile::olm(txn)?;
     let completed = asked.secrets()?.complete(&mut account, approval.as_bytes());
-    chores::push(txn, relay.0, &fetched)?;
+    tell(txn, relay.0, &fetched)?;
     match completed {
         // Made up by somebody, or the answer to what we asked before: our request stands.
         Err(_) => ask::ask(txn, me, relay, id, &contact, now),
@@ -171,7 +172,7 @@ fn move_path(
         // Met again at the same address, by a link: the row from before is not needed any more.
         for old in row.paths.extract_if(.., |old| (old.relay, &old.user) == (relay, &path.user)) {
             ask::withdraw(txn, (relay, old.handle))?;
-            chores::push(txn, relay, &ToRelay::Remove(old.handle))?;
+            tell(txn, relay, &ToRelay::Remove(old.handle))?;
         }
     }
     row.paths.extend(moved);

@@ -8,10 +8,12 @@ use minicbor::{Decode, Encode};
 
 use super::link::{self, AskedBy};
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage};
+use super::tell::tell;
 use super::{BadName, by_address, by_name, check_name, free_name, next_generation};
 use super::{intro, request};
 use crate::profile::{self, Me};
-use crate::relay::{RelayId, RelayRow, account, chores};
+use crate::relay::{RelayId, RelayRow, account};
+use crate::session::row::retire;
 use crate::store::{Read, StoreError, Table, Txn};
 
 /// How long a request stands.
@@ -196,7 +198,7 @@ pub(crate) fn ask(
     };
     let intro = Blob::new(intro).ok_or(StoreError::Damaged(Asked::NAME))?;
     let frame = ToRelay::Ask(Ask { handle: path.handle, to: path.user.clone(), intro });
-    chores::push(txn, relay.0, &frame)
+    tell(txn, relay.0, &frame)
 }
 
 /// Asks a contact for fresh keys, over the relay that the need was noticed on; at most once in
@@ -217,6 +219,34 @@ pub fn renew(
     let row = ContactRow { renewed_at: now, ..before.clone() };
     row::put(txn, id, Some(&before), &row)?;
     ask(txn, me, relay, id, &row, now)
+}
+
+/// `relay` saw a newer copy of this profile, which may have used the keys of every contact there. Over
+/// other paths nothing more is sealed under them either: who has some is asked for fresh ones there.
+pub(crate) fn anew_elsewhere(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: RelayId,
+    now: i64,
+) -> Result<(), StoreError> {
+    for (id, before) in row::all(txn)? {
+        let others = before.paths.iter().filter(|path| path.relay != relay && !path.missing);
+        let others: Vec<_> = others.map(|path| (path.relay, path.handle)).collect();
+        if before.path(relay).is_none() || others.is_empty() || !before.is_open() {
+            continue;
+        }
+        retire(txn, id, now)?;
+        let row = ContactRow { renewed_at: now, ..before.clone() };
+        row::put(txn, id, Some(&before), &row)?;
+        for (other, handle) in others {
+            // What was asked may have been answered to the copy.
+            withdraw(txn, (other, handle))?;
+            if let Some(own) = account(txn, me, other)? {
+                ask(txn, me, (other, &own), id, &row, now)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A contact that was blocked is heard again: what the relay refused to pass on meanwhile is asked

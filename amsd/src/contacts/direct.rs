@@ -3,6 +3,8 @@
 //! 1. [`add`]: we know who answers at an address, and ask
 //! 2. [`receive`]: a stranger's introduction; kept or not, and only what is kept is acknowledged
 
+use std::net::IpAddr;
+
 use ams_crypto::identity::IdentityPublic;
 use ams_crypto::introduction;
 use ams_rpc::types::{Fact as Event, RequestFact};
@@ -24,6 +26,8 @@ use crate::store::{Read, StoreError, Txn};
 /// Most requests by direct strangers that wait for the user: a part of all, so that nobody who can
 /// reach this daemon keeps those away who ask through a relay.
 const MAX_STRANGERS: usize = 20;
+/// Most of them that came from one address, so that whoever sits there does not keep others away.
+const MAX_FROM_ONE: usize = 5;
 /// Most direct strangers who are accepted by rule within a day; those beyond wait for the user.
 const MAX_ACCEPTED: usize = 50;
 /// Milliseconds.
@@ -45,7 +49,7 @@ pub struct Met {
 }
 
 pub(super) fn name_of(identity: &IdentityPublic) -> Result<Username, StoreError> {
-    peer::name_of(identity).ok_or(StoreError::Damaged("a fingerprint"))
+    profile::direct_name(identity).ok_or(StoreError::Damaged("a fingerprint"))
 }
 
 /// Asks somebody who was met at an address. Somebody who is a contact already is that contact, with
@@ -132,7 +136,8 @@ fn at_address(
     // One that was up to nothing may have refused, or have removed us since: it is asked anew.
     let noted = known.noted && known.link_key == Some(met.link_key) && met.linked;
     let link_key = Some(met.link_key);
-    let met = DirectRow { link_key, noted, off: false, ..known }.at(met.at.clone());
+    let met =
+        DirectRow { link_key, noted, off: false, by_offer: false, ..known }.at(met.at.clone());
     peer::put(txn, way, &met)?;
     Ok(row)
 }
@@ -150,16 +155,30 @@ pub(super) fn meet_anew(txn: &Txn<'_>, contact: &mut ContactRow) -> Result<(), S
     peer::put(txn, way, &DirectRow { link_key: None, noted: false, ..known })
 }
 
-/// A stranger's introduction, on a link on which it proved to be `identity` with the device that
-/// holds `link_key`; `true`: it is kept, and is not needed again.
+/// Whoever brings an introduction on a first meeting.
+#[derive(Debug, Clone, Copy)]
+pub struct Stranger {
+    /// The identity that it proved.
+    pub identity: IdentityPublic,
+    /// Its device's key on direct links.
+    pub link_key: Key,
+    /// Where it comes from: an address, or the network that one household has.
+    pub from: IpAddr,
+}
+
+/// A stranger's introduction; `true`: it is kept, and is not needed again.
 pub fn receive(
     txn: &Txn<'_>,
     me: &Me,
-    (identity, link_key): (&IdentityPublic, Key),
+    stranger: &Stranger,
     bytes: &[u8],
     rule: Requests,
     now: i64,
 ) -> Result<bool, StoreError> {
+    let Stranger { identity, link_key, from } = stranger;
+    // Nothing that lies on disk says from where anybody connected.
+    let source = txn.sealer().blind("direct_sources", from.to_string().as_bytes());
+    let link_key = *link_key;
     let Ok(intro) = introduction::verify(bytes) else { return Ok(false) };
     let Some(own) = RelayRow::direct(me) else { return Ok(false) };
     let from = name_of(identity)?;
@@ -175,7 +194,7 @@ pub fn receive(
             Answer::Approved(..) if !intro::is_void(txn, &known)? => Ok(true),
             Answer::Approved(..) => {
                 intro::forget(txn, intro.id)?;
-                receive(txn, me, (identity, link_key), bytes, rule, now)
+                receive(txn, me, stranger, bytes, rule, now)
             }
         };
     }
@@ -183,6 +202,10 @@ pub fn receive(
     if known.as_ref().is_some_and(|(_, row)| row.blocked) {
         return Ok(false);
     }
+    let is_off = match known.as_ref().and_then(|(_, row)| row.direct()) {
+        Some(way) => txn.get::<Directs>(&way)?.is_some_and(|direct| direct.off),
+        None => false,
+    };
     let row = IntroRow {
         relay: RelayId::STRANGER,
         from,
@@ -192,9 +215,12 @@ pub fn receive(
         again: known.is_some(),
         answer: Answer::Waiting(bytes.to_vec()),
         link_key: Some(link_key),
+        source: Some(source.to_vec().into()),
     };
     match rule {
         Requests::Deny => Ok(false),
+        // A rule does not connect whom the user disconnected.
+        Requests::Accept if is_off => wait(txn, intro.id, &row),
         Requests::Accept if !intro::may_answer(txn, row.identity, now)? => Ok(false),
         // Keys cost a stranger nothing, and each would get a place on disk and a link.
         Requests::Accept if known.is_none() && accepted_lately(txn, now)? >= MAX_ACCEPTED => {
@@ -221,7 +247,7 @@ fn accepted_lately(db: &impl Read, now: i64) -> Result<usize, StoreError> {
 /// Lets a request wait for the user, in the place of an older one of the same identity.
 fn wait(txn: &Txn<'_>, id: IntroId, row: &IntroRow) -> Result<bool, StoreError> {
     let waiting = intro::waiting(txn)?;
-    let mut others = 0_usize;
+    let (mut others, mut here) = (0_usize, 0_usize);
     let mut is_news = true;
     for (old, waits) in waiting.iter().filter(|(_, waits)| waits.relay.is_direct()) {
         if waits.identity == row.identity {
@@ -229,9 +255,10 @@ fn wait(txn: &Txn<'_>, id: IntroId, row: &IntroRow) -> Result<bool, StoreError> 
             is_news = false;
         } else {
             others = others.saturating_add(1);
+            here = here.saturating_add(usize::from(waits.source == row.source));
         }
     }
-    let is_full = others >= MAX_STRANGERS || waiting.len() >= MAX_WAITING;
+    let is_full = others >= MAX_STRANGERS || here >= MAX_FROM_ONE || waiting.len() >= MAX_WAITING;
     if is_news && is_full {
         return Ok(false);
     }
@@ -254,7 +281,9 @@ pub(super) fn way_of(
         Some(way) => {
             let row = txn.get::<Directs>(&way)?.unwrap_or_default();
             let link_key = link_key.or(row.link_key);
-            peer::put(txn, way, &DirectRow { link_key, off: false, noted: true, ..row })?;
+            // By a rule nobody gets here whom the user disconnected: this is the user's word.
+            let (off, noted, by_offer) = (false, true, false);
+            peer::put(txn, way, &DirectRow { link_key, off, noted, by_offer, ..row })?;
             Ok(way)
         }
         None => peer::make(txn, &DirectRow { link_key, noted: true, ..DirectRow::default() }),

@@ -5,14 +5,16 @@ use ams_crypto::safety;
 use ams_wire::id::Key;
 use ams_wire::to_relay::ToRelay;
 
-use super::row::{self, ContactId, ContactRow, Stage, Verified};
+use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage, Verified};
+use super::tell::tell;
 use super::{BadName, ask, by_name, check_name, direct, intro};
 use crate::fact::Fact;
 use crate::outbox::queue;
+use crate::peer::offer;
 use crate::profile::Me;
-use crate::relay::{account, chores};
+use crate::relay::account;
 use crate::session::row as session;
-use crate::store::{StoreError, Txn};
+use crate::store::{Read, StoreError, Txn};
 
 /// Why a contact stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +72,7 @@ pub fn set_blocked(
     for path in &after.paths {
         let frame =
             if blocked { ToRelay::Block(path.handle) } else { ToRelay::Unblock(path.handle) };
-        chores::push(txn, path.relay, &frame)?;
+        tell(txn, path.relay, &frame)?;
     }
     if !blocked {
         ask::make_up(txn, me, id, &before, now)?;
@@ -85,10 +87,11 @@ pub fn remove(txn: &Txn<'_>, name: &str, now: i64) -> Result<ContactId, EditErro
     ask::cancel(txn, &before)?;
     queue::discard_all(txn, id, now)?;
     for path in &before.paths {
-        chores::push(txn, path.relay, &ToRelay::Remove(path.handle))?;
+        tell(txn, path.relay, &ToRelay::Remove(path.handle))?;
     }
     session::forget(txn, id)?;
     intro::forget_of(txn, &before)?;
+    offer::forget(txn, id)?;
     // The key stays: met again, what came from it before is not shown a second time.
     let after = ContactRow {
         stage: Stage::Removed,
@@ -174,7 +177,12 @@ fn go_on_with(
     session::retire(txn, id, now)?;
     session::forget(txn, id)?;
     ask::cancel(txn, &after)?;
-    for path in &after.paths {
+    // Whoever that is offers anew.
+    offer::forget(txn, id)?;
+    offer::align(txn, id)?;
+    let after = txn.get::<Contacts>(&id)?.unwrap_or(after);
+    let is_open = |path: &&PathRow| !(path.missing && path.relay.is_direct());
+    for path in after.paths.iter().filter(is_open) {
         if let Some(relay) = account(txn, me, path.relay)? {
             ask::ask(txn, me, (path.relay, &relay), id, &after, now)?;
         }

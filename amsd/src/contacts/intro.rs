@@ -3,6 +3,7 @@
 use ams_rpc::types::{IncomingRequest, Time};
 use ams_wire::id::{Handle, IntroId, Key};
 use ams_wire::username::Username;
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::by_handle;
@@ -47,6 +48,9 @@ pub struct IntroRow {
     /// Of somebody who asks directly: the key of its device.
     #[n(7)]
     pub link_key: Option<Key>,
+    /// And from where, blinded.
+    #[n(8)]
+    pub source: Option<ByteVec>,
 }
 
 /// What became of an introduction.

@@ -27,11 +27,12 @@ use super::ask::{Asked, AskedRow, new_row};
 use super::intro::{Answer, IntroRow};
 use super::request::{self, CameBy};
 use super::row::{self, ContactId, ContactRow, Stage};
+use super::tell;
 use super::{BadName, by_address, by_identity, by_name, check_name, free_name, next_generation};
 use crate::fact::Fact;
 use crate::outbox::show::ME;
 use crate::profile::{self, Me};
-use crate::relay::{RelayId, RelayRow, chores};
+use crate::relay::{RelayId, RelayRow};
 use crate::store::{Read, StoreError, Table, Txn};
 
 /// How long a link is good, milliseconds.
@@ -283,7 +284,7 @@ pub(super) fn tell(
         return Ok(());
     }
     let intro = Blob::new(asked.sealed.clone()).ok_or(StoreError::Damaged(Asked::NAME))?;
-    chores::push(txn, relay, &ToRelay::Redeem(Redeem { handle, by: asked.by, intro }))
+    tell::tell(txn, relay, &ToRelay::Redeem(Redeem { handle, by: asked.by, intro }))
 }
 
 /// Somebody redeems one of our links. Who does not have the link itself, but its routing id, can
@@ -323,6 +324,7 @@ pub fn receive(
         // What is approved below is kept with its answer.
         answer: Answer::Refused,
         link_key: None,
+        source: None,
     };
     let by_its_address = by_address(txn, relay.0, &shown.from)?;
     let known = match &by_its_address {

@@ -9,6 +9,8 @@
 //! 7. [`edit`]: rename, block, verify, trust, remove
 //! 8. [`show`]: what the user sees
 //!
+//! What of it concerns a relay, or a direct way instead, goes through [`tell`].
+//!
 //! Kept: [`row`] (contacts), [`intro`] (introductions that came).
 
 pub mod approval;
@@ -21,6 +23,7 @@ pub mod request;
 pub mod row;
 pub mod show;
 pub mod snapshot;
+mod tell;
 
 pub(crate) use row::by_identity;
 pub use row::{ContactId, ContactRow, Contacts, PathRow, Stage, all, by_handle, by_name, put};

@@ -18,12 +18,13 @@ use super::direct;
 use super::intro::{self, Answer, IntroRow, Intros, request_id};
 use super::row::{self, ContactId, ContactRow, Contacts, PathRow, Stage, Verified};
 use super::snapshot::with_missing;
+use super::tell::tell;
 use super::{
     BadName, by_address, by_identity, by_name, check_name, free_name, next_generation, recognise,
 };
 use crate::fact::Fact;
 use crate::profile::{self, Me};
-use crate::relay::{RelayId, RelayRow, chores};
+use crate::relay::{RelayId, RelayRow};
 use crate::session::row::{RootRow, Roots};
 use crate::settings::Requests;
 use crate::store::{Read, StoreError, Table, Txn};
@@ -83,6 +84,7 @@ pub fn receive(
         again: false,
         answer: Answer::Waiting(request.intro.as_bytes().to_vec()),
         link_key: None,
+        source: None,
     };
     if let Some((contact, known)) = by_address(txn, relay.0, &request.from)? {
         return match known.identity {
@@ -163,7 +165,7 @@ fn repeat_answer(
 }
 
 fn refuse(txn: &Txn<'_>, relay: RelayId, to: &Username, handle: Handle) -> Result<(), StoreError> {
-    chores::push(txn, relay, &ToRelay::Refuse(Refuse { to: to.clone(), their_handle: handle }))
+    tell(txn, relay, &ToRelay::Refuse(Refuse { to: to.clone(), their_handle: handle }))
 }
 
 /// Another identity key under a known address: somebody else has the account, or the contact lost
@@ -300,7 +302,7 @@ fn send_approval(
     let approval = Blob::new(approval).ok_or(StoreError::Damaged(Intros::NAME))?;
     let (to, their_handle) = (row.from.clone(), row.their_handle);
     let approve = Approve { to, their_handle, handle, approval, by, intro };
-    chores::push(txn, relay, &ToRelay::Approve(approve))
+    tell(txn, relay, &ToRelay::Approve(approve))
 }
 
 /// Why a request was not answered.

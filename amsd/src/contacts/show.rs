@@ -10,7 +10,7 @@ use ams_wire::id::Key;
 use super::row::{ContactId, ContactRow, PathRow, Stage};
 use super::{all, ask, intro};
 use crate::live::Live;
-use crate::peer::Directs;
+use crate::peer::{Directs, offer};
 use crate::relay::{RelayId, Relays};
 use crate::router::path;
 use crate::store::{Read, StoreError};
@@ -26,13 +26,21 @@ pub fn contact(
     let mut paths = Vec::with_capacity(row.paths.len());
     for path in &row.paths {
         let nick = nick(db, path.relay)?;
-        let (state, reason) = path_state(row, path, live);
+        let (state, reason) = match path.missing && path.relay.is_direct() {
+            true => (PathState::Off, Some(why_not(db, id)?)),
+            false => path_state(row, path, live),
+        };
         let active = active == Some(path.relay);
         let (kind, name) = match path.relay.is_direct() {
             true => (PathKind::Direct, direct_name(db, path.relay)?),
             false => (PathKind::Relay, nick),
         };
         paths.push(Path { kind, name, active, state, reason });
+    }
+    if row.direct().is_none() && row.is_open() && offer::is_allowed(db)? {
+        let (kind, name) = (PathKind::Direct, "direct".to_owned());
+        let (state, reason) = (PathState::Off, Some(why_not(db, id)?));
+        paths.push(Path { kind, name, active: false, state, reason });
     }
     let relays = row.paths.iter().find(|path| !path.relay.is_direct());
     let address = match relays.filter(|_| row.by_link.is_none()) {
@@ -128,6 +136,13 @@ fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Opti
     (state, link.reason)
 }
 
+/// Why a contact has no direct way; for people.
+pub fn why_not(db: &impl Read, id: ContactId) -> Result<String, StoreError> {
+    Ok(offer::why_none(db, id)?
+        .unwrap_or("direct = \"off\" in the config of this daemon")
+        .to_owned())
+}
+
 /// `USER@RELAY`, or where it is dialled.
 pub(super) fn address(db: &impl Read, path: &PathRow) -> Result<String, StoreError> {
     if path.relay.is_direct() {
@@ -138,7 +153,8 @@ pub(super) fn address(db: &impl Read, path: &PathRow) -> Result<String, StoreErr
 
 /// Where a contact is dialled; `direct` where it dials.
 pub fn direct_name(db: &impl Read, way: RelayId) -> Result<String, StoreError> {
-    let first = db.get::<Directs>(&way)?.and_then(|row| row.addresses.into_iter().next());
+    let row = db.get::<Directs>(&way)?;
+    let first = row.as_ref().and_then(|row| row.places().into_iter().next().cloned());
     Ok(first.unwrap_or_else(|| "direct".to_owned()))
 }
 

@@ -7,6 +7,7 @@
 //! All in one transaction; the link acknowledges after the commit.
 
 use ams_rpc::types::{ContactFact, Fact as Event, ReceivedFact};
+use ams_wire::aside::Aside;
 use ams_wire::body::{Body, KIND_QUESTION};
 use ams_wire::id::{Handle, PingToken};
 
@@ -16,6 +17,7 @@ use crate::contacts::{self, ContactId, ContactRow, Stage};
 use crate::fact::Fact;
 use crate::hooks::jobs as hooks;
 use crate::outbox::{queue, state};
+use crate::peer::offer;
 use crate::profile::Me;
 use crate::relay::{self, RelayId};
 use crate::session::open::{Opened, Opening};
@@ -124,6 +126,9 @@ fn take(
         activate(txn, id)?;
     }
     queue::contact_is_there(txn, id, came.relay, came.now)?;
+    if let Some(Aside::Direct(offered)) = opened.aside {
+        offer::take(txn, id, offered, came.now)?;
+    }
     if let Some(body) = opened.body {
         keep(txn, id, &came.relay.via(came.nick), body, came.now)?;
     }
@@ -147,6 +152,9 @@ fn take_receipts(
 ) -> Result<(), StoreError> {
     for &seq in &opened.delivered {
         state::delivered(txn, id, seq, now)?;
+    }
+    for &key in &opened.taken_without {
+        offer::was_taken(txn, key)?;
     }
     for &seq in &opened.passed_over {
         state::passed_over(txn, id, seq)?;

@@ -11,6 +11,7 @@ use super::row::{Out, OutRow, Queued, Texts};
 use super::wish::seconds_left;
 use super::{MAX_SPAN, low, state};
 use crate::contacts::{ContactId, ContactRow};
+use crate::peer::offer;
 use crate::profile::Me;
 use crate::relay::RelayId;
 use crate::router::path::{Route, Routes};
@@ -88,6 +89,23 @@ pub fn probe(
     }
     let sealed = desk.seal(txn, me, row, route.relay, &[(None, Vec::new())], tell_read)?;
     Ok(sealed.into_iter().next().map(|new| outgoing(new.key, &new.cipher, new.envelope, route, 0)))
+}
+
+/// Seals what this daemon has to say to the contact's daemon, where there is something: without a
+/// message, as a probe is, and the question that a probe asks with it.
+pub fn aside(
+    txn: &Txn<'_>,
+    me: &Me,
+    desk: &mut Desk,
+    row: &ContactRow,
+    route: Route,
+    tell_read: bool,
+) -> Result<Option<Outgoing>, StoreError> {
+    let Some((number, plaintext)) = offer::due(txn, desk)? else { return Ok(None) };
+    let sealed = desk.seal(txn, me, row, route.relay, &[(None, plaintext)], tell_read)?;
+    let Some(new) = sealed.into_iter().next() else { return Ok(None) };
+    offer::was_told(txn, number, new.key)?;
+    Ok(Some(outgoing(new.key, &new.cipher, new.envelope, route, 0)))
 }
 
 /// What is on its way, has no receipt, and was not `handed` to the relay over which it goes now, in

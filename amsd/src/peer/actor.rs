@@ -2,44 +2,36 @@
 //! the place of the older, and where both sides dialled at once, both keep the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use ams_crypto::device;
-use ams_crypto::dh::{DhPublic, DhSecret};
+use ams_crypto::dh::DhSecret;
 use ams_link::Link;
 use ams_link::backoff::{self, Backoff};
-use ams_link::handshake::HandshakeError;
-use ams_link::peer;
-use ams_link::receiver::Frame;
 use ams_link::stream::BoxedStream;
 use ams_rpc::types::LinkState;
-use ams_wire::address::{DIRECT_PORT, HostPort};
-use ams_wire::id::Key;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::meet::HANDSHAKE;
+use super::dial::dial;
+use super::incoming::{Incoming, Newest};
 use super::row::{self, DirectRow, HANDLE};
 use super::serve::Served;
-use crate::contacts::ask::{self, Asked};
-use crate::contacts::{ContactId, ContactRow, Stage, request};
+use crate::contacts::ask::{self, Asked, AskedRow};
+use crate::contacts::{ContactId, ContactRow, Stage};
 use crate::profile;
 use crate::relay::{Deps, DialError, RelayId, account};
 use crate::store::{Read, StoreError};
 
-/// Links that came in and were not looked at. More at once is nobody's need.
-const INCOMING: usize = 2;
-
-/// A link that the contact dialled, and what it said before it was known who it is.
-pub(super) struct Incoming {
-    pub(super) link: Link<BoxedStream>,
-    pub(super) early: Vec<Frame>,
-}
+/// How long our own dialling goes on while a link of the contact's waits: as long as an address that
+/// answers takes. One that swallows everything must not hold up a link that is there.
+const HELD: Duration = Duration::from_secs(2);
 
 /// Reaches one actor. It ends by its token, not with its last handle.
 #[derive(Clone)]
 pub(super) struct ActorHandle {
     pub(super) pokes: Arc<Pokes>,
-    pub(super) links: mpsc::Sender<Incoming>,
+    pub(super) links: Arc<Newest>,
 }
 
 /// Reasons to look again; each carries nothing and is not lost while nobody looks.
@@ -104,7 +96,7 @@ pub(super) struct Actor {
     pub(super) pokes: Arc<Pokes>,
     pub(super) stop: CancellationToken,
     // Owned by run.
-    pub(super) links: mpsc::Receiver<Incoming>,
+    pub(super) links: Arc<Newest>,
     pub(super) backoff: Backoff,
     /// A link of the contact's that waits until our own dialling ends.
     pub(super) held: Option<Incoming>,
@@ -113,9 +105,8 @@ pub(super) struct Actor {
 
 impl Actor {
     pub(super) fn new(way: RelayId, deps: Deps, stop: CancellationToken) -> (Self, ActorHandle) {
-        let (sender, links) = mpsc::channel(INCOMING);
-        let pokes = Arc::new(Pokes::default());
-        let handle = ActorHandle { pokes: pokes.clone(), links: sender };
+        let (links, pokes) = (Arc::new(Newest::default()), Arc::new(Pokes::default()));
+        let handle = ActorHandle { pokes: pokes.clone(), links: links.clone() };
         let backoff = Backoff::new(deps.outside.chance.clone());
         let held = None;
         let actor = Self { way, deps, pokes, stop, links, backoff, held, name: String::new() };
@@ -169,39 +160,50 @@ impl Actor {
         }
     }
 
-    /// Dials every address in turn. A link that the contact dialled meanwhile is taken, or waits.
+    /// Dials the contact. A link that it dialled meanwhile is taken, or waits for a moment.
     async fn dial(&mut self, view: &View) -> Result<Link<BoxedStream>, End> {
         if view.asked.as_ref().is_some_and(|(_, over)| *over) {
             let why = "not answered within 14 days; amsctl peer connect asks anew";
             return Err(End::Waits(why.to_owned()));
         }
-        if view.direct.addresses.is_empty() {
+        if view.direct.by_offer && !view.direct.noted {
+            let why = "the contact has not taken yet how this daemon is reached";
+            return Err(End::Waits(why.to_owned()));
+        }
+        if view.direct.places().is_empty() {
             let why = "its address is not known here, so it has to connect";
             return Err(End::Waits(why.to_owned()));
         }
         let reason = self.deps.live.link(self.way).and_then(|link| link.reason);
         self.show(LinkState::Connecting, reason);
         let (deps, way) = (self.deps.clone(), self.way);
-        let dialling = dial_all(&deps, way, view);
+        let dialling = dial(&deps, way, view);
         tokio::pin!(dialling);
+        let mut until = None;
         loop {
-            let may_hold = self.held.is_none();
+            let over = until.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(End::Stopped),
-                Some(incoming) = self.links.recv(), if may_hold => {
+                incoming = self.links.next() => {
                     if !view.ours_wins() {
                         return Err(End::Replaced(Box::new(incoming)));
                     }
                     self.held = Some(incoming);
+                    let now = Instant::now();
+                    until = until.or(now.checked_add(HELD));
                 }
                 link = &mut dialling => return link,
+                () = sleep_until(over), if until.is_some() => {
+                    let held = self.held.take().map(Box::new);
+                    return Err(held.map_or(End::Stopped, End::Replaced));
+                }
             }
         }
     }
 
     /// Waits until the next try; `false`: there shall be none.
-    async fn rest(&mut self, pause: Option<std::time::Duration>) -> bool {
+    async fn rest(&mut self, pause: Option<Duration>) -> bool {
         let wait = async {
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
@@ -211,11 +213,22 @@ impl Actor {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => false,
-            Some(incoming) = self.links.recv() => {
+            incoming = self.links.next() => {
                 self.held = Some(incoming);
                 true
             }
             () = self.pokes.hurry.notified() => true,
+            // There may be something to dial now; not at once, or a contact that says another place
+            // each time would have us dial as fast as it speaks.
+            () = self.pokes.news.notified(), if pause.is_none() => {
+                let pause = self.backoff.wait();
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => false,
+                    () = self.pokes.hurry.notified() => true,
+                    () = tokio::time::sleep(pause) => true,
+                }
+            }
             () = wait => true,
         }
     }
@@ -232,7 +245,10 @@ async fn view(deps: Deps, way: RelayId) -> Result<Option<View>, StoreError> {
         let mut asked = txn.get::<Asked>(&(way, HANDLE))?;
         // A restored profile has no keys, and whom it knows does not know its device.
         let lacks_keys = crate::session::row::roots(txn, contact)?.is_empty();
-        if asked.is_none() && (!direct.noted || lacks_keys) {
+        // What a contact did not answer within its life is asked anew; what a stranger did not, ends.
+        let is_over = |row: &AskedRow| now.saturating_sub(row.at) >= ask::LIFE;
+        let stale = asked.as_ref().is_some_and(is_over) && known.stage != Stage::Asked;
+        if stale || (asked.is_none() && !direct.by_offer && (!direct.noted || lacks_keys)) {
             if let Some(own) = account(txn, &me, way)? {
                 ask::ask(txn, &me, (way, &own), contact, &known, now)?;
             }
@@ -240,8 +256,8 @@ async fn view(deps: Deps, way: RelayId) -> Result<Option<View>, StoreError> {
         }
         let asked = match asked {
             Some(row) => {
-                let over = now.saturating_sub(row.at) >= ask::LIFE;
-                Some((row.secrets()?.intro().to_vec(), over && known.stage == Stage::Asked))
+                let over = is_over(&row) && known.stage == Stage::Asked;
+                Some((row.secrets()?.intro().to_vec(), over))
             }
             None => None,
         };
@@ -249,73 +265,4 @@ async fn view(deps: Deps, way: RelayId) -> Result<Option<View>, StoreError> {
         Ok::<_, StoreError>(Some(View { contact, known, direct, asked, secret }))
     });
     view.await
-}
-
-async fn dial_all(deps: &Deps, way: RelayId, view: &View) -> Result<Link<BoxedStream>, End> {
-    let mut failed = End::Lost("no address to dial".to_owned());
-    for address in &view.direct.addresses {
-        match dial_one(deps, way, view, address).await {
-            Ok(link) => return Ok(link),
-            Err(end) => failed = end,
-        }
-    }
-    Err(failed)
-}
-
-async fn dial_one(
-    deps: &Deps,
-    way: RelayId,
-    view: &View,
-    address: &str,
-) -> Result<Link<BoxedStream>, End> {
-    let at = HostPort::parse(address, DIRECT_PORT).map_err(|_| DialError::BadAddress)?;
-    let known = view.direct.link_key.filter(|_| view.direct.noted);
-    let stream = deps.outside.network.connect(&at).await?;
-    if let Some(key) = known {
-        let key = DhPublic::from_bytes(key.0).map_err(|_| DialError::BadAddress)?;
-        let link = peer::connect(stream, &view.secret, &key, HANDSHAKE).await;
-        return link.map_err(|error| handshake_failed(view, error));
-    }
-    let met = peer::meet(stream, &view.secret, HANDSHAKE).await;
-    let met = met.map_err(|error| handshake_failed(view, error))?;
-    let identity = Key(*met.identity.as_bytes());
-    if view.known.identity != Some(identity) {
-        // Before we said who we are.
-        offered(deps, way, identity).await?;
-        return Err(End::Lost("somebody else answers there, with another key".to_owned()));
-    }
-    let link_key = Key(*met.link.as_bytes());
-    if view.direct.link_key.is_some_and(|known| known != link_key) {
-        let why = "another device answers there: amsctl peer connect meets it anew";
-        return Err(End::Lost(why.to_owned()));
-    }
-    if view.direct.link_key.is_none() {
-        let learnt = DirectRow { link_key: Some(link_key), ..view.direct.clone() };
-        let kept: Result<(), StoreError> =
-            deps.store.write(move |txn| row::put(txn, way, &learnt)).await;
-        kept?;
-    }
-    let record = device::record(deps.me.key(), &view.secret.public());
-    met.go_on(&record, HANDSHAKE).await.map_err(|error| handshake_failed(view, error))
-}
-
-/// Another identity answers where the contact did.
-async fn offered(deps: &Deps, way: RelayId, identity: Key) -> Result<(), End> {
-    let noted: Result<(), StoreError> = deps
-        .store
-        .write(move |txn| {
-            let Some((contact, known, _)) = row::wanted(txn, way)? else { return Ok(()) };
-            request::key_changed(txn, way, (contact, &known), identity)
-        })
-        .await;
-    Ok(noted?)
-}
-
-fn handshake_failed(view: &View, error: HandshakeError) -> End {
-    match error {
-        HandshakeError::TimedOut => DialError::Silent.into(),
-        HandshakeError::Io(error) => DialError::from_io(&error).into(),
-        _ if view.asked.is_some() => End::Lost("not answered yet".to_owned()),
-        _ => End::Lost("what answers there does not know this device, or is another".to_owned()),
-    }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ams_crypto::device;
-use ams_crypto::identity::IdentityPublic;
 use ams_crypto::introduction;
 use ams_link::Link;
 use ams_link::peer::{self, Greeting};
@@ -16,10 +15,10 @@ use ams_wire::to_peer::ToPeer;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::actor::Incoming;
+use super::incoming::Incoming;
 use super::listen::Place;
 use super::peers::Known;
-use crate::contacts::direct;
+use crate::contacts::direct::{self, Stranger};
 use crate::profile;
 use crate::relay::Deps;
 use crate::settings::Requests;
@@ -83,7 +82,7 @@ impl Guests {
         let Ok(Ok(batch)) = timeout(STEP, link.receiver.receive()).await else { return };
         link.receiver.bound(None);
         let early: Vec<Frame> = batch.collect();
-        self.known.give(&key, Incoming { link, early }).await;
+        self.known.give(&key, Incoming { link, early });
     }
 
     async fn meet(&self, first: peer::FirstGreeting<BoxedStream>, waits: Place) {
@@ -112,11 +111,12 @@ impl Guests {
         }
         if self.known.is(&key, &identity) {
             link.receiver.bound(None);
-            self.known.give(&key, Incoming { link, early }).await;
+            self.known.give(&key, Incoming { link, early });
             return;
         }
         let Some(intro) = intro else { return };
-        if self.keep(identity, key, intro.clone()).await {
+        let stranger = Stranger { identity, link_key: key, from: waits.from };
+        if self.keep(stranger, intro.clone()).await {
             let id = introduction::id(intro.as_bytes());
             let said = link.sender.push(&ToPeer::Noted(id)).is_ok()
                 && link.sender.push(&ToPeer::Bye).is_ok();
@@ -128,12 +128,13 @@ impl Guests {
         drop(waits);
     }
 
-    async fn keep(&self, identity: IdentityPublic, key: Key, intro: Blob) -> bool {
+    async fn keep(&self, stranger: Stranger, intro: Blob) -> bool {
         let (me, now) = (self.deps.me.clone(), self.deps.outside.clock.now());
         let rule = self.deps.settings.borrow().requests;
-        let kept = self.deps.store.write(move |txn| {
-            direct::receive(txn, &me, (&identity, key), intro.as_bytes(), rule, now)
-        });
+        let kept = self
+            .deps
+            .store
+            .write(move |txn| direct::receive(txn, &me, &stranger, intro.as_bytes(), rule, now));
         kept.await
             .inspect_err(|error| tracing::warn!(%error, "a direct request could not be kept"))
             .unwrap_or(false)

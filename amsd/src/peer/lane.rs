@@ -1,5 +1,8 @@
 //! What comes from a direct peer, and how it comes to the disk: the desk of the link's [`Lane`].
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use ams_crypto::introduction;
 use ams_wire::from_relay::{Request, Row, RowState};
 use ams_wire::id::{Blob, IntroId};
@@ -72,6 +75,7 @@ pub(super) struct Committed {
 pub(super) type Lane = lane::Lane<Desk>;
 
 /// One direct link.
+#[derive(Clone)]
 pub(super) struct Desk {
     // Set once.
     deps: Deps,
@@ -94,27 +98,47 @@ impl lane::Desk for Desk {
 
     fn commit(
         &self,
-        items: Vec<Item>,
-    ) -> impl Future<Output = Result<Committed, StoreError>> + Send + 'static {
-        commit(self.deps.clone(), self.way, items)
-    }
-}
-
-async fn commit(deps: Deps, way: RelayId, items: Vec<Item>) -> Result<Committed, StoreError> {
-    let rule = deps.settings.borrow().requests;
-    let (me, now) = (deps.me.clone(), deps.outside.clock.now());
-    let committed = deps.store.write(move |txn| {
-        let mut done = Committed::default();
-        let Some(own) = RelayRow::direct(&me) else { return Ok(done) };
-        let turn = Turn { txn, way, own: &own, me: &me, rule, now };
-        // Envelopes behind one another are handled together.
-        let both = |one: &Item, next: &Item| one.envelope().is_some() && next.envelope().is_some();
-        for run in items.chunk_by(both) {
-            turn.take(run, &mut done)?;
+        items: Arc<Vec<Item>>,
+        some: Range<usize>,
+    ) -> impl Future<Output = Result<Committed, StoreError>> + Send {
+        let rule = self.deps.settings.borrow().requests;
+        let (me, now) = (self.deps.me.clone(), self.deps.outside.clock.now());
+        let (way, store) = (self.way, self.deps.store.clone());
+        async move {
+            let commit = store.write(move |txn| {
+                let mut done = Committed::default();
+                let Some(own) = RelayRow::direct(&me) else { return Ok(done) };
+                let turn = Turn { txn, way, own: &own, me: &me, rule, now };
+                let items = items.get(some.clone()).unwrap_or_default();
+                // Envelopes behind one another are handled together.
+                let both =
+                    |one: &Item, next: &Item| one.envelope().is_some() && next.envelope().is_some();
+                for run in items.chunk_by(both) {
+                    turn.take(run, &mut done)?;
+                }
+                Ok(done)
+            });
+            commit.await
         }
-        Ok::<_, StoreError>(done)
-    });
-    committed.await
+    }
+
+    fn add(all: &mut Committed, later: Committed) {
+        all.accepted.extend(later.accepted);
+        all.handled = all.handled.saturating_add(later.handled);
+        all.noted.extend(later.noted);
+        all.opened.extend(later.opened);
+        all.settled |= later.settled;
+        all.was_noted |= later.was_noted;
+    }
+
+    /// An envelope counts as handled. Anything else is said again on the next link; and without the
+    /// contact's receipt state nothing is sealed on this one.
+    fn pass_over(all: &mut Committed, item: &Item) {
+        if matches!(item, Item::Envelope(_)) {
+            all.accepted.push(Accepted::default());
+            all.handled = all.handled.saturating_add(1);
+        }
+    }
 }
 
 /// One transaction.
@@ -212,5 +236,87 @@ impl Turn<'_, '_> {
     fn name(&self) -> Result<Option<ams_wire::username::Username>, StoreError> {
         let contact = by_handle(self.txn, self.way, HANDLE)?;
         Ok(contact.and_then(|(_, row)| row.path(self.way).map(|path| path.user.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Alice, BOB, HOME, NOW};
+    use super::*;
+
+    impl Alice {
+        async fn hears(&self, items: Vec<Item>) -> Committed {
+            let mut lane = Lane::new(Desk::new(self.deps.clone(), self.way));
+            for item in items {
+                lane.push(item);
+            }
+            lane.begin();
+            lane.committed().await.unwrap()
+        }
+
+        /// Whether nothing is sealed under the keys that there are, and fresh ones are asked for.
+        fn begins_anew(&self) -> (bool, bool) {
+            let way = self.way;
+            let look = |db: &crate::store::View<'_>| {
+                let retired = roots(db, BOB)?.iter().all(|(_, root)| root.retired);
+                Ok::<_, StoreError>((retired, db.get::<Asked>(&(way, HANDLE))?.is_some()))
+            };
+            self.deps.store.read_now(look).unwrap()
+        }
+    }
+
+    fn envelope(byte: u8) -> Bytes {
+        Bytes::from(vec![byte; 473])
+    }
+
+    /// This may be an old copy: what the contact says is sealed under keys that came later.
+    #[tokio::test]
+    async fn a_receipt_state_that_nothing_opens_begins_anew() {
+        let alice = Alice::new().await;
+        let done = alice.hears(vec![Item::Settled(None)]).await;
+        assert!(done.settled);
+        assert_eq!(alice.begins_anew(), (false, false), "who has no keys yet says none");
+        let done = alice.hears(vec![Item::Settled(Some(envelope(1)))]).await;
+        assert!(done.settled);
+        assert_eq!(alice.begins_anew(), (true, true));
+    }
+
+    #[tokio::test]
+    async fn what_a_damaged_row_keeps_from_the_disk_holds_up_nothing_behind_it() {
+        let alice = Alice::new().await;
+        let way = alice.way;
+        let noted = IntroId([1; 32]);
+        let damaged = alice.deps.store.write(move |txn| {
+            let row = crate::contacts::ask::AskedRow {
+                contact: BOB,
+                secrets: vec![1],
+                at: 0,
+                generation: 1,
+                link: None,
+            };
+            txn.put::<Asked>(&(way, HANDLE), &row)
+        });
+        let damaged: Result<(), StoreError> = damaged.await;
+        damaged.unwrap();
+        let opened = IntroId([2; 32]);
+        let items = vec![
+            Item::Noted(noted),
+            Item::Envelope(envelope(1)),
+            Item::Opened(opened),
+            Item::Envelope(envelope(2)),
+        ];
+        let done = alice.hears(items).await;
+        assert_eq!((done.handled, done.accepted.len(), done.was_noted), (2, 2, false));
+    }
+
+    /// A relay saw a newer copy of this profile: it has the keys of the direct way, too.
+    #[tokio::test]
+    async fn what_one_relay_says_of_a_copy_counts_on_every_path() {
+        let alice = Alice::new().await;
+        let me = alice.deps.me.clone();
+        let done: Result<(), StoreError> =
+            alice.deps.store.write(move |txn| ask::anew_elsewhere(txn, &me, HOME, NOW)).await;
+        done.unwrap();
+        assert_eq!(alice.begins_anew(), (true, true));
     }
 }

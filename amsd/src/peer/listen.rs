@@ -140,12 +140,14 @@ impl Taken {
 /// Its holder has a place until it is dropped, or another one needs it more.
 pub(super) struct Place {
     id: u64,
+    /// Whose it is.
+    pub(super) from: IpAddr,
     given_up: CancellationToken,
     taken: Arc<Mutex<Taken>>,
 }
 
 impl Places {
-    fn new(most: (usize, usize)) -> Self {
+    pub(super) fn new(most: (usize, usize)) -> Self {
         Self { most, taken: Arc::default() }
     }
 
@@ -157,7 +159,7 @@ impl Places {
             return None;
         }
         let (id, given_up) = taken.seat(from);
-        Some(Place { id, given_up, taken: Arc::clone(&self.taken) })
+        Some(Place { id, from, given_up, taken: Arc::clone(&self.taken) })
     }
 
     /// A place in any case: when all are taken, that of whoever has been silent for longest. Those
@@ -171,7 +173,7 @@ impl Places {
             given_up.cancel();
         }
         let (id, given_up) = taken.seat(from);
-        Place { id, given_up, taken: Arc::clone(&self.taken) }
+        Place { id, from, given_up, taken: Arc::clone(&self.taken) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {

@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use ams_crypto::identity::IdentityPublic;
 use ams_rpc::types::LinkState;
+use ams_wire::address::HostPort;
 use ams_wire::id::Key;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::actor::{Actor, ActorHandle, Incoming};
+use super::actor::{Actor, ActorHandle};
 use super::guest::Guests;
+use super::incoming::Incoming;
 use super::listen::Listening;
-use super::row::{self, Directs};
+use super::row::{self, DirectRow, Directs};
+use super::{offer, reach};
 use crate::relay::{Deps, RelayId};
-use crate::store::{Read, StoreError};
+use crate::settings::Direct;
+use crate::store::{Read, StoreError, Txn};
 
 /// Between a failure to read the ways and the next try.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
@@ -31,6 +35,7 @@ pub struct Peers;
 #[derive(Clone)]
 pub struct PeersHandle {
     known: Known,
+    public: watch::Sender<Vec<HostPort>>,
     changed: Arc<Notify>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -44,42 +49,43 @@ pub(super) struct Known(Arc<Mutex<BTreeMap<RelayId, Peer>>>);
 
 struct Peer {
     handle: ActorHandle,
-    link_key: Option<Key>,
+    direct: DirectRow,
     identity: Option<Key>,
 }
 
 impl Known {
     /// Whether somebody who is known has this key.
     pub(super) fn has(&self, key: &Key) -> bool {
-        self.lock().values().any(|peer| peer.link_key.as_ref() == Some(key))
+        self.lock().values().any(|peer| peer.direct.link_key.as_ref() == Some(key))
     }
 
     /// Whether this key is that of a device of `identity`, who is known.
     pub(super) fn is(&self, key: &Key, identity: &IdentityPublic) -> bool {
         let identity = Some(Key(*identity.as_bytes()));
-        let is = |peer: &Peer| peer.link_key.as_ref() == Some(key) && peer.identity == identity;
+        let has = |peer: &Peer| peer.direct.link_key.as_ref() == Some(key);
+        let is = |peer: &Peer| has(peer) && peer.identity == identity;
         self.lock().values().any(is)
     }
 
     /// Hands a link to the actor of whoever has this key.
-    pub(super) async fn give(&self, key: &Key, link: Incoming) {
+    pub(super) fn give(&self, key: &Key, link: Incoming) {
         let taker = {
             let peers = self.lock();
-            let mut found = peers.values().filter(|peer| peer.link_key.as_ref() == Some(key));
+            let has = |peer: &&Peer| peer.direct.link_key.as_ref() == Some(key);
+            let mut found = peers.values().filter(has);
             found.next().map(|peer| peer.handle.clone())
         };
         if let Some(taker) = taker {
-            // Full: it has newer ones than it can look at. An error means that it ends.
-            let _ = taker.links.try_send(link);
+            taker.links.put(link);
         }
     }
 
     /// Whether whoever takes the links of a way may go on: what it leads to was learnt, not changed.
     fn leads_on(&self, way: RelayId, link_key: Option<Key>, identity: Option<Key>) -> bool {
         let stays = |was: Option<Key>, is| was.is_none() || was == is;
-        self.lock()
-            .get(&way)
-            .is_none_or(|peer| stays(peer.link_key, link_key) && stays(peer.identity, identity))
+        self.lock().get(&way).is_none_or(|peer| {
+            stays(peer.direct.link_key, link_key) && stays(peer.identity, identity)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RelayId, Peer>> {
@@ -88,11 +94,13 @@ impl Known {
 }
 
 impl Peers {
-    /// Connects every contact that can be, takes those who connect, and keeps it so.
-    pub fn start(deps: Deps, listening: Listening) -> PeersHandle {
+    /// Connects every contact that can be, takes those who connect, and keeps it so. `public` is how
+    /// others reach what listens, where its own address does not say.
+    pub fn start(deps: Deps, listening: Listening, public: Vec<HostPort>) -> PeersHandle {
         let (known, stop, tasks) = (Known::default(), CancellationToken::new(), TaskTracker::new());
         let changed = Arc::new(Notify::new());
-        let addresses = listening.addresses().into();
+        let addresses: Arc<[SocketAddr]> = listening.addresses().into();
+        let public = watch::Sender::new(public);
         let guests = Guests::new(deps.clone(), known.clone());
         listening.serve(&guests, &stop, &tasks);
         let actor = PeersActor {
@@ -101,11 +109,13 @@ impl Peers {
             changed: Arc::clone(&changed),
             stop: stop.clone(),
             tasks: tasks.clone(),
+            listening: addresses.clone(),
+            public: public.subscribe(),
             running: BTreeMap::new(),
         };
         tasks.spawn(actor.run());
         let _end = Arc::new(stop.clone().drop_guard());
-        PeersHandle { known, changed, stop, tasks, listening: addresses, _end }
+        PeersHandle { known, public, changed, stop, tasks, listening: addresses, _end }
     }
 }
 
@@ -127,6 +137,21 @@ impl PeersHandle {
         if let Some(peer) = self.known.lock().get(&way) {
             peer.handle.pokes.hurry.notify_one();
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn known(&self) -> Known {
+        self.known.clone()
+    }
+
+    /// How others reach this daemon is another.
+    pub fn set_public(&self, public: Vec<HostPort>) {
+        self.public.send_replace(public);
+    }
+
+    /// The addresses by which others reach this daemon.
+    pub fn reach(&self) -> Vec<HostPort> {
+        reach::own(&self.public.borrow(), &self.listening)
     }
 
     /// Where others can connect.
@@ -154,23 +179,57 @@ struct PeersActor {
     changed: Arc<Notify>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    listening: Arc<[SocketAddr]>,
     // Owned by run.
+    public: watch::Receiver<Vec<HostPort>>,
     running: BTreeMap<RelayId, Running>,
 }
 
 impl PeersActor {
     async fn run(mut self) {
+        let mut settings = self.deps.settings.clone();
         loop {
-            let aligned = self.align().await;
+            let (direct, public) = {
+                let public = self.public.borrow_and_update().clone();
+                (settings.borrow_and_update().direct, public)
+            };
+            let aligned = self.offer(direct, &public).await && self.align().await;
+            // Errors mean that the daemon ends, and this with it.
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 () = self.changed.notified() => {}
+                Ok(()) = settings.changed() => {}
+                Ok(()) = self.public.changed() => {}
                 () = sleep(STORE_PAUSE), if !aligned => {}
             }
         }
         let all: Vec<_> = self.running.keys().copied().collect();
         self.end(&all).await;
+    }
+
+    /// What contacts are offered is what the user chose and where this daemon is; `false`: the disk
+    /// failed.
+    async fn offer(&self, direct: Direct, public: &[HostPort]) -> bool {
+        let addresses = reach::offered(&reach::own(public, &self.listening));
+        let is_allowed = direct == Direct::Contacts;
+        let (look, now) = (addresses.clone(), self.deps.outside.clock.now());
+        let stands = self.deps.store.read(move |db| offer::stands(db, is_allowed, &look));
+        let stands: Result<bool, StoreError> = stands.await;
+        let offered = match stands {
+            // Every change of a way comes by here.
+            Ok(true) => return true,
+            Ok(false) => {
+                let set =
+                    move |txn: &Txn<'_>| offer::set_own(txn, is_allowed, addresses.clone(), now);
+                self.deps.store.write(set).await
+            }
+            Err(error) => Err(error),
+        };
+        let offered = offered.inspect_err(|error| {
+            tracing::error!(%error, "what is offered to contacts could not be kept");
+        });
+        offered.is_ok()
     }
 
     /// Makes the actors those that the ways on disk want; `false`: the disk could not be read.
@@ -210,10 +269,19 @@ impl PeersActor {
                 }
                 continue;
             };
-            let handle = self.known.lock().get(&id).map(|peer| peer.handle.clone());
-            let handle = handle.unwrap_or_else(|| self.begin(id));
-            let (link_key, identity) = (direct.link_key, contact.identity);
-            self.known.lock().insert(id, Peer { handle, link_key, identity });
+            let known = |peer: &Peer| (peer.handle.clone(), peer.direct != direct);
+            let known = self.known.lock().get(&id).map(known);
+            let handle = match known {
+                Some((handle, changed)) => {
+                    if changed {
+                        handle.pokes.news.notify_one();
+                    }
+                    handle
+                }
+                None => self.begin(id),
+            };
+            let identity = contact.identity;
+            self.known.lock().insert(id, Peer { handle, direct, identity });
         }
         true
     }

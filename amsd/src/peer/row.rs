@@ -1,11 +1,9 @@
 //! What is kept of direct ways: one for each contact that has any, and what is still to be told over
 //! it.
 
-use ams_crypto::identity::IdentityPublic;
 use ams_crypto::introduction;
 use ams_wire::id::{Handle, IntroId, Key};
 use ams_wire::to_relay::ToRelay;
-use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
 
 use crate::contacts::{self, ContactId, ContactRow};
@@ -20,8 +18,6 @@ pub const HANDLE: Handle = Handle([0; 16]);
 const MAX_ADDRESSES: usize = 4;
 /// Approvals of one contact that wait to be told: it has kept the secrets of few requests.
 const MAX_APPROVALS: usize = 4;
-/// Characters of a fingerprint by which a direct stranger is called.
-const SHORT: usize = 8;
 
 /// One direct way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
@@ -30,7 +26,7 @@ pub struct DirectRow {
     /// The key of the contact's device on direct links; `None`: to be learnt at a first meeting.
     #[n(0)]
     pub link_key: Option<Key>,
-    /// Where to dial, `HOST:PORT`, the newest first; none: the contact dials.
+    /// Where the user, or who answered there, said to dial: `HOST:PORT`, the newest first.
     #[n(1)]
     pub addresses: Vec<String>,
     /// The user does not want it connected.
@@ -39,6 +35,13 @@ pub struct DirectRow {
     /// The contact is known to know our device: by an introduction that it kept, or by its own.
     #[n(3)]
     pub noted: bool,
+    /// Where the contact itself says that it is.
+    #[cbor(n(4), default)]
+    pub offered: Vec<String>,
+    /// It came of what both offer, and of nothing that the user did: it ends when one of them does
+    /// not offer it any more.
+    #[cbor(n(5), default)]
+    pub by_offer: bool,
 }
 
 /// Direct way → row.
@@ -67,12 +70,6 @@ impl Table for Approvals {
     const NAME: &'static str = "direct_approvals";
     type Key = (RelayId, IntroId);
     type Row = ApprovalRow;
-}
-
-/// What `identity` is called on direct links: `direct-` and the beginning of its fingerprint.
-pub fn name_of(identity: &IdentityPublic) -> Option<Username> {
-    let plain: String = identity.fingerprint().chars().filter(|c| *c != '-').take(SHORT).collect();
-    Username::new(&format!("direct-{plain}")).ok()
 }
 
 /// A way that was none before.
@@ -104,7 +101,10 @@ pub fn wanted(
 ) -> Result<Option<(ContactId, ContactRow, DirectRow)>, StoreError> {
     let Some(row) = db.get::<Directs>(&id)? else { return Ok(None) };
     let Some((contact, known)) = contacts::by_handle(db, id, HANDLE)? else { return Ok(None) };
-    let is_off = row.off || known.blocked || known.stage == contacts::Stage::Removed;
+    let is_off = row.off
+        || known.blocked
+        || known.stage == contacts::Stage::Removed
+        || (row.by_offer && row.link_key.is_none());
     Ok((!is_off).then_some((contact, known, row)))
 }
 
@@ -116,6 +116,13 @@ impl DirectRow {
         self.addresses.insert(0, address);
         self.addresses.truncate(MAX_ADDRESSES);
         self
+    }
+
+    /// Where to dial, what is likely to be right first; none: the contact dials.
+    pub fn places(&self) -> Vec<&String> {
+        let mut places: Vec<_> = self.offered.iter().collect();
+        places.extend(self.addresses.iter().filter(|at| !self.offered.contains(at)));
+        places
     }
 }
 

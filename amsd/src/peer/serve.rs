@@ -21,7 +21,8 @@ use bytes::Bytes;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::actor::{Actor, End, Incoming, View};
+use super::actor::{Actor, End, View};
+use super::incoming::Incoming;
 use super::lane::{Committed, Desk, Item, Lane};
 use super::row::{self, HANDLE};
 use crate::contacts::ask::Asked;
@@ -200,7 +201,7 @@ impl<'a> Served<'a> {
             flushed = self.tx.flush(), if self.tx.is_pending() => Ok(flushed?),
             () = self.timer.as_mut() => self.on_time(),
             done = self.lane.committed(), if self.lane.is_busy() => self.on_committed(done?).await,
-            Some(link) = self.actor.links.recv() => self.on_incoming(link),
+            link = self.actor.links.next() => self.on_incoming(link),
             () = self.actor.pokes.news.notified(), if self.phase != Phase::Hello => {
                 self.tell_news().await
             }

@@ -11,7 +11,6 @@ use minicbor::{Decode, Encode};
 use super::row::RelayId;
 use crate::contacts;
 use crate::fact::Fact;
-use crate::peer;
 use crate::profile;
 use crate::store::{Read, StoreError, Table, Txn};
 
@@ -55,9 +54,6 @@ impl Table for ChoreCounts {
 /// Has `frame` told to `relay`, after everything that was pushed before it. What it makes needless
 /// is no longer told.
 pub fn push(txn: &Txn<'_>, relay: RelayId, frame: &ToRelay<'_>) -> Result<(), StoreError> {
-    if relay.is_direct() {
-        return peer::instead(txn, relay, frame);
-    }
     let mut row = ChoreRow { frame: Vec::with_capacity(64) };
     if frame.encode(&mut row.frame).is_err() {
         return Err(StoreError::Damaged("a control frame"));

@@ -6,8 +6,7 @@ use ams_wire::intro::Place;
 use ams_wire::username::Username;
 use minicbor::{Decode, Encode};
 
-use crate::peer;
-use crate::profile::Me;
+use crate::profile::{self, Me};
 use crate::store::{self, Read, StoreError, Table, Txn};
 
 /// A relay that this daemon has, or had, an account at; or the direct way to one contact, which is a
@@ -98,7 +97,7 @@ impl RelayRow {
             at: String::new(),
             key: Key([0; 32]),
             device_secret: [0; 32],
-            user: peer::name_of(me.public())?,
+            user: profile::direct_name(me.public())?,
             enrolled: false,
             wanted: false,
             refused: None,

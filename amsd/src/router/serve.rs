@@ -112,7 +112,14 @@ pub(super) fn look(
         || (want.greet && (unanswered || receipt::is_owed(desk.roots())))
         || (want.read && tell_read);
     let mut told = moved;
-    if !moved && (want.probe || (receipt && look.step && !unanswered)) {
+    // Last: no message waits for it. To somebody who is away it would only lie at the relay.
+    let is_there = live.is_online(route.relay, route.handle) || want.heard_at.is_some();
+    if row.stage == Stage::Active && is_there {
+        let aside = seal::aside(txn, me, &mut desk, &row, route, tell_read)?;
+        told |= aside.is_some();
+        sealed.extend(aside);
+    }
+    if !told && (want.probe || (receipt && look.step && !unanswered)) {
         let probe = seal::probe(txn, me, &mut desk, &row, route, tell_read)?;
         told = probe.is_some();
         sealed.extend(probe);

@@ -13,7 +13,7 @@ use crate::tally::{self, Tally};
 pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
     let Settings { visible, socks5, .. } = *app.settings.borrow();
     let now = app.outside.clock.now();
-    let mistake = app.config_mistake.borrow().clone();
+    let config = (app.config_mistake.borrow().clone(), app.restart.borrow().clone());
     let (shared, store) = (app.clone(), app.store.counts());
     app.store
         .read(move |db| {
@@ -33,7 +33,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 inbox: InboxCounts { kept: tally::of(db, Tally::Kept)? },
                 store: StoreCounts { commits: store.commits, writes: store.writes },
                 hooks: shared.hooks.infos(db)?,
-                warnings: warnings(db, &queue, now, mistake.as_deref())?,
+                warnings: warnings(db, &queue, now, (config.0.as_deref(), config.1))?,
             })
         })
         .await
@@ -56,12 +56,13 @@ fn warnings(
     db: &impl Read,
     queue: &QueueCounts,
     now: i64,
-    config_mistake: Option<&str>,
+    (config_mistake, restart): (Option<&str>, Option<String>),
 ) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
     if let Some(mistake) = config_mistake {
         warnings.push(format!("the config was not taken, and the one before it stays: {mistake}"));
     }
+    warnings.extend(restart);
     if now < PAST {
         let now = ams_rpc::types::Time::from_millis(now);
         warnings.push(format!(

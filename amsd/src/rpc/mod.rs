@@ -29,7 +29,6 @@ use ams_rpc::methods as m;
 use ams_rpc::service::TableMismatch;
 use ams_rpc::types::{NoParams, Time};
 use ams_rpc::{CallContext, METHODS, RpcError, Service, ServiceBuilder, openrpc};
-use ams_wire::address::HostPort;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -66,14 +65,14 @@ pub struct Core {
     pub router: RouterHandle,
     /// Looks at who answers at an address.
     pub meeter: Meeter,
-    /// How others reach what is listened on, where its own address does not say.
-    pub public: Vec<HostPort>,
     /// Time, chance, network and programs.
     pub outside: Outside,
     /// What the user chose, as it is now.
     pub settings: watch::Sender<Settings>,
     /// What is wrong with the config that was read last, where the one before it stays.
     pub config_mistake: watch::Receiver<Option<String>>,
+    /// What of the config waits for the next start.
+    pub restart: watch::Receiver<Option<String>>,
     /// The folder that the user knows the profile by.
     pub home: PathBuf,
     /// When the daemon started.

@@ -8,7 +8,7 @@ use ams_wire::id::Key;
 
 use super::{App, error};
 use crate::contacts::direct::{self, Met};
-use crate::contacts::{self, ContactRow, show};
+use crate::contacts::{self, ContactId, ContactRow, show};
 use crate::live::Live;
 use crate::peer::{self, DirectRow, Directs, MeetError};
 use crate::relay::RelayId;
@@ -17,9 +17,9 @@ use crate::store::{Read, StoreError, Table};
 /// Every direct peer, by name.
 pub(super) fn all(db: &impl Read, live: &Live) -> Result<Vec<PeerInfo>, StoreError> {
     let mut found = Vec::new();
-    for (_, row) in contacts::all(db)? {
+    for (id, row) in contacts::all(db)? {
         if let Some(way) = row.direct() {
-            found.push(info(db, live, way, &row)?);
+            found.push(info(db, live, way, (id, &row))?);
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -30,9 +30,12 @@ fn info(
     db: &impl Read,
     live: &Live,
     way: RelayId,
-    row: &ContactRow,
+    (id, row): (ContactId, &ContactRow),
 ) -> Result<PeerInfo, StoreError> {
-    let off = db.get::<Directs>(&way)?.is_none_or(|direct| direct.off) || row.blocked;
+    let direct = db.get::<Directs>(&way)?.unwrap_or_default();
+    let is_over = direct.by_offer && direct.link_key.is_none();
+    let is_off = direct.off;
+    let off = is_off || is_over || row.blocked;
     let link = live.link(way);
     // The disk says what is wanted; its actor follows, and may be a moment behind.
     let state = match link.as_ref().map(|link| link.state) {
@@ -43,6 +46,7 @@ fn info(
     let link = link.filter(|link| link.state == state);
     let reason = match off {
         true if row.blocked => Some("blocked".to_owned()),
+        true if is_over => Some(show::why_not(db, id)?),
         true => Some("disconnected".to_owned()),
         false => link.as_ref().and_then(|link| link.reason.clone()),
     };
@@ -56,20 +60,11 @@ fn info(
     })
 }
 
-/// The links to hand out: by the addresses that the user named, else by those listened on.
+/// The links to hand out.
 pub(super) fn links(app: &App) -> Vec<String> {
-    let listening = app.peers.listening();
     let identity = Key(*app.me.public().as_bytes());
-    let mut at = app.public.clone();
-    if at.is_empty() {
-        let own = listening.iter().filter(|at| !at.ip().is_unspecified());
-        at.extend(own.map(|at| HostPort::from_socket(*at)));
-    }
-    if listening.is_empty() {
-        at.clear();
-    }
     let link = |at| Link::Peer(ams_wire::address::PeerLink { at, identity }).to_string();
-    at.into_iter().map(link).collect()
+    app.peers.reach().into_iter().map(link).collect()
 }
 
 /// Where to dial, and who has to be there.
@@ -105,11 +100,45 @@ fn wanted(params: &PeerConnectParams) -> Result<Wanted, RpcError> {
     Ok(Wanted { at, identity: given, verified: given.is_some() && !accept_new })
 }
 
+/// Connects a contact that has a direct way again, by its name; `None`: an address is meant.
+async fn again(app: &App, params: &PeerConnectParams) -> Result<Option<PeerInfo>, RpcError> {
+    let says_who = params.local.is_some() || params.fingerprint.is_some();
+    if says_who || params.accept_new.is_some() || params.address.starts_with("ams://") {
+        return Ok(None);
+    }
+    let (name, live) = (params.address.clone(), app.live.clone());
+    let connected = app.store.write(move |txn| {
+        let Some((id, row)) = contacts::by_name(txn, &name)? else { return Ok(None) };
+        let Some(way) = row.direct() else {
+            // A host without a dot and a port is rare, a name that was meant is not.
+            return match name.contains(['.', ':']) {
+                true => Ok(None),
+                false => Err(RpcError::no_such_peer(format!("{name} has no direct way"))
+                    .with_hint("amsctl peer connect HOST:PORT, or a peer link of that contact")),
+            };
+        };
+        if row.blocked {
+            return Err(RpcError::blocked("this contact is blocked"));
+        }
+        let direct = txn.get::<Directs>(&way)?.unwrap_or_default();
+        if direct.off {
+            peer::put(txn, way, &DirectRow { off: false, ..direct })?;
+        }
+        Ok(Some((way, info(txn, &live, way, (id, &row))?)))
+    });
+    let Some((way, info)) = connected.await? else { return Ok(None) };
+    app.peers.hurry(way);
+    Ok(Some(info))
+}
+
 pub(super) async fn connect(
     app: App,
     _: CallContext,
     params: PeerConnectParams,
 ) -> Result<PeerInfo, RpcError> {
+    if let Some(connected) = again(&app, &params).await? {
+        return Ok(connected);
+    }
     let wanted = wanted(&params)?;
     let mut met = app.meeter.meet(&wanted.at).await.map_err(|error| match error {
         MeetError::Store(error) => error.into(),
@@ -148,9 +177,9 @@ pub(super) async fn connect(
         }
         let way = known.as_ref().and_then(|(_, row)| row.direct());
         let met = Met { linked: way.is_some_and(|way| live.is_up(way)), ..met.clone() };
-        let (_, row) = direct::add(txn, &me, &met, params.local.as_deref(), now)?;
+        let (id, row) = direct::add(txn, &me, &met, params.local.as_deref(), now)?;
         let way = row.direct().ok_or(StoreError::Damaged(Directs::NAME))?;
-        Ok((way, info(txn, &live, way, &row)?))
+        Ok((way, info(txn, &live, way, (id, &row))?))
     });
     let (way, info) = asked.await?;
     app.peers.hurry(way);
@@ -170,13 +199,13 @@ pub(super) async fn disconnect(
     let live = app.live.clone();
     app.store
         .write(move |txn| {
-            let (_, row) = error::contact_called(txn, &params.name)?;
+            let (id, row) = error::contact_called(txn, &params.name)?;
             let Some(way) = row.direct() else {
                 return Err(RpcError::no_such_peer(format!("{} has no direct way", params.name)));
             };
             let direct = txn.get::<Directs>(&way)?.unwrap_or_default();
             peer::put(txn, way, &DirectRow { off: true, ..direct })?;
-            info(txn, &live, way, &row).map_err(Into::into)
+            info(txn, &live, way, (id, &row)).map_err(Into::into)
         })
         .await
 }

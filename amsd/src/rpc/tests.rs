@@ -68,12 +68,11 @@ impl Bench {
             events,
         };
         let links = Links::start(deps.clone());
-        let peers = Peers::start(deps, Listening::default());
+        let peers = Peers::start(deps, Listening::default(), Vec::new());
         let service = service(Core {
             peers,
             router: RouterHandle::default(),
             meeter: Meeter::new(store.clone(), outside.clone()),
-            public: Vec::new(),
             store: store.clone(),
             me: me.clone(),
             dispatch: dispatch.clone(),
@@ -83,6 +82,7 @@ impl Bench {
             outside,
             settings,
             config_mistake: watch::Sender::new(None).subscribe(),
+            restart: watch::Sender::new(None).subscribe(),
             home: folder.path().to_owned(),
             started: Time::now(),
             stop: CancellationToken::new(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ams_crypto::envelope::{self, Direction};
 use ams_crypto::identity::IdentityPublic;
 use ams_crypto::olm;
+use ams_wire::aside::Aside;
 use ams_wire::body::Body;
 use ams_wire::id::{PingToken, RootTag};
 use ams_wire::inner::{Full, Inner};
@@ -23,6 +24,8 @@ use crate::store::{Read, StoreError, Txn};
 pub struct Opened {
     /// A message, new to this ratchet; it may still be one that came before under another root.
     pub body: Option<Body>,
+    /// What its daemon says to this one.
+    pub aside: Option<Aside>,
     /// A full envelope that was taken before: its sender lacks our receipt.
     pub duplicate: bool,
     /// The contact asks for a receipt.
@@ -39,6 +42,8 @@ pub struct Opened {
     pub delivered: BTreeSet<u64>,
     /// Their ciphertexts, and those of empty envelopes.
     pub receipted: Vec<CipherKey>,
+    /// Those that the contact took, and that held no message.
+    pub taken_without: Vec<CipherKey>,
     /// `seq` of our messages that were passed over: a later one has a receipt, these have none.
     pub passed_over: BTreeSet<u64>,
     /// `seq` of our messages whose ciphertext is gone with its root: they are sealed anew.
@@ -214,6 +219,9 @@ fn merge(
             }
             row::drop_cipher(txn, &key)?;
             opened.receipted.push(CipherKey { contact, root, ctr });
+            if is_taken && cipher.seq.is_none() {
+                opened.taken_without.push(CipherKey { contact, root, ctr });
+            }
         }
     }
     Ok(())
@@ -235,7 +243,10 @@ fn take_full(root: &mut RootRow, ratchet: &mut olm::OlmSession, full: &Full, ope
                     opened.taken = true;
                     // What decrypts and is no message is taken all the same, or it would come
                     // again for ever.
-                    opened.body = Body::decode(&plaintext).unwrap_or(None);
+                    match Body::decode(&plaintext) {
+                        Ok(body) => opened.body = body,
+                        Err(_) => opened.aside = Aside::decode(&plaintext).unwrap_or(None),
+                    }
                 }
                 // An older one that the ratchet refuses is lost with its skipped key; a newer one
                 // says that the two ratchets have parted.

@@ -89,6 +89,11 @@ impl Desk {
         self.ciphers.iter().filter_map(|(_, cipher)| cipher.seq).collect()
     }
 
+    /// A ciphertext was dropped.
+    pub fn forget(&mut self, key: CipherKey) {
+        self.ciphers.retain(|(kept, _)| *kept != key);
+    }
+
     /// The full empty envelope that is out, if there is one.
     pub fn empty_out(&self) -> Option<&(CipherKey, CipherRow)> {
         self.ciphers.iter().find(|(_, cipher)| cipher.seq.is_none())

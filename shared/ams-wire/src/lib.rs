@@ -9,12 +9,13 @@
 //! 4. [`frame`]: how frames lie in a record of the link
 //! 5. [`from_relay`]: the frame that carries it on to the recipient
 //!
-//! Beside that way: [`to_peer`] (what daemons say to each other on a direct link), [`intro`] (introductions and approvals), [`address`] (`ams://` links),
+//! Beside that way: [`aside`] (what daemons say to each other under the ratchet), [`to_peer`] (what daemons say to each other on a direct link), [`intro`] (introductions and approvals), [`address`] (`ams://` links),
 //! [`id`] (the fixed-size names of things), [`username`], [`limits`] (every bound, once), `cbor`
 //! (strict decoding).
 #![doc = include_str!("../PROTOCOL.md")]
 
 pub mod address;
+pub mod aside;
 pub mod body;
 mod cbor;
 pub mod frame;

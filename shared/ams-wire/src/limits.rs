@@ -41,6 +41,11 @@ pub const MAX_CHOICES: usize = 8;
 /// Largest answer that a question offers, UTF-8 bytes.
 pub const MAX_CHOICE: usize = 32;
 
+/// Most addresses at which a daemon offers to be dialled.
+pub const MAX_OFFERED: usize = 4;
+/// Longest of them: a host, in brackets or not, and a port.
+pub const MAX_OFFERED_ADDRESS: usize = MAX_HOST + 6;
+
 /// Span of counters that may be without a receipt: newest − base is below this.
 pub const COUNTER_WINDOW: u64 = 256;
 /// Bytes of the bit map of one root in a receipt.

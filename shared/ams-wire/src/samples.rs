@@ -4,6 +4,7 @@
 //! sample does not compile.
 
 use crate::address::{ContactLink, HostPort, InviteLink, Link, PeerLink, RELAY_PORT, RelayLink};
+use crate::aside::{Aside, Offer};
 use crate::body::{Body, KIND_QUESTION, KIND_TEXT};
 use crate::from_relay::{
     Bye, Deliver, FromRelay, Outcome, PasswordResponse, Presence, Redeemed, RelayHello, Request,
@@ -316,6 +317,21 @@ samples! {
             tags: Some(vec!["disk".to_owned(), "cron".to_owned()]),
             choices: None,
         },
+    }
+}
+
+samples! {
+    fn aside() -> Aside {
+        Aside::Direct(Offer { link_key: None, .. }) => "aside/withdrawn": Aside::Direct(Offer {
+            number: 1_700_000_000_001,
+            link_key: None,
+            addresses: Vec::new(),
+        }),
+        Aside::Direct(Offer { link_key: Some(_), .. }) => "aside/direct": Aside::Direct(Offer {
+            number: 1_700_000_000_000,
+            link_key: Some(Key([0x28; 32])),
+            addresses: vec!["192.0.2.7:7310".to_owned(), "[2001:db8::1]:7310".to_owned()],
+        }),
     }
 }
 

@@ -15,6 +15,7 @@ mod cuts;
 mod direct;
 mod links;
 mod looking;
+mod offers;
 mod pings;
 mod presence;
 mod profiles;

@@ -148,7 +148,7 @@ fn settings(seed: &mut Seed, has_stranger: bool) -> Settings {
         read_receipts: seed.below(3) > 0,
         visible: seed.below(6) > 0,
         history: seed.pick(&[History::Forever, History::Forever, hour, History::Off]),
-        socks5: None,
+        ..Settings::default()
     }
 }
 

@@ -18,10 +18,12 @@ use crate::session::Session;
 Examples:
   amsctl peer connect 'ams://bob.example.org:7310/peer#…' --as bob
   amsctl peer connect bob.example.org --fingerprint 5jfg-yy7c-…
-  amsctl peer connect 192.0.2.7:7310 --accept-new")]
+  amsctl peer connect 192.0.2.7:7310 --accept-new
+  amsctl peer connect bob")]
 pub struct Args {
-    /// HOST:PORT, or a peer link in quotes. Without a port it is 7310.
-    #[arg(value_name = "HOST:PORT|LINK")]
+    /// HOST:PORT, or a peer link in quotes. Without a port it is 7310. Or the name of a contact that has
+    /// a direct way: it takes back a disconnection, and connects now.
+    #[arg(value_name = "HOST:PORT|LINK|NAME")]
     address: String,
 
     /// The name it shall have here; default: `direct-` and the beginning of its fingerprint.

@@ -104,57 +104,45 @@ impl lane::Desk for Desk {
 
     fn commit(
         &self,
-        items: Vec<Item>,
-    ) -> impl Future<Output = Result<Committed, StoreError>> + Send + 'static {
+        items: Arc<Vec<Item>>,
+        some: Range<usize>,
+    ) -> impl Future<Output = Result<Committed, StoreError>> + Send {
         let (desk, rule) = (self.clone(), self.deps.settings.borrow().requests);
-        async move { desk.commit_all(items, rule).await }
+        let store = self.deps.store.clone();
+        async move {
+            let commit = store.write(move |txn| {
+                let mut done = Committed::default();
+                let items = items.get(some.clone()).unwrap_or_default();
+                // Envelopes behind one another are handled together.
+                for run in items.chunk_by(|one, next| one.is_envelope() && next.is_envelope()) {
+                    desk.take(txn, run, rule, &mut done)?;
+                }
+                done.mark = row::mark(txn, desk.relay)?;
+                Ok(done)
+            });
+            commit.await
+        }
+    }
+
+    fn add(all: &mut Committed, later: Committed) {
+        all.accepted.extend(later.accepted);
+        all.mark = later.mark;
+        all.snapshot |= later.snapshot;
+        all.done.extend(later.done);
+    }
+
+    /// It counts as handled.
+    fn pass_over(all: &mut Committed, item: &Item) {
+        match item {
+            Item::Deliver { .. } => all.accepted.push(Accepted::default()),
+            Item::Snapshot(_) => all.snapshot = true,
+            Item::Done(number) => all.done.push(*number),
+            Item::Row(_) | Item::Request(_) | Item::Redeemed(_) => {}
+        }
     }
 }
 
 impl Desk {
-    /// Commits all, in one transaction. Where one of them meets a damaged row, each in its own: the
-    /// relay would show that one again for ever, and nothing behind it would ever come through.
-    async fn commit_all(&self, items: Vec<Item>, rule: Requests) -> Result<Committed, StoreError> {
-        let items = Arc::new(items);
-        let whole = 0..items.len();
-        match self.commit_some(&items, whole.clone(), rule).await {
-            Err(StoreError::Damaged(_)) => {}
-            done => return done,
-        }
-        let mut all = Committed::default();
-        for (index, item) in whole.zip(items.iter()) {
-            match self.commit_some(&items, index..index.saturating_add(1), rule).await {
-                Ok(one) => all.add(one),
-                Err(error @ StoreError::Damaged(_)) => {
-                    tracing::error!(%error, "something that the relay showed could not be kept");
-                    all.pass_over(item);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(all)
-    }
-
-    async fn commit_some(
-        &self,
-        items: &Arc<Vec<Item>>,
-        range: Range<usize>,
-        rule: Requests,
-    ) -> Result<Committed, StoreError> {
-        let (desk, items) = (self.clone(), Arc::clone(items));
-        let commit = self.deps.store.write(move |txn| {
-            let mut done = Committed::default();
-            let items = items.get(range.clone()).unwrap_or_default();
-            // Envelopes behind one another are handled together.
-            for run in items.chunk_by(|one, next| one.is_envelope() && next.is_envelope()) {
-                desk.take(txn, run, rule, &mut done)?;
-            }
-            done.mark = row::mark(txn, desk.relay)?;
-            Ok(done)
-        });
-        commit.await
-    }
-
     fn take(
         &self,
         txn: &Txn<'_>,
@@ -188,25 +176,5 @@ impl Desk {
             }
         }
         Ok(())
-    }
-}
-
-impl Committed {
-    /// What was committed after it.
-    fn add(&mut self, later: Self) {
-        self.accepted.extend(later.accepted);
-        self.mark = later.mark;
-        self.snapshot |= later.snapshot;
-        self.done.extend(later.done);
-    }
-
-    /// An item that cannot be kept counts as handled.
-    fn pass_over(&mut self, item: &Item) {
-        match item {
-            Item::Deliver { .. } => self.accepted.push(Accepted::default()),
-            Item::Snapshot(_) => self.snapshot = true,
-            Item::Done(number) => self.done.push(*number),
-            Item::Row(_) | Item::Request(_) | Item::Redeemed(_) => {}
-        }
     }
 }

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::dial::dial;
 use super::links::Deps;
 use super::row::{Refusal, RelayId, RelayRow, Relays};
+use crate::contacts::ask;
 use crate::fact::Fact;
 use crate::settings::Settings;
 use crate::store::{Read, StoreError};
@@ -211,6 +212,7 @@ impl Actor {
     /// the user did something; `false`: the disk failed.
     async fn park(&self, refusal: Refusal, counter: u64) -> bool {
         let (relay, nick) = (self.relay, self.row.nick.clone());
+        let (me, now) = (self.deps.me.clone(), self.deps.outside.clock.now());
         let parked = self.deps.store.write(move |txn| {
             let Some(row) = txn.get::<Relays>(&relay)? else { return Ok(()) };
             let row = RelayRow { refused: Some(refusal), relay_counter: counter, ..row };
@@ -218,6 +220,7 @@ impl Actor {
             if refusal == Refusal::Cloned {
                 let reason = Some(refusal.reason().to_owned());
                 let fact = LinkFact { name: nick.clone(), reason };
+                ask::anew_elsewhere(txn, &me, relay, now)?;
                 txn.tell(Fact::event(Event::StateCloned(fact)));
             }
             txn.tell(Fact::Relays);

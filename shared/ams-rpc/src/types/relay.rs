@@ -76,7 +76,8 @@ pub struct Peers {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeerConnectParams {
-    /// `HOST:PORT` or `HOST`; or a peer link, which says who has to be there.
+    /// `HOST:PORT` or `HOST`; a peer link, which says who has to be there; or the name of a contact
+    /// that has a direct way.
     pub address: String,
     /// The name it shall have here; default: `direct-` and the beginning of its fingerprint.
     #[serde(rename = "as")]

@@ -1,7 +1,8 @@
 //! Every bound of [`crate::limits`], at its most and one above.
 
-use super::{ENVELOPE, HANDLE, MARK, approval, body, intro};
+use super::{ENVELOPE, HANDLE, MARK, approval, aside, body, intro};
 use crate::address::{HostPort, Link, LinkError, RELAY_PORT};
+use crate::aside::{Aside, Offer};
 use crate::body::Body;
 use crate::cbor;
 use crate::frame::{FrameType, WireError};
@@ -12,9 +13,10 @@ use crate::intro::{Approval, Intro, Signed};
 use crate::limits::{
     COUNTER_WINDOW, DELIVER_HEADER, ENVELOPE_OVERHEAD, FRAME_HEADER, KEM_CIPHERTEXT, KEM_KEY,
     MAX_BLOB, MAX_BODY_TEXT, MAX_CHOICE, MAX_CHOICES, MAX_CONTACT_LINKS, MAX_ENVELOPE,
-    MAX_FIRST_OLM, MAX_FRAME_BODY, MAX_HOST, MAX_LINK, MAX_PRESENCE_ENTRIES, MAX_RECEIPT_BITS,
-    MAX_RECEIPT_ROOTS, MAX_RECORD_CIPHERTEXT, MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE,
-    MAX_UNREAD_RUNS, MAX_VERSIONS, MIN_ENVELOPE, RECORD_TAG, SEND_HEADER,
+    MAX_FIRST_OLM, MAX_FRAME_BODY, MAX_HOST, MAX_LINK, MAX_OFFERED, MAX_OFFERED_ADDRESS,
+    MAX_PRESENCE_ENTRIES, MAX_RECEIPT_BITS, MAX_RECEIPT_ROOTS, MAX_RECORD_CIPHERTEXT,
+    MAX_RECORD_PLAINTEXT, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
+    MIN_ENVELOPE, RECORD_TAG, SEND_HEADER,
 };
 use crate::pad;
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
@@ -137,6 +139,24 @@ fn a_length_that_lies_allocates_nothing() {
             assert!(!matches!(FromRelay::decode(number, &inside), Ok(Some(_))), "{number}");
         }
     }
+}
+
+#[test]
+fn fields_of_an_offer() {
+    let Aside::Direct(whole) = aside().pop().unwrap().1;
+    let both = |change: &dyn Fn(&mut Offer)| {
+        let mut offer = whole.clone();
+        change(&mut offer);
+        let decoded = Aside::decode(&cbor_of(&(1, &offer))).map(|read| read.is_some());
+        assert_eq!(Aside::Direct(offer).encode().is_ok(), decoded.is_ok());
+        decoded
+    };
+    let at = |length: usize, count| vec!["x".repeat(length); count];
+    assert_eq!(both(&|o| o.addresses = at(MAX_OFFERED_ADDRESS, MAX_OFFERED)), Ok(true));
+    assert_eq!(both(&|o| o.addresses = at(1, MAX_OFFERED + 1)), Err(WireError::TooLong));
+    assert_eq!(both(&|o| o.addresses = at(MAX_OFFERED_ADDRESS + 1, 1)), Err(WireError::TooLong));
+    assert_eq!(both(&|o| o.link_key = None), Err(WireError::TooLong), "addresses of nobody");
+    assert_eq!(Aside::decode(&cbor_of(&(2, &whole))), Ok(None), "of a version after this one");
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
 
-use super::{approval, body, from_relay, inner, intro, link, signed, to_peer, to_relay};
+use super::{approval, aside, body, from_relay, inner, intro, link, signed, to_peer, to_relay};
 use crate::address::Link;
+use crate::aside::Aside;
 use crate::body::Body;
 use crate::frame::{self, FrameType};
 use crate::from_relay::FromRelay;
@@ -17,12 +18,13 @@ use crate::to_relay::ToRelay;
 
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 /// Crypto vectors stand in the same document and are another crate's to check.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "to-peer/",
     "to-relay/",
     "from-relay/",
     "inner/",
     "body/",
+    "aside/",
     "intro/",
     "approval/",
     "signed/",
@@ -115,6 +117,7 @@ pub(super) fn encoded() -> BTreeMap<&'static str, Vec<u8>> {
     all.extend(to_peer().iter().map(|(name, frame)| (*name, encoded_peer(frame))));
     all.extend(inner().iter().map(|(name, inner)| (*name, inner.encode().unwrap())));
     all.extend(body().iter().map(|(name, body)| (*name, body.encode().unwrap())));
+    all.extend(aside().iter().map(|(name, aside)| (*name, aside.encode().unwrap())));
     all.extend(intro().iter().map(|(name, intro)| (*name, intro.encode())));
     all.extend(approval().iter().map(|(name, approval)| (*name, approval.encode())));
     all.extend(signed().iter().map(|(name, signed)| (*name, signed.encode())));
@@ -167,8 +170,13 @@ fn vectors_decode_to_the_samples() {
     for (name, sample) in inner() {
         assert_eq!(Inner::decode(&bytes(name)), Ok(sample), "{name}");
     }
+    for (name, sample) in aside() {
+        assert_eq!(Aside::decode(&bytes(name)), Ok(Some(sample)), "{name}");
+        assert!(Body::decode(&bytes(name)).is_err(), "{name} is no message");
+    }
     for (name, sample) in body() {
         assert_eq!(Body::decode(&bytes(name)), Ok(Some(sample)), "{name}");
+        assert!(Aside::decode(&bytes(name)).is_err(), "{name} is a message");
     }
     for (name, sample) in intro() {
         assert_eq!(Intro::decode(&bytes(name)), Ok(sample), "{name}");

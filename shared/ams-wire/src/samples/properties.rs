@@ -5,9 +5,10 @@ use proptest::prelude::*;
 
 use super::golden::encoded;
 use super::strategies::{
-    approval, body, bytes, from_relay, handle, inner, intro, link, mark, to_peer, to_relay,
+    approval, aside, body, bytes, from_relay, handle, inner, intro, link, mark, to_peer, to_relay,
 };
 use crate::address::{HostPort, Link, RELAY_PORT};
+use crate::aside::Aside;
 use crate::body::Body;
 use crate::frame::{self, FrameType, WireError};
 use crate::from_relay::{Deliver, FromRelay};
@@ -101,6 +102,9 @@ fn read_as_everything(bytes: &[u8]) {
     if let Ok(inner) = Inner::decode(bytes) {
         assert_eq!(Inner::decode(&inner.encode().unwrap()), Ok(inner));
     }
+    if let Ok(Some(aside)) = Aside::decode(bytes) {
+        assert_eq!(Aside::decode(&aside.encode().unwrap()), Ok(Some(aside)));
+    }
     if let Ok(Some(body)) = Body::decode(bytes) {
         assert_eq!(Body::decode(&body.encode().unwrap()), Ok(Some(body)));
     }
@@ -190,6 +194,11 @@ proptest! {
         let padded = inner.encode().unwrap();
         prop_assert!(pad::is_envelope_size(padded.len() + 40));
         prop_assert_eq!(Inner::decode(&padded), Ok(inner));
+    }
+
+    #[test]
+    fn words_between_daemons_come_back(aside in aside()) {
+        prop_assert_eq!(Aside::decode(&aside.encode().unwrap()), Ok(Some(aside)));
     }
 
     #[test]
@@ -300,6 +309,7 @@ fn read_as_everything_typed(name: &str, cut: &[u8]) {
         // Only padding may be missing.
         "inner" => drop(Inner::decode(cut)),
         "body" => assert!(cut.is_empty() || Body::decode(cut).is_err(), "{name}"),
+        "aside" => assert!(Aside::decode(cut).is_err(), "{name}"),
         "intro" => assert!(Intro::decode(cut).is_err(), "{name}"),
         "approval" => assert!(Approval::decode(cut).is_err(), "{name}"),
         "signed" => assert!(Signed::decode(cut).is_err(), "{name}"),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::ENVELOPE;
 use crate::address::{ContactLink, HostPort, InviteLink, Link, PeerLink, RELAY_PORT, RelayLink};
+use crate::aside::{Aside, Offer};
 use crate::body::Body;
 use crate::from_relay::{
     Bye, FromRelay, Outcome, PasswordResponse, Presence, Redeemed, RelayHello, Request, Row,
@@ -19,7 +20,8 @@ use crate::inner::{Full, Inner};
 use crate::intro::{Approval, Intro, Place};
 use crate::limits::{
     COUNTER_WINDOW, KEM_CIPHERTEXT, KEM_KEY, MAX_BLOB, MAX_CHOICE, MAX_CHOICES, MAX_CONTACT_LINKS,
-    MAX_FIRST_OLM, MAX_RECEIPT_ROOTS, MAX_TAG, MAX_TAGS, MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
+    MAX_FIRST_OLM, MAX_OFFERED, MAX_OFFERED_ADDRESS, MAX_RECEIPT_ROOTS, MAX_TAG, MAX_TAGS,
+    MAX_TITLE, MAX_UNREAD_RUNS, MAX_VERSIONS,
 };
 use crate::receipt::{Receipt, RootReceipt, Run, Window};
 use crate::to_peer::{PeerHello, ToPeer};
@@ -242,6 +244,14 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
             choices,
         },
     )
+}
+
+pub(super) fn aside() -> impl Strategy<Value = Aside> {
+    let with = (key(), vec(text(MAX_OFFERED_ADDRESS), 0..=MAX_OFFERED));
+    (any::<u64>(), option::of(with)).prop_map(|(number, with)| {
+        let (link_key, addresses) = with.map_or((None, Vec::new()), |(key, at)| (Some(key), at));
+        Aside::Direct(Offer { number, link_key, addresses })
+    })
 }
 
 fn place() -> impl Strategy<Value = Place> {

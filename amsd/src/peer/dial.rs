@@ -1,0 +1,134 @@
+//! From a contact's addresses to a link: several are tried, each a little later than the one before,
+//! and the first that leads to the contact is taken.
+
+use std::time::Duration;
+
+use ams_crypto::device;
+use ams_crypto::dh::DhPublic;
+use ams_link::Link;
+use ams_link::handshake::HandshakeError;
+use ams_link::peer;
+use ams_link::stream::BoxedStream;
+use ams_wire::address::{DIRECT_PORT, HostPort};
+use ams_wire::id::Key;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::sleep;
+
+use super::actor::{End, View};
+use super::meet::HANDSHAKE;
+use super::row::{self, DirectRow};
+use crate::contacts::request;
+use crate::relay::{Deps, DialError, RelayId};
+use crate::store::StoreError;
+
+/// How long an address is alone: the usual case, that the first one answers, costs no other a
+/// connection (as RFC 8305 has it).
+const STAGGER: Duration = Duration::from_millis(300);
+
+/// Why one address came to nothing.
+enum Missed {
+    /// Somebody else answers there.
+    Other(Key),
+    /// What the end of the try is.
+    End(End),
+}
+
+impl From<End> for Missed {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+impl From<DialError> for Missed {
+    fn from(error: DialError) -> Self {
+        Self::End(error.into())
+    }
+}
+
+impl From<StoreError> for Missed {
+    fn from(error: StoreError) -> Self {
+        Self::End(error.into())
+    }
+}
+
+/// Dials all addresses. That another identity answers counts only where the known one is nowhere.
+pub(super) async fn dial(deps: &Deps, way: RelayId, view: &View) -> Result<Link<BoxedStream>, End> {
+    let mut waiting = view.direct.places().into_iter();
+    let mut trying = FuturesUnordered::new();
+    let mut failed = End::Lost("no address to dial".to_owned());
+    let mut other = None;
+    loop {
+        trying.extend(waiting.next().map(|address| dial_one(deps, way, view, address)));
+        tokio::select! {
+            biased;
+            Some(tried) = trying.next() => match tried {
+                Ok(link) => return Ok(link),
+                Err(Missed::Other(identity)) => other = Some(identity),
+                Err(Missed::End(end)) => failed = end,
+            },
+            () = sleep(STAGGER), if waiting.len() > 0 => {}
+            else => break,
+        }
+    }
+    let Some(identity) = other else { return Err(failed) };
+    offered(deps, way, identity).await?;
+    Err(End::Lost("somebody else answers there, with another key".to_owned()))
+}
+
+async fn dial_one(
+    deps: &Deps,
+    way: RelayId,
+    view: &View,
+    address: &str,
+) -> Result<Link<BoxedStream>, Missed> {
+    let at = HostPort::parse(address, DIRECT_PORT).map_err(|_| DialError::BadAddress)?;
+    let known = view.direct.link_key.filter(|_| view.direct.noted);
+    let stream = deps.outside.network.connect(&at).await?;
+    if let Some(key) = known {
+        let key = DhPublic::from_bytes(key.0).map_err(|_| DialError::BadAddress)?;
+        let link = peer::connect(stream, &view.secret, &key, HANDSHAKE).await;
+        return link.map_err(|error| handshake_failed(view, error).into());
+    }
+    let met = peer::meet(stream, &view.secret, HANDSHAKE).await;
+    let met = met.map_err(|error| handshake_failed(view, error))?;
+    let identity = Key(*met.identity.as_bytes());
+    if view.known.identity != Some(identity) {
+        // Before we said who we are.
+        return Err(Missed::Other(identity));
+    }
+    let link_key = Key(*met.link.as_bytes());
+    if view.direct.link_key.is_some_and(|known| known != link_key) {
+        let why = "another device answers there: amsctl peer connect meets it anew";
+        return Err(End::Lost(why.to_owned()).into());
+    }
+    if view.direct.link_key.is_none() {
+        let learnt = DirectRow { link_key: Some(link_key), ..view.direct.clone() };
+        let kept: Result<(), StoreError> =
+            deps.store.write(move |txn| row::put(txn, way, &learnt)).await;
+        kept?;
+    }
+    let record = device::record(deps.me.key(), &view.secret.public());
+    met.go_on(&record, HANDSHAKE).await.map_err(|error| handshake_failed(view, error).into())
+}
+
+/// Another identity answers where the contact did.
+async fn offered(deps: &Deps, way: RelayId, identity: Key) -> Result<(), End> {
+    let noted: Result<(), StoreError> = deps
+        .store
+        .write(move |txn| {
+            let Some((contact, known, _)) = row::wanted(txn, way)? else { return Ok(()) };
+            request::key_changed(txn, way, (contact, &known), identity)
+        })
+        .await;
+    Ok(noted?)
+}
+
+fn handshake_failed(view: &View, error: HandshakeError) -> End {
+    match error {
+        HandshakeError::TimedOut => DialError::Silent.into(),
+        HandshakeError::Io(error) => DialError::from_io(&error).into(),
+        _ if view.asked.is_some() => End::Lost("not answered yet".to_owned()),
+        _ => End::Lost("what answers there does not know this device, or is another".to_owned()),
+    }
+}

@@ -1,0 +1,229 @@
+//! Two daemons of which only the direct links run, and a line that takes little at once.
+
+#![allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ams_crypto::identity::{IdentityKey, IdentityPublic};
+use ams_crypto::introduction::{self, Meeting};
+use ams_crypto::olm::OlmAccount;
+use ams_crypto::pair::Side;
+use ams_crypto::store::StoreKey;
+use ams_link::stream::BoxedStream;
+use ams_wire::address::HostPort;
+use ams_wire::id::{Handle, Key, RootTag, WorkMark};
+use ams_wire::intro::Place;
+use ams_wire::username::Username;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::guest::Guests;
+use super::listen::Places;
+use super::{DirectRow, HANDLE, Listening, Peers, PeersHandle, make};
+use crate::contacts::{self, ContactId, ContactRow, PathRow, Stage};
+use crate::live::Live;
+use crate::outside::{Connecting, Network, Outside};
+use crate::profile::{self, Me};
+use crate::relay::{Deps, LinkEvent, LinkHandle, Parcel, RelayId};
+use crate::session::row::{RootRow, Roots};
+use crate::session::seal::CipherKey;
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
+
+/// The one contact that the daemon of a test has.
+pub(super) const BOB: ContactId = ContactId(1);
+pub(super) const HOME: RelayId = RelayId(1);
+pub(super) const NOW: i64 = 1_800_000_000_000;
+
+pub(super) struct Alice {
+    pub(super) deps: Deps,
+    pub(super) way: RelayId,
+    events: mpsc::Receiver<LinkEvent>,
+    _folder: TempDir,
+}
+
+fn contact(bob: IdentityPublic, way: RelayId) -> ContactRow {
+    let user = Username::new("bob").unwrap();
+    let path = |relay, handle| PathRow { relay, handle, user: user.clone(), missing: false };
+    ContactRow {
+        name: "bob".to_owned(),
+        identity: Some(Key(*bob.as_bytes())),
+        verified: None,
+        stage: Stage::Active,
+        blocked: false,
+        offered: None,
+        paths: vec![path(HOME, Handle([3; 16])), path(way, HANDLE)],
+        next_seq: 1,
+        unread_from: 0,
+        renewed_at: 0,
+        their_low: 0,
+        known_from: 0,
+        offered_at: Vec::new(),
+        by_link: None,
+    }
+}
+
+impl Alice {
+    /// She has keys with bob, whom she knows over a relay and directly.
+    pub(super) async fn new() -> Self {
+        let alice = Self::on(Outside::default()).await;
+        let bob = IdentityKey::generate();
+        let key = Key(*bob.public().as_bytes());
+        alice.knows(bob, key, Vec::new()).await
+    }
+
+    async fn on(outside: Outside) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[7; 32]), Arc::new(|_| {})).unwrap();
+        let me = store.write(Me::create).await.unwrap();
+        let (sender, events) = mpsc::channel(1024);
+        let settings = watch::Sender::new(Settings::default()).subscribe();
+        let live = Live::new(Arc::new(|_| {}));
+        let deps = Deps { store, me, outside, settings, live, events: sender };
+        Self { deps, way: RelayId::STRANGER, events, _folder: folder }
+    }
+
+    /// Bob becomes a contact whose device has this key on direct links.
+    async fn knows(mut self, bob: IdentityKey, link_key: Key, addresses: Vec<String>) -> Self {
+        let me = self.deps.me.clone();
+        let user = |name| Username::new(name).unwrap();
+        let meeting = Meeting { from: user("bob"), to: user("alice"), place: Place::Direct };
+        let mut olm = OlmAccount::new();
+        let made = introduction::request(&bob, &mut olm, meeting, u64::MAX, None).intro;
+        let way = self.deps.store.write(move |txn| {
+            let (link_key, addresses) = (Some(link_key), addresses.clone());
+            let row = DirectRow { link_key, addresses, noted: true, ..DirectRow::default() };
+            let way = make(txn, &row)?;
+            contacts::put(txn, BOB, None, &contact(bob.public(), way))?;
+            let intro = introduction::verify(&made).unwrap();
+            let olm = profile::olm(txn)?;
+            let approved = introduction::approve(me.key(), &olm, &intro, None).unwrap();
+            let (keys, session) = (&approved.roots, &approved.session);
+            let root = RootRow::new(keys, Side::Approver, intro.id, 1, session, NOW);
+            txn.put::<Roots>(&(BOB, keys.tag), &RootRow { opened: true, ..root })?;
+            Ok::<_, StoreError>(way)
+        });
+        self.way = way.await.unwrap();
+        self
+    }
+
+    async fn link_key(&self) -> Key {
+        let secret = self.deps.store.write(profile::link_secret).await;
+        let secret: Result<_, StoreError> = secret;
+        Key(*secret.unwrap().public().as_bytes())
+    }
+
+    fn identity(&self) -> IdentityKey {
+        IdentityKey::from_bytes(&self.deps.me.key().to_bytes())
+    }
+
+    async fn comes_up(&mut self) -> LinkHandle {
+        loop {
+            if let LinkEvent::Up { link, .. } = self.events.recv().await.unwrap() {
+                return link;
+            }
+        }
+    }
+
+    /// Waits until the other side has taken so many.
+    async fn is_taken(&mut self, mut count: usize) {
+        while count > 0 {
+            match self.events.recv().await.unwrap() {
+                LinkEvent::Taken { keys, .. } => count -= keys.len(),
+                LinkEvent::Down { reason, .. } => panic!("{reason}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Leads to one daemon, by a line that takes a kibibyte at once.
+#[derive(Default)]
+struct Narrow(Arc<OnceLock<(Guests, Places)>>);
+
+impl Network for Narrow {
+    fn connect<'a>(&'a self, _: &'a HostPort) -> Connecting<'a> {
+        Box::pin(async move {
+            let (here, there) = tokio::io::duplex(1024);
+            let (guests, places) = self.0.get().unwrap().clone();
+            let place = places.take([192, 0, 2, 1].into()).unwrap();
+            tokio::spawn(guests.receive(BoxedStream::new(there), place, || None));
+            Ok(BoxedStream::new(here))
+        })
+    }
+}
+
+/// Neither waits for the other to read before it reads itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_have_more_to_send_than_the_line_takes() {
+    const COUNT: usize = 60;
+    let line = Arc::new(OnceLock::new());
+    let network = Arc::new(Narrow(Arc::clone(&line)));
+    let alice = Alice::on(Outside { network, ..Outside::default() }).await;
+    let bob = Alice::on(Outside::default()).await;
+    let (hers, his) = (alice.link_key().await, bob.link_key().await);
+    let (she, he) = (alice.identity(), bob.identity());
+    let mut alice = alice.knows(he, his, vec!["bob.test:7310".to_owned()]).await;
+    let mut bob = bob.knows(she, hers, Vec::new()).await;
+    let start = |deps: &Deps| Peers::start(deps.clone(), Listening::default(), Vec::new());
+    let bobs = start(&bob.deps);
+    let guests = Guests::new(bob.deps.clone(), bobs.known());
+    assert!(line.set((guests, Places::new((8, 8)))).is_ok());
+    let alices: PeersHandle = start(&alice.deps);
+
+    let both = async {
+        let links = tokio::join!(alice.comes_up(), bob.comes_up());
+        let parcel = |ctr| Parcel {
+            handle: HANDLE,
+            ttl: 0,
+            mark: WorkMark::default(),
+            envelope: vec![9; 49_113],
+            key: Some(CipherKey { contact: BOB, root: RootTag([1; 8]), ctr }),
+        };
+        for link in [links.0, links.1] {
+            let parcels = (1..).take(COUNT).map(parcel).collect();
+            assert!(link.offer(parcels).is_ok());
+        }
+        tokio::join!(alice.is_taken(COUNT), bob.is_taken(COUNT));
+    };
+    timeout(Duration::from_secs(60), both).await.expect("neither side reads");
+    alices.stop().await;
+    bobs.stop().await;
+}
+
+/// Takes every connection, and says nothing.
+struct Swallows;
+
+impl Network for Swallows {
+    fn connect<'a>(&'a self, _: &'a HostPort) -> Connecting<'a> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Of two who dial at once the lower key's link is kept; where that one gets nowhere, the other's is
+/// taken soon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_there_does_not_wait_for_an_address_that_swallows_everything() {
+    let (one, other) = (Alice::on(Outside::default()).await, Alice::on(Outside::default()).await);
+    let is_lower = one.link_key().await < other.link_key().await;
+    let (mut winner, mut loser) = if is_lower { (one, other) } else { (other, one) };
+    let line = Arc::new(OnceLock::new());
+    winner.deps.outside.network = Arc::new(Swallows);
+    loser.deps.outside.network = Arc::new(Narrow(Arc::clone(&line)));
+    let keys = (winner.link_key().await, loser.link_key().await);
+    let (first, second) = (winner.identity(), loser.identity());
+    let at = || vec!["there.test:7310".to_owned(), "elsewhere.test:7310".to_owned()];
+    let mut winner = winner.knows(second, keys.1, at()).await;
+    let loser = loser.knows(first, keys.0, at()).await;
+    let start = |deps: &Deps| Peers::start(deps.clone(), Listening::default(), Vec::new());
+    let winners = start(&winner.deps);
+    let guests = Guests::new(winner.deps.clone(), winners.known());
+    assert!(line.set((guests, Places::new((8, 8)))).is_ok());
+    let losers = start(&loser.deps);
+    timeout(Duration::from_secs(30), winner.comes_up()).await.expect("it waits for its own");
+    losers.stop().await;
+    winners.stop().await;
+}

@@ -1,0 +1,265 @@
+//! Friends of a relay who go on without it.
+
+use std::net::SocketAddr;
+
+use ams_rpc::methods::{contact, peer};
+use ams_rpc::types::{
+    Contact, ContactState, ContactTrustParams, LinkState, MessageId, NoParams, PathKind, PathState,
+    PeerConnectParams, PeerParams, SendParams, Stage, State, Via,
+};
+use ams_tests::Net;
+use ams_tests::person::Person;
+use ams_wire::address::{DIRECT_PORT, HostPort};
+use amsd::settings::{Direct, Settings};
+
+use crate::take_over;
+
+fn open(settings: &mut Settings) {
+    settings.direct = Direct::Contacts;
+}
+
+/// Two people who listen, are on the relay `home`, and know each other from there.
+async fn friends(
+    net: &Net,
+    alices: impl FnOnce(&mut Settings),
+    bobs: impl FnOnce(&mut Settings),
+) -> (Person, Person) {
+    let (alice, bob) = (net.listener("alice", alices).await, net.listener("bob", bobs).await);
+    alice.join(net.home()).await;
+    bob.join(net.home()).await;
+    alice.meet(&bob).await;
+    (alice, bob)
+}
+
+async fn are_direct(alice: &Person, bob: &Person) {
+    alice.peer_is("bob", LinkState::Up).await;
+    bob.peer_is("alice", LinkState::Up).await;
+}
+
+/// The way that a message went last, as `message show` says.
+async fn way_of(person: &Person, id: MessageId) -> Option<String> {
+    person.message(id).await.steps.into_iter().rev().find_map(|step| step.via)
+}
+
+fn by_name(name: &str) -> PeerConnectParams {
+    PeerConnectParams { address: name.to_owned(), local: None, fingerprint: None, accept_new: None }
+}
+
+/// The direct path that `contact show` shows, when it is as wanted.
+async fn direct_path(
+    person: &Person,
+    name: &str,
+    state: PathState,
+    reason: &'static str,
+) -> Contact {
+    let wanted = move |shown: &Contact| {
+        let mut paths = shown.paths.iter().filter(|path| path.kind == PathKind::Direct);
+        paths.any(|path| {
+            let why = path.reason.as_deref().unwrap_or_default();
+            path.state == state && why.contains(reason)
+        })
+    };
+    person.contact_shows(name, format!("{state} directly: {reason}").leak(), wanted).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn friends_who_both_allow_it_go_direct_by_themselves() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    for (person, other) in [(&alice, "bob"), (&bob, "alice")] {
+        let shown = person.contact(other).await;
+        assert_eq!(shown.state, ContactState::Active);
+        let ways: Vec<_> = shown.paths.iter().map(|path| (path.kind, path.active)).collect();
+        assert_eq!(ways, [(PathKind::Relay, false), (PathKind::Direct, true)]);
+        assert!(person.call::<contact::Requests>(NoParams {}).await.incoming.is_empty());
+    }
+    net.home().stop().await;
+    let id = alice.delivers("bob", "without anybody between us").await;
+    assert_eq!(way_of(&alice, id).await.as_deref(), Some("direct"));
+    let got = bob.receives(1).await;
+    assert_eq!(got[0].via.as_deref(), Some("direct"));
+    assert!(alice.queue().await.is_empty(), "an offer is no message");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_does_not_allow_it_nobody_is_dialled_and_it_is_said_why() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, |_| ()).await;
+    alice.delivers("bob", "by relay").await;
+    direct_path(&alice, "bob", PathState::Off, "has not offered").await;
+    assert_eq!(bob.contact("alice").await.paths.len(), 1);
+    assert!(alice.call::<peer::List>(NoParams {}).await.peers.is_empty());
+    assert!(bob.call::<peer::List>(NoParams {}).await.peers.is_empty());
+    // Alice's offer is with him already.
+    bob.reconfigure(open).await;
+    are_direct(&alice, &bob).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_ends_the_link_and_the_relay_goes_on() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    bob.reconfigure(|settings| settings.direct = Direct::Off).await;
+    direct_path(&bob, "alice", PathState::Off, "direct = \"off\"").await;
+    direct_path(&alice, "bob", PathState::Off, "no longer allows").await;
+    let id = alice.delivers("bob", "by relay again").await;
+    assert_eq!(way_of(&alice, id).await.as_deref(), Some("relay:home"));
+    let peers = alice.call::<peer::List>(NoParams {}).await.peers;
+    assert_eq!(peers[0].state, LinkState::Down);
+
+    bob.reconfigure(open).await;
+    are_direct(&alice, &bob).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_moved_is_found_by_what_the_relay_brings() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    let before = bob.status().await.listen;
+    bob.stop().await;
+    bob.move_away().await;
+    bob.start().await;
+    let after = bob.status().await.listen;
+    assert_ne!(before, after);
+    are_direct(&alice, &bob).await;
+    let there = after[0].clone();
+    alice
+        .until("bob's new address", move |client| {
+            let peers = client.call::<peer::List>(&NoParams {}).unwrap().peers;
+            peers.into_iter().find(|peer| peer.address == there)
+        })
+        .await;
+}
+
+/// Whoever ended it can take that back, whether it dials or is dialled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disconnection_is_taken_back_by_name() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    for (one, other, name) in [(&alice, &bob, "bob"), (&bob, &alice, "alice")] {
+        one.call::<peer::Disconnect>(PeerParams { name: name.to_owned() }).await;
+        other.peer_is(one.name(), LinkState::Down).await;
+        // Offered anew it stays as the user left it.
+        one.reconfigure(|settings| settings.direct = Direct::Off).await;
+        direct_path(other, one.name(), PathState::Off, "no longer allows").await;
+        one.reconfigure(open).await;
+        other
+            .contact_shows(one.name(), "offered again", |shown| {
+                let mut direct = shown.paths.iter().filter(|path| path.kind == PathKind::Direct);
+                direct.any(|path| path.state != PathState::Off)
+            })
+            .await;
+        let shown = one.call::<peer::List>(NoParams {}).await.peers;
+        assert_eq!(shown[0].reason.as_deref(), Some("disconnected"));
+        one.delivers(name, "by relay").await;
+        one.call::<peer::Connect>(by_name(name)).await;
+        are_direct(&alice, &bob).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_way_can_be_asked_for() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    let via = |via, body: &str| SendParams { via: Some(via), ..SendParams::new("bob", body) };
+    let ways = [
+        (Via::Direct, "direct"),
+        (Via::Relay, "relay:home"),
+        (Via::Through("home".to_owned()), "relay:home"),
+    ];
+    for (wanted, expected) in &ways {
+        let id = alice.try_send(via(wanted.clone(), expected)).await.unwrap().id;
+        alice.reaches(id, Stage::Delivered).await;
+        let got = bob.receives(1).await;
+        assert_eq!(got[0].via.as_deref(), Some(*expected));
+    }
+    // What may only go one way waits for that one, while the other is open.
+    net.home().stop().await;
+    let waits = alice.try_send(via(Via::Relay, "not directly")).await.unwrap().id;
+    alice.delivers("bob", "directly").await;
+    alice.message_is(waits, State::Queued).await;
+    alice.call::<peer::Disconnect>(PeerParams { name: "bob".to_owned() }).await;
+    net.home().start().await;
+    alice.reaches(waits, Stage::Delivered).await;
+    let waits = alice.try_send(via(Via::Direct, "not by relay")).await.unwrap().id;
+    alice.delivers("bob", "by relay").await;
+    alice.message_is(waits, State::Queued).await;
+    direct_path(&alice, "bob", PathState::Off, "disconnected").await;
+    alice.call::<peer::Connect>(by_name("bob")).await;
+    alice.reaches(waits, Stage::Delivered).await;
+    bob.reads(&["directly", "not directly", "by relay", "not by relay"]).await;
+}
+
+/// Removed, and met again over the relay: nothing of the way that was is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_removed_and_is_met_again_goes_direct_again() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    let name = |name: &str| ams_rpc::types::ContactParams { name: name.to_owned() };
+    alice.call::<contact::Remove>(name("bob")).await;
+    bob.call::<contact::Remove>(name("alice")).await;
+    assert!(alice.call::<peer::List>(NoParams {}).await.peers.is_empty());
+    alice.meet(&bob).await;
+    are_direct(&alice, &bob).await;
+    alice.delivers("bob", "again").await;
+}
+
+/// His account is another one's now, who shows another key there: the direct way, on which his own was
+/// proven, goes on; and once the other key is trusted it is that one who is met, by its own offer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_key_leaves_the_direct_way_until_it_is_trusted() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    let anew = net.listener("anew", open).await;
+    take_over(&net, &anew, "bob").await;
+    let shown = alice
+        .contact_shows("bob", "in doubt", |contact| contact.offered_fingerprint.is_some())
+        .await;
+    assert_eq!(shown.state, ContactState::Active);
+    let states: Vec<_> = shown.paths.iter().map(|path| path.state).collect();
+    assert_eq!(states, [PathState::KeyChanged, PathState::Up]);
+    alice.delivers("bob", "to the one that she knows").await;
+    bob.reads(&["to the one that she knows"]).await;
+
+    let (name, fingerprint) = ("bob".to_owned(), anew.status().await.fingerprint);
+    alice.call::<contact::Trust>(ContactTrustParams { name, fingerprint }).await;
+    bob.peer_is("alice", LinkState::Down).await;
+    anew.contact_is("alice", ContactState::Active).await;
+    are_direct(&alice, &anew).await;
+    let id = alice.delivers("bob", "to the new one").await;
+    anew.reads(&["to the new one"]).await;
+    assert_eq!(way_of(&alice, id).await.as_deref(), Some("direct"));
+    assert!(bob.reader("default").await.takes_all().await.is_empty());
+}
+
+/// What can be taken from a changed config is; what cannot is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_place_is_offered_at_once_and_another_port_after_a_restart() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    let as_started = [SocketAddr::from(([127, 0, 0, 1], 0))];
+    let public = HostPort::parse("bob.example.org:7310", DIRECT_PORT).unwrap();
+    bob.is_at(&as_started, vec![public]).await;
+    assert!(bob.peer_link().await.starts_with("ams://bob.example.org:7310/peer#"));
+    alice
+        .until("bob's new address", |client| {
+            let peers = client.call::<peer::List>(&NoParams {}).unwrap().peers;
+            peers.into_iter().find(|peer| peer.address == "bob.example.org:7310")
+        })
+        .await;
+    assert!(bob.status().await.warnings.is_empty());
+    let elsewhere = [SocketAddr::from(([127, 0, 0, 1], 7310))];
+    bob.is_at(&elsewhere, Vec::new()).await;
+    let warnings = bob.status().await.warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("restart")), "{warnings:?}");
+    bob.is_at(&as_started, Vec::new()).await;
+    assert!(bob.status().await.warnings.is_empty());
+}
