@@ -257,10 +257,18 @@ fn the_debian_packages_hold_what_the_list_says() {
         let kept = fs::read_to_string(control.join("conffiles")).unwrap_or_default();
         let config = listed.iter().filter(|(_, kind)| *kind == "config").map(|(path, _)| path);
         assert!(kept.lines().eq(config), "{kept}");
-        // Nothing is done at the installation but putting files where they belong.
-        for script in ["preinst", "postinst", "prerm", "postrm"] {
-            assert!(!control.join(script).exists(), "{script}");
+        // Nothing is enabled or begun by an installation; what runs is begun again, and ends with its program.
+        assert!(!control.join("preinst").exists());
+        let mut done = BTreeSet::new();
+        for script in ["postinst", "prerm", "postrm"] {
+            let text = fs::read_to_string(control.join(script)).unwrap();
+            let words: Vec<&str> = text.split_ascii_whitespace().collect();
+            let pairs = words.windows(2);
+            let calls = pairs.filter(|pair| ["systemctl", "deb-systemd-invoke"].contains(&pair[0]));
+            done.extend(calls.map(|pair| pair[1].to_owned()));
+            assert!(text.contains("-d /run/systemd/system"), "{script}: {text}");
         }
+        assert!(done.iter().eq(["daemon-reload", "stop", "try-restart"]), "{done:?}");
         let about = fs::read_to_string(control.join("control")).unwrap();
         assert!(about.contains("Depends: libc6 (>= 2."), "{about}");
         for word in about.lines() {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ams_rpc::methods::{contact, peer};
 use ams_rpc::types::{
-    Contact, ContactState, ContactTrustParams, LinkState, MessageId, NoParams, PathKind, PathState,
+    ContactState, ContactTrustParams, LinkState, MessageId, NoParams, PathKind, PathState,
     PeerConnectParams, PeerParams, SendParams, Stage, State, Via,
 };
 use ams_tests::Net;
@@ -45,21 +45,33 @@ fn by_name(name: &str) -> PeerConnectParams {
     PeerConnectParams { address: name.to_owned(), local: None, fingerprint: None, accept_new: None }
 }
 
-/// The direct path that `contact show` shows, when it is as wanted.
-async fn direct_path(
-    person: &Person,
-    name: &str,
-    state: PathState,
-    reason: &'static str,
-) -> Contact {
-    let wanted = move |shown: &Contact| {
-        let mut paths = shown.paths.iter().filter(|path| path.kind == PathKind::Direct);
-        paths.any(|path| {
+/// An offer is told to nobody but who it is for, so there is no event to wait for. It goes out behind
+/// what is said, and is there when something said after that is.
+async fn while_they_talk<T>(
+    (person, other): (&Person, &str),
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    for _ in 0..50 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        person.delivers(other, "and what else is new?").await;
+    }
+    panic!("{} waited in vain for {what}", person.name());
+}
+
+/// Until `contact show` shows the direct path as wanted.
+async fn direct_path(person: &Person, name: &str, state: PathState, reason: &str) {
+    let what = format!("{name} to be {state} directly: {reason}");
+    let look = async || {
+        let shown = person.contact(name).await;
+        shown.paths.into_iter().find(|path| {
             let why = path.reason.as_deref().unwrap_or_default();
-            path.state == state && why.contains(reason)
+            path.kind == PathKind::Direct && path.state == state && why.contains(reason)
         })
     };
-    person.contact_shows(name, format!("{state} directly: {reason}").leak(), wanted).await
+    while_they_talk((person, name), &what, look).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,12 +159,12 @@ async fn a_disconnection_is_taken_back_by_name() {
         one.reconfigure(|settings| settings.direct = Direct::Off).await;
         direct_path(other, one.name(), PathState::Off, "no longer allows").await;
         one.reconfigure(open).await;
-        other
-            .contact_shows(one.name(), "offered again", |shown| {
-                let mut direct = shown.paths.iter().filter(|path| path.kind == PathKind::Direct);
-                direct.any(|path| path.state != PathState::Off)
-            })
-            .await;
+        let look = async || {
+            let shown = other.contact(one.name()).await;
+            let mut paths = shown.paths.into_iter();
+            paths.find(|path| path.kind == PathKind::Direct && path.state != PathState::Off)
+        };
+        while_they_talk((other, one.name()), "another offer", look).await;
         let shown = one.call::<peer::List>(NoParams {}).await.peers;
         assert_eq!(shown[0].reason.as_deref(), Some("disconnected"));
         one.delivers(name, "by relay").await;
@@ -249,12 +261,11 @@ async fn a_changed_place_is_offered_at_once_and_another_port_after_a_restart() {
     let public = HostPort::parse("bob.example.org:7310", DIRECT_PORT).unwrap();
     bob.is_at(&as_started, vec![public]).await;
     assert!(bob.peer_link().await.starts_with("ams://bob.example.org:7310/peer#"));
-    alice
-        .until("bob's new address", |client| {
-            let peers = client.call::<peer::List>(&NoParams {}).unwrap().peers;
-            peers.into_iter().find(|peer| peer.address == "bob.example.org:7310")
-        })
-        .await;
+    let look = async || {
+        let peers = alice.call::<peer::List>(NoParams {}).await.peers;
+        peers.into_iter().find(|peer| peer.address == "bob.example.org:7310")
+    };
+    while_they_talk((&alice, "bob"), "bob's new address", look).await;
     assert!(bob.status().await.warnings.is_empty());
     let elsewhere = [SocketAddr::from(([127, 0, 0, 1], 7310))];
     bob.is_at(&elsewhere, Vec::new()).await;
