@@ -13,9 +13,10 @@ use super::row::{self, ContactId, ContactRow, Stage, Verified};
 use super::tell::tell;
 use super::{by_handle, by_identity, free_name, next_generation, recognise, request, snapshot};
 use crate::fact::Fact;
+use crate::outbox::state;
 use crate::profile::{self, Me};
 use crate::relay::{RelayId, RelayRow};
-use crate::session::row::{RootRow, Roots};
+use crate::session::row::{Ciphers, RootRow, Roots, drop_cipher, roots, sealing_root};
 use crate::store::{Read, StoreError, Txn};
 
 /// The relay shows `shown`.
@@ -135,6 +136,7 @@ fn complete(
         now,
     );
     txn.put::<Roots>(&(id, completed.roots.tag), &root)?;
+    seal_anew(txn, id, now)?;
     if before.stage != Stage::Active {
         txn.tell(Fact::event(Event::ContactApproved(ContactFact {
             contact: after.name,
@@ -143,6 +145,23 @@ fn complete(
         })));
     }
     txn.tell(Fact::Greet(id));
+    Ok(())
+}
+
+/// The first envelope under a new root, which may be a bare one, ends the roots before it at the
+/// contact: what is without a receipt under those would be passed by what is sealed from now on.
+fn seal_anew(txn: &Txn<'_>, id: ContactId, now: i64) -> Result<(), StoreError> {
+    let roots = roots(txn, id)?;
+    let Some((sealing, _)) = sealing_root(&roots) else { return Ok(()) };
+    for (key, cipher) in txn.list::<Ciphers>(&id)? {
+        if key.1 == *sealing {
+            continue;
+        }
+        drop_cipher(txn, &key)?;
+        if let Some(seq) = cipher.seq {
+            state::requeue(txn, id, seq, "sealed anew after a renewal", now)?;
+        }
+    }
     Ok(())
 }
 
