@@ -17,17 +17,11 @@ struct Look {
 }
 
 impl Look {
-    #[cfg(unix)]
     fn of_stdout() -> Self {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_plain = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let columns = crate::unix::stdout::columns();
+        let columns = crate::platform::stdout::columns();
         Self { columns, colour: columns.is_some() && !is_plain && !is_set("NO_COLOR") }
-    }
-
-    #[cfg(not(unix))]
-    fn of_stdout() -> Self {
-        Self::default()
     }
 }
 

@@ -3,8 +3,12 @@
 //! What somebody else wrote is made harmless twice: nothing in it is a control character, and where
 //! the desktop reads markup, nothing in it is markup.
 
+#[cfg(all(unix, not(target_os = "macos")))]
+mod unix;
+
 use ams_rpc::types::{Fact, HookEvent, Message};
-use notify_rust::{Hint, Notification, Urgency};
+#[cfg(all(unix, not(target_os = "macos")))]
+pub use unix::show;
 
 use crate::text::line;
 
@@ -82,14 +86,6 @@ impl Shown {
             priority,
         }
     }
-
-    fn urgency(&self) -> Urgency {
-        match self.priority {
-            Some(1 | 2) => Urgency::Low,
-            Some(5) => Urgency::Critical,
-            _ => Urgency::Normal,
-        }
-    }
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -99,31 +95,13 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// For a desktop that reads markup: nothing of it is any.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// Shows it on the desktop of this session.
+/// Shows it on the desktop of this session, which takes D-Bus.
 ///
 /// # Errors
-/// What the bus, or whoever shows notifications there, says.
-pub fn show(shown: &Shown) -> Result<(), String> {
-    // Nobody there who could say: then nobody shows it either, and that is what is told.
-    let reads_markup = notify_rust::get_capabilities()
-        .map_err(|error| error.to_string())?
-        .iter()
-        .any(|of| of == "body-markup");
-    let text = if reads_markup { escaped(&shown.text) } else { shown.text.clone() };
-    Notification::new()
-        .appname("AMS")
-        .summary(&shown.headline)
-        .body(&text)
-        .hint(Hint::Category("im.received".to_owned()))
-        .urgency(shown.urgency())
-        .show()
-        .map(drop)
-        .map_err(|error| error.to_string())
+/// Always: there is no D-Bus on this system.
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+pub fn show(_shown: &Shown) -> Result<(), String> {
+    Err("amsctl does not show notifications on this system".to_owned())
 }
 
 #[cfg(test)]
@@ -143,22 +121,13 @@ mod tests {
         );
         assert_eq!(shown.headline, r"bob\u{1b}]0;t\u{7}\u{a}x");
         assert_eq!(shown.text, "<b>bold</b> & <a href=\"x\">\n\\u{202e}two\\u{d}\\u{0}    end");
-        let safe = escaped(&shown.text);
-        assert!(safe.starts_with("&lt;b&gt;bold&lt;/b&gt; &amp; &lt;a"), "{safe}");
-        assert!(!safe.contains(['<', '>']));
     }
 
     #[test]
-    fn it_is_short_and_has_its_urgency() {
+    fn it_is_short() {
         let shown = Shown::new(&"é".repeat(500), &"x".repeat(5000), Some(5));
         assert_eq!(shown.headline.chars().count(), MAX_HEADLINE + 1);
         assert_eq!(shown.text.chars().count(), MAX_TEXT + 1);
-        let urgencies = [None, Some(1), Some(2), Some(3), Some(4), Some(5)]
-            .map(|priority| Shown { priority, ..shown.clone() }.urgency());
-        let [none, one, two, three, four, five] = urgencies;
-        assert_eq!([none, three, four], [Urgency::Normal; 3]);
-        assert_eq!([one, two], [Urgency::Low; 2]);
-        assert_eq!(five, Urgency::Critical);
     }
 
     #[test]

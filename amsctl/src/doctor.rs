@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ams_rpc::health::{self, Finding};
+use ams_rpc::health::{self, Finding, platform};
 use ams_rpc::places::Places;
 use ams_rpc::types::{DaemonStatus, LinkState, RelayInfo, Time};
 
@@ -12,7 +12,6 @@ use crate::failed::Failed;
 use crate::start;
 
 /// Files that a daemon may have open: its clients, its links, its database.
-#[cfg(unix)]
 const FILES: u64 = 512;
 
 /// Looks at everything. `places`: of a profile of ours, if it is not just a socket that was named;
@@ -23,12 +22,10 @@ pub(crate) fn look(
     status: Result<&DaemonStatus, &Failed>,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    #[cfg(unix)]
     if let Some(places) = places {
         found.extend(machine(places));
     }
-    #[cfg(unix)]
-    found.push(health::unix::files(status.ok().map(|status| status.pid), FILES));
+    found.push(platform::files(status.ok().map(|status| status.pid), FILES));
     let database = places.map(|places| places.data.join("amsd.redb"));
     found.push(clock(database.as_deref()));
     match status {
@@ -37,9 +34,8 @@ pub(crate) fn look(
             let started = status.started;
             found.push(Finding::ok("daemon", format!("pid {}, since {started}", status.pid)));
             // What somebody else shares has the rights that he gave it.
-            #[cfg(unix)]
             if places.is_some() {
-                found.push(health::unix::socket(socket));
+                found.push(platform::socket(socket));
             }
             found.push(version(&status.version));
             found.extend(status.listen.iter().map(|at| port(at)));
@@ -49,15 +45,12 @@ pub(crate) fn look(
             found.extend(messages(status));
         }
     }
-    #[cfg(not(unix))]
-    let _ = socket;
     found
 }
 
 /// Folders, config and disk.
-#[cfg(unix)]
 fn machine(places: &Places) -> Vec<Finding> {
-    use ams_rpc::health::unix::{disk, folder};
+    use platform::{config, disk, folder};
 
     let mut found = Vec::new();
     if let Some(home) = places.home.as_deref().filter(|home| home.exists()) {
@@ -79,27 +72,8 @@ fn machine(places: &Places) -> Vec<Finding> {
     found
 }
 
-/// The config file, if there is one: nobody else may write what the daemon does.
-#[cfg(unix)]
-fn config(path: &Path) -> Option<Finding> {
-    use std::os::unix::fs::MetadataExt;
-
-    let found = std::fs::metadata(path).ok()?;
-    let shown = path.display().to_string();
-    Some(if found.mode() & 0o022 != 0 {
-        let fix = format!("chmod go-w '{shown}'");
-        Finding::wrong("permissions", "others can write it", fix).about(shown)
-    } else {
-        Finding::ok("permissions", "yours to change").about(shown)
-    })
-}
-
 fn clock(database: Option<&Path>) -> Finding {
-    #[cfg(unix)]
-    let changed = database.and_then(health::unix::changed);
-    #[cfg(not(unix))]
-    let changed = database.and(None);
-    health::clock(Time::now().as_millis(), changed)
+    health::clock(Time::now().as_millis(), database.and_then(health::changed))
 }
 
 /// Why there is no answer, and what can be said of the profile without a daemon.

@@ -15,7 +15,7 @@
 //! Beside that way: [`complete`], for a shell that asks what could be typed; `doctor`, which looks for what is
 //! wrong.
 //!
-//! `unix` is what is particular to the system.
+//! `unix` and `windows` are what is particular to the system.
 
 pub mod body;
 pub mod chat;
@@ -35,8 +35,15 @@ mod start;
 pub mod text;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::path::PathBuf;
+
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 use clap::Parser;
 

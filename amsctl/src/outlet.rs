@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 use ams_rpc::Exit;
 
 use crate::failed::Failed;
+use crate::platform::stdout;
 use crate::text;
-#[cfg(unix)]
-use crate::unix::stdout;
 
 /// A reader that takes its messages faster than this gets more of them at a time.
 const QUICK: Duration = Duration::from_millis(100);
@@ -44,11 +43,7 @@ impl<'a> Outlet<'a> {
     /// that in its place.
     #[must_use]
     pub fn stdout() -> Self {
-        #[cfg(unix)]
-        let pace = stdout::is_pipe().then_some(1);
-        #[cfg(not(unix))]
-        let pace = None;
-        Self::Stdout { pace }
+        Self::Stdout { pace: stdout::is_pipe().then_some(1) }
     }
 
     /// A program, the first of `words`, with the others as its arguments; `None` without any.
@@ -101,7 +96,6 @@ impl<'a> Outlet<'a> {
 
 fn print(shown: &str) -> Result<(), Failed> {
     text::print(shown)?;
-    #[cfg(unix)]
     stdout::wait_until_taken()?;
     Ok(())
 }

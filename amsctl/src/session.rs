@@ -74,8 +74,7 @@ impl Session {
                 places.map_err(|error| Failed::usage(error.to_string()))?.socket
             }
         };
-        #[cfg(unix)]
-        ams_rpc::unix::check_socket_path(&socket)
+        ams_rpc::platform::check_socket_path(&socket)
             .map_err(|error| Failed::usage(error.to_string()))?;
         Ok(socket)
     }
@@ -221,9 +220,8 @@ impl Session {
         if let Some(client) = self.client.take() {
             client.wait_for_end(LONGEST_AWAY);
         }
-        #[cfg(unix)]
         if let Some(pid) = pid {
-            crate::unix::wait_for_exit(pid, LONGEST_AWAY);
+            crate::platform::wait_for_exit(pid, LONGEST_AWAY);
         }
     }
 

@@ -194,7 +194,8 @@ mod tests {
     fn places_are_absolute() {
         let args = Args::try_parse_from(["amsd", "--home", "a", "--config", "b.toml"]).unwrap();
         let places = args.places().unwrap();
-        assert!(places.socket.is_absolute() && places.socket.ends_with("a/amsd.sock"));
+        assert!(places.socket.is_absolute());
+        assert!(places.data.is_absolute() && places.data.ends_with("a/data"));
         assert!(places.config.is_absolute() && places.config.ends_with("b.toml"));
     }
 }

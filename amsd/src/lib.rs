@@ -9,7 +9,7 @@
 //! A user's program meets it at [`rpc`], and hears of it through [`dispatch`]; one that may do only a part
 //! has a socket of its own ([`scoped`]). [`hooks`] are programs that it runs for what happens.
 //!
-//! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@unix`],
+//! The process: [`cli`], [`config`], [`home`] (folders, one daemon each), [`logs`], [`mod@platform`] (`unix`, `windows`),
 //! [`process`] (signals), [`running`] (start and stop, with [`open`] for keys and database,
 //! [`passphrase`] for what opens the keys, [`migrate`] for those of an earlier version),
 //! [`check`] (a profile is looked at), [`backup`] (and taken along).
@@ -57,6 +57,13 @@ pub mod tidy;
 pub mod timeline;
 #[cfg(unix)]
 pub mod unix;
+#[cfg(windows)]
+pub mod windows;
+
+#[cfg(unix)]
+pub use unix as platform;
+#[cfg(windows)]
+pub use windows as platform;
 
 pub use home::Home;
 pub use process::{ConfigFile, RunError, run};

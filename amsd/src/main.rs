@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use amsd::cli::{Args, absolute, exit_code, sentence};
+use amsd::cli::{Args, exit_code, sentence};
 use amsd::home::{Home, log_file};
-use amsd::unix::{Background, Detached, detach, inherited_socket, protect_process};
+use amsd::platform::{self, Background, Detached};
 use amsd::{ConfigFile, Start, check, config, logs, passphrase, run};
 use anyhow::Context;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    protect_process();
+    platform::protect_process();
     let args = Args::parse();
     let mut background = None;
     match start(&args, &mut background) {
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<ExitCode> {
-    let socket = inherited_socket().context("the socket from the service manager")?;
+    let socket = platform::inherited_socket().context("the socket from the service manager")?;
     let places = args.places()?;
     let config = ConfigFile { path: places.config.clone(), named: args.config.is_some() };
     let chosen = config::load(&config.path, config.named)?;
@@ -33,13 +33,14 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         eprintln!("amsd: {done}");
         return Ok(ExitCode::SUCCESS);
     }
-    let passphrase = passphrase::for_start(&places, args.passphrase_file.as_deref())?;
+    let source = platform::passphrase_file(args.passphrase_file.as_deref());
+    let passphrase = passphrase::for_start(&places, source)?;
     if args.check {
         return Ok(check::report(places, passphrase)?);
     }
     if args.daemon {
-        let pid_file = args.pid_file.as_deref().map(absolute);
-        match detach(pid_file.as_deref()).context("cannot go to the background")? {
+        let detached = platform::detach(args.pid_file.as_deref(), passphrase.as_ref());
+        match detached.context("cannot go to the background")? {
             Detached::Parent(Ok(())) => return Ok(ExitCode::SUCCESS),
             Detached::Parent(Err(ended)) => return Err(ended.into()),
             Detached::Child(child) => *background = Some(child),

@@ -259,6 +259,7 @@ mod tests {
         let home = home(folder.path());
         let made = fingerprint(&home).await.unwrap();
         assert_eq!(fingerprint(&home).await.unwrap(), made);
+        #[cfg(unix)]
         for file in [home.key_file(), home.database(), home.mark()] {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(&file).unwrap().permissions().mode();

@@ -12,8 +12,7 @@ use ams_wire::address::HostPort;
 
 use crate::clock::Clock;
 use crate::hooks::Programs;
-#[cfg(unix)]
-use crate::hooks::unix::System;
+use crate::hooks::platform::System;
 use crate::relay::DialError;
 use crate::tcp::Tcp;
 

@@ -8,9 +8,9 @@ use tokio::time::{sleep, timeout};
 use crate::config::{self, Config};
 use crate::home::Home;
 use crate::hooks::Hook;
+use crate::platform::{self, Asked, Signals};
 use crate::running::{Running, Start, StartError, start};
 use crate::scoped::{ScopedError, ScopedSocket};
-use crate::unix::{self, Asked, Signals};
 
 /// Where the config is, to be read again.
 #[derive(Debug)]
@@ -91,10 +91,10 @@ async fn live(
         running.stop().await;
         return Err(error);
     }
-    unix::tell_ready();
+    platform::tell_ready();
     ready();
     until_stopped(&running, &mut signals, &config).await;
-    unix::tell_stopping();
+    platform::tell_stopping();
     in_order(running.stop(), second(&mut signals)).await
 }
 
@@ -141,10 +141,10 @@ async fn until_stopped(running: &Running, signals: &mut Signals, config: &Config
 
 /// Feeds the watchdog of the service manager, where there is one.
 async fn watchdog(running: &Running) {
-    let Some(limit) = unix::watchdog() else { return std::future::pending().await };
+    let Some(limit) = platform::watchdog() else { return std::future::pending().await };
     // Twice within the limit, as sd_watchdog_enabled(3) asks for.
     let pause = limit.checked_div(2).unwrap_or(limit).max(Duration::from_millis(1));
-    feed(pause, async || running.goes_on().await, unix::tell_alive).await;
+    feed(pause, async || running.goes_on().await, platform::tell_alive).await;
 }
 
 /// Feeds it again and again, and only when the daemon's own work has gone on since.
@@ -161,7 +161,7 @@ async fn feed(pause: Duration, goes_on: impl AsyncFn(), feed: impl Fn()) {
 }
 
 async fn reload(running: &Running, config: &ConfigFile) {
-    unix::tell_reloading();
+    platform::tell_reloading();
     match config::load(&config.path, config.named) {
         Ok(config) => take(running, config).await,
         Err(error) => {
@@ -169,7 +169,7 @@ async fn reload(running: &Running, config: &ConfigFile) {
             running.keep_config(error.to_string());
         }
     }
-    unix::tell_ready();
+    platform::tell_ready();
 }
 
 async fn take(running: &Running, config: Config) {

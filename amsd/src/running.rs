@@ -8,16 +8,15 @@
 //! the disk last.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ams_rpc::client::{CallError, Client};
 use ams_rpc::methods::identity;
+use ams_rpc::platform::{BindError, Handed};
 use ams_rpc::service::TableMismatch;
 use ams_rpc::types::{NoParams, Time};
-use ams_rpc::unix::BindError;
 use ams_rpc::{Listener, Server, Service};
 use ams_wire::address::HostPort;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::Dispatch;
 use crate::fact::Fact;
 use crate::home::Home;
-use crate::hooks::unix::System;
+use crate::hooks::platform::System;
 use crate::hooks::{self, Hook, HooksHandle};
 use crate::live::Live;
 use crate::open::{OpenError, open_profile};
@@ -56,7 +55,7 @@ pub struct Start {
     /// How others reach that, where its own address does not say.
     pub public: Vec<HostPort>,
     /// A socket that a service manager bound already.
-    pub socket: Option<OwnedFd>,
+    pub socket: Option<Handed>,
     /// What the database is on in place of its file, for simulations.
     pub disk: Option<Arc<dyn Disk>>,
 }

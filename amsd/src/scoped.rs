@@ -1,15 +1,15 @@
 //! Sockets beside the daemon's own, for other users or for programs that may do a part of it: each
 //! has its rule, and answers nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use ams_rpc::platform::{BindError, FolderError};
 use ams_rpc::scope::Scope;
-use ams_rpc::unix::{BindError, FolderError};
-use ams_rpc::{Listener, Server, Service};
+use ams_rpc::{Server, Service};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::unix;
+use crate::platform;
 
 /// A `[[socket]]` of the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub enum ScopedError {
         /// The socket.
         path: String,
     },
+    /// There are none on this system.
+    #[error("{}", crate::platform::NO_SHARING)]
+    NotHere,
     /// Its rights cannot be set.
     #[error("cannot give the socket {path} its group and mode: {source}")]
     Rights {
@@ -70,7 +73,7 @@ impl Scoped {
         }
         self.stop().await;
         for socket in &wanted {
-            let listener = bind(socket)?;
+            let listener = platform::bind_shared(socket)?;
             let service = service.clone().within(socket.scope.clone());
             let stop = CancellationToken::new();
             let server = Server::new(listener, service).whoever_can_open(true);
@@ -89,21 +92,4 @@ impl Scoped {
             let _ = running.await;
         }
     }
-}
-
-fn bind(socket: &ScopedSocket) -> Result<Listener, ScopedError> {
-    let shown = || socket.path.display().to_string();
-    let folder = socket.path.parent().unwrap_or(Path::new("/"));
-    unix::check_shared_folder(folder)?;
-    let group = match &socket.group {
-        None => None,
-        Some(name) => Some(
-            unix::group_id(name)
-                .ok_or_else(|| ScopedError::NoGroup { group: name.clone(), path: shown() })?,
-        ),
-    };
-    let listener = Listener::bind(&socket.path)?;
-    unix::share(&socket.path, socket.mode, group)
-        .map_err(|source| ScopedError::Rights { path: shown(), source })?;
-    Ok(listener)
 }

@@ -2,19 +2,21 @@
 //! service manager is told.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ams_rpc::unix::FolderError;
+use ams_rpc::Listener;
+use ams_rpc::unix::{FolderError, Handed};
 use daemonize::{Daemonize, Outcome};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::Ended;
+use crate::cli::{Ended, absolute};
+use crate::passphrase::Passphrase;
+use crate::scoped::{ScopedError, ScopedSocket};
 
 /// What no file of ours gives to others.
 const UMASK: u32 = 0o077;
@@ -35,12 +37,12 @@ pub fn protect_process() {
 ///
 /// # Errors
 /// When what was handed over is no such socket.
-pub fn inherited_socket() -> io::Result<Option<OwnedFd>> {
+pub fn inherited_socket() -> io::Result<Option<Handed>> {
     let mut handed = listenfd::ListenFd::from_env();
     if handed.len() == 0 {
         return Ok(None);
     }
-    Ok(handed.take_unix_listener(0)?.map(OwnedFd::from))
+    Ok(handed.take_unix_listener(0)?.map(Handed::from))
 }
 
 /// Which side of the fork this is.
@@ -62,17 +64,24 @@ pub struct Background {
 /// What the pipe carries when all is well; otherwise an exit code, a blank, and why.
 const READY: &str = "ready\n";
 
-/// Goes to the background. Nothing may have started a thread or a runtime yet.
+/// Where the passphrase of a start comes from: where the user said.
+#[must_use]
+pub fn passphrase_file(given: Option<&Path>) -> Option<&Path> {
+    given
+}
+
+/// Goes to the background, with the passphrase in memory. Nothing may have started a thread or a
+/// runtime yet.
 ///
 /// # Errors
 /// When the system refuses the pipe or the fork.
-pub fn detach(pid_file: Option<&Path>) -> io::Result<Detached> {
+pub fn detach(pid_file: Option<&Path>, _passphrase: Option<&Passphrase>) -> io::Result<Detached> {
     let (reader, report) = io::pipe()?;
     let mut daemon = Daemonize::new().umask(UMASK).working_directory("/");
-    if let Some(path) = pid_file {
+    let pid_file = pid_file.map(absolute);
+    if let Some(path) = &pid_file {
         daemon = daemon.pid_file(path);
     }
-    let pid_file = pid_file.map(Path::to_owned);
     match daemon.execute() {
         Outcome::Parent(Err(error)) => Err(io::Error::other(error)),
         Outcome::Parent(Ok(_)) => {
@@ -133,12 +142,35 @@ impl Drop for Background {
     }
 }
 
-/// Checks that a folder in which a socket is shared is ours or root's, and that nobody else can put
-/// something in its place.
+/// Why there would be no sockets beside the daemon's own.
+pub const NO_SHARING: &str = "sockets with a rule of their own are not served on this system";
+
+/// Whether sockets can be given to others here.
+pub const SHARES: bool = true;
+
+/// Makes a socket beside the daemon's own, with the rights that its file is to have.
 ///
 /// # Errors
-/// Says what is wrong with the folder.
-pub fn check_shared_folder(path: &Path) -> Result<(), FolderError> {
+/// [`ScopedError`].
+pub fn bind_shared(socket: &ScopedSocket) -> Result<Listener, ScopedError> {
+    let shown = || socket.path.display().to_string();
+    check_shared_folder(socket.path.parent().unwrap_or(Path::new("/")))?;
+    let group = match &socket.group {
+        None => None,
+        Some(name) => Some(
+            group_id(name)
+                .ok_or_else(|| ScopedError::NoGroup { group: name.clone(), path: shown() })?,
+        ),
+    };
+    let listener = Listener::bind(&socket.path)?;
+    share(&socket.path, socket.mode, group)
+        .map_err(|source| ScopedError::Rights { path: shown(), source })?;
+    Ok(listener)
+}
+
+/// Checks that a folder in which a socket is shared is ours or root's, and that nobody else can put
+/// something in its place.
+fn check_shared_folder(path: &Path) -> Result<(), FolderError> {
     let shown = || path.display().to_string();
     let found =
         std::fs::metadata(path).map_err(|source| FolderError::Io { path: shown(), source })?;
@@ -153,7 +185,7 @@ pub fn check_shared_folder(path: &Path) -> Result<(), FolderError> {
 }
 
 /// The number of a group: as it is written, or as the system's file of groups has it.
-pub fn group_id(name: &str) -> Option<u32> {
+fn group_id(name: &str) -> Option<u32> {
     name.parse().ok().or_else(|| group_in(&std::fs::read_to_string("/etc/group").ok()?, name))
 }
 
@@ -166,10 +198,7 @@ fn group_in(groups: &str, name: &str) -> Option<u32> {
 }
 
 /// Gives a socket to a group, with these rights. It was its owner's alone until now.
-///
-/// # Errors
-/// What the system says.
-pub fn share(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
+fn share(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
     if group.is_some() {
         std::os::unix::fs::chown(path, None, group)?;
     }

@@ -132,13 +132,19 @@ fn manifest(path: &Path) -> toml::Table {
 fn versions_stand_in_the_root_alone() {
     for (name, folder) in ROOMS {
         let manifest = manifest(&root().join(folder).join("Cargo.toml"));
-        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let Some(dependencies) = manifest.get(section).and_then(toml::Value::as_table) else {
-                continue;
-            };
-            for (crate_name, how) in dependencies {
-                let from_root = how.get("workspace").and_then(toml::Value::as_bool) == Some(true);
-                assert!(from_root, "{name}: {crate_name} does not come from the workspace");
+        // Those of one kind of system, too.
+        let targets = manifest.get("target").and_then(toml::Value::as_table);
+        let targets = targets.into_iter().flat_map(toml::Table::values);
+        for table in targets.filter_map(toml::Value::as_table).chain([&manifest]) {
+            for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+                let Some(dependencies) = table.get(section).and_then(toml::Value::as_table) else {
+                    continue;
+                };
+                for (crate_name, how) in dependencies {
+                    let from_root =
+                        how.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+                    assert!(from_root, "{name}: {crate_name} does not come from the workspace");
+                }
             }
         }
         let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
@@ -266,22 +272,19 @@ fn the_database_stays_behind_the_store() {
     assert!(!naming("redb::", |_| false).is_empty(), "nothing is found at all");
 }
 
-/// What is only there on one kind of system is in a file of that name, or says so right above.
+/// What is only there on one kind of system is in a file of that name.
 #[test]
 fn the_system_stays_in_its_files() {
     let mut found = Vec::new();
     for (path, text) in sources() {
-        if is_test(&path) || path.ends_with("/unix.rs") {
+        let is_of_a_system = ["/unix.rs", "/windows.rs"].iter().any(|name| path.ends_with(name))
+            || path.contains("/windows/");
+        if is_test(&path) || is_of_a_system {
             continue;
         }
-        let lines: Vec<&str> = without_tests(&text).lines().collect();
-        for (number, line) in lines.iter().enumerate() {
-            // A socket that a service manager hands over; nobody does that on Windows.
-            let named = line.replace("std::os::fd::OwnedFd", "");
-            let of_unix =
-                ["std::os::", "rustix::", "signal::unix"].iter().any(|of| named.contains(of));
-            let above = &lines[number.saturating_sub(2)..number];
-            if of_unix && !above.iter().any(|line| line.trim() == "#[cfg(unix)]") {
+        for (number, line) in without_tests(&text).lines().enumerate() {
+            let of = ["std::os::", "rustix::", "signal::unix", "signal::windows", "windows_sys::"];
+            if of.iter().any(|of| line.contains(of)) {
                 found.push(format!("{path}:{}: {}", number + 1, line.trim()));
             }
         }
@@ -301,6 +304,46 @@ fn the_daemon_dials_in_one_place() {
     }
     let text = &sources()["amsd/src/tcp.rs"];
     assert!(text.contains("TcpStream::connect") && text.contains("lookup_host"), "the control");
+}
+
+/// Each file of a system has its twin: what is there on one is answered for on the other.
+#[test]
+fn systems_have_the_same_rooms() {
+    let sources = sources();
+    // The relay is not built for Windows, and there is no D-Bus.
+    let alone = |path: &str| path.starts_with("ams-relay/") || path == "amsctl/src/desktop/unix.rs";
+    let mut found = 0;
+    for path in sources.keys().filter(|path| path.ends_with("/unix.rs") && !alone(path)) {
+        let twin = path.replace("/unix.rs", "/windows.rs");
+        assert!(sources.contains_key(&twin), "{path} has no {twin}");
+        found += 1;
+    }
+    assert!(found > 5, "only {found} were found");
+}
+
+/// The one file that may call the system where no crate does.
+const UNSAFE: &str = "shared/ams-rpc/src/windows/ffi.rs";
+
+#[test]
+fn unsafe_code_stands_in_one_file() {
+    let sources = sources();
+    let names = |text: &str| {
+        let mut words = code(text).flat_map(|line| {
+            line.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned)
+        });
+        words.any(|word| word == "unsafe" || word == "unsafe_code")
+    };
+    let found: Vec<&String> =
+        sources.iter().filter(|(_, text)| names(text)).map(|(path, _)| path).collect();
+    // This one names it.
+    assert_eq!(found, [UNSAFE, "tests/tests/walls.rs"]);
+
+    // Each block says why it may be there.
+    let text = &sources[UNSAFE];
+    let blocks = code(text).filter(|line| line.contains("unsafe {")).count();
+    let reasons = text.lines().filter(|line| line.trim_start().starts_with("// SAFETY: ")).count();
+    assert_eq!(blocks, reasons);
+    assert!(blocks > 5);
 }
 
 /// Whoever has not logged in reaches nothing of what is online or held.

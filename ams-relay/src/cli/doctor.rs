@@ -7,7 +7,7 @@ use std::path::Path;
 use ams_crypto::keyfile::LoadError;
 use ams_rpc::admin::{RelayStatus, relay};
 use ams_rpc::client::{CallError, Client};
-use ams_rpc::health::{Finding, Report, clock, reach, unix};
+use ams_rpc::health::{Finding, Report, changed, clock, reach, unix};
 use ams_rpc::types::{NoParams, Time};
 use ams_wire::address::{HostPort, Link};
 
@@ -51,7 +51,7 @@ fn look(args: &Args) -> Vec<Finding> {
     found.push(unix::folder(&data, true));
     found.push(keys(&data));
     found.push(unix::disk(&data));
-    found.push(clock(Time::now().as_millis(), unix::changed(&data.join("accounts.redb"))));
+    found.push(clock(Time::now().as_millis(), changed(&data.join("accounts.redb"))));
     let socket = data.join(SOCKET);
     let status =
         Client::connect(&socket).and_then(|mut client| client.call::<relay::Status>(&NoParams {}));

@@ -51,8 +51,7 @@ impl RawHook {
                         \"-t\", \"ams\"]; no shell is between";
             return Err((run_at, what.to_owned()));
         }
-        #[cfg(unix)]
-        crate::hooks::unix::check_program(&program)
+        crate::hooks::platform::check_program(&program)
             .map_err(|error| (run_at, format!("`run`: {error}")))?;
         let name_at = self.name.as_ref().map_or(run_at, |name| name.span().start);
         let name = match self.name {
@@ -133,6 +132,7 @@ fn within<T, U>(
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ams_rpc::scope::{Allowed, Scope};
 use serde::Deserialize;
 
+use crate::platform;
 use crate::scoped::ScopedSocket;
 
 /// Nobody needs more, and each costs memory.
@@ -27,6 +28,9 @@ impl RawSocket {
         let Self { path, mode, group, allow, to } = self;
         if others.len() >= MAX_SOCKETS {
             return Err(format!("there are more than {MAX_SOCKETS} sockets"));
+        }
+        if !platform::SHARES {
+            return Err(platform::NO_SHARING.to_owned());
         }
         if !path.is_absolute() {
             return Err("`path` is absolute, like \"/run/ams/page.sock\"".to_owned());
@@ -59,6 +63,7 @@ impl RawSocket {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use crate::config::parse;
 

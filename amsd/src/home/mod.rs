@@ -1,19 +1,29 @@
 //! The folders of a profile: made private, checked, and held by one daemon at a time.
 
+#[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ams_rpc::places::Places;
-use ams_rpc::unix::{BindError, FolderError, check_private_dir, check_socket_path, private_dir};
+use ams_rpc::platform::{
+    BindError, FolderError, check_private_dir, check_socket_path, private_dir,
+};
 
-pub use unix::{
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+use windows as platform;
+
+pub use platform::{
     ConfigFileError, append_private, loose, new_private, read_config, replace, tighten,
     write_private,
 };
-use unix::{Lock, Locked};
+use platform::{Lock, Locked};
 
 use crate::passphrase::Passphrase;
 
@@ -73,7 +83,7 @@ impl Home {
         if let Some(home) = &places.home {
             private_dir(home)?;
         }
-        unix::make_dir(&places.data)?;
+        platform::make_dir(&places.data)?;
         let lock = match Lock::take(&places.data.join(LOCK))? {
             Locked::Ours(lock) => lock,
             Locked::Theirs(pid) => return Err(HomeError::Running { pid, data: places.data }),
@@ -155,6 +165,7 @@ pub fn log_file(places: &Places) -> PathBuf {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};

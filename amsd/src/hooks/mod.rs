@@ -4,7 +4,7 @@
 //! 2. [`jobs`]: the commit that keeps a message, or gives one up, also notes which hooks are to be run for
 //!    it ([`row`]); nothing but a run that went well, or too many that did not, takes the note away
 //! 3. [`actor`]: runs what is due, few at a time, again after a pause where it failed
-//! 4. [`unix`]: one run of a program, with little of our environment, for so long and no longer
+//! 4. [`mod@platform`]: one run of a program, with little of our environment, for so long and no longer
 //!
 //! [`sample`] makes events up, for whoever wants to try a hook.
 //!
@@ -21,6 +21,13 @@ pub mod sample;
 mod tests;
 #[cfg(unix)]
 pub mod unix;
+#[cfg(windows)]
+pub mod windows;
+
+#[cfg(unix)]
+pub use unix as platform;
+#[cfg(windows)]
+pub use windows as platform;
 
 use std::collections::BTreeMap;
 use std::future::Future;

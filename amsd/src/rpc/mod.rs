@@ -20,6 +20,7 @@ mod question;
 mod queue;
 mod relay;
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;
 
 use std::path::PathBuf;

@@ -24,8 +24,12 @@ use crate::{labels, random, stretch};
 
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 #[cfg(unix)]
 use unix as platform;
+#[cfg(windows)]
+use windows as platform;
 
 /// What a key file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,8 +131,8 @@ pub enum LoadError {
     Io(#[from] io::Error),
 }
 
-/// Writes `secret` to a new file at `path`, mode 0600, durably: when this returns, file and folder
-/// entry are on disk. The folder exists already.
+/// Writes `secret` to a new file at `path`, mode 0600 (on Windows: with its folder's rights),
+/// durably: when this returns, file and folder entry are on disk. The folder exists already.
 ///
 /// # Errors
 /// [`CreateError`]; nothing is at `path` then that was not before.

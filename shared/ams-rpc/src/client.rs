@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use interprocess::local_socket::{GenericFilePath, Stream, ToFsName, traits::Stream as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{ErrorData, ErrorKind, Exit, RpcError};
 use crate::methods::{Method, Subscription};
+use crate::platform::Calling;
 
 /// The longest line that is taken from a server.
 const MAX_ANSWER_LINE: u64 = 8 * 1024 * 1024;
@@ -121,7 +121,7 @@ pub enum Whose {
 /// A connection to a daemon.
 #[derive(Debug)]
 pub struct Client {
-    stream: BufReader<Stream>,
+    stream: BufReader<Calling>,
     next_id: u64,
 }
 
@@ -177,14 +177,10 @@ impl Client {
             }
             _ => CallError::Connect { path: path.to_owned(), source },
         };
-        let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
-        let stream = Stream::connect(name).map_err(failed)?;
-        #[cfg(unix)]
-        if !crate::unix::may_be_called(&stream, whose, path).map_err(failed)? {
+        let stream = Calling::connect(path).map_err(failed)?;
+        if !stream.may_be_called(whose, path).map_err(failed)? {
             return Err(CallError::Foreign { path: path.to_owned() });
         }
-        #[cfg(not(unix))]
-        let _ = whose;
         Ok(Self { stream: BufReader::new(stream), next_id: 1 })
     }
 
@@ -193,7 +189,7 @@ impl Client {
     /// # Errors
     /// When the system refuses.
     pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<(), CallError> {
-        self.stream.get_ref().set_recv_timeout(timeout).map_err(CallError::Broken)
+        self.stream.get_ref().set_timeout(timeout).map_err(CallError::Broken)
     }
 
     /// Calls a method of the table.

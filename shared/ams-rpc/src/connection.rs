@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffers::{Input, Output, PIECE};
 use crate::error::RpcError;
+use crate::platform::{Hangup, HangupWatch};
 use crate::request::{Line, MAX_LINE, Rejected, RequestId, error_answer, read_line};
 use crate::service::{MAX_ANSWER, Service, Surroundings};
-use crate::unix::{Hangup, HangupWatch};
 
 /// Calls that run at the same time; further lines wait in the socket. Scripts pipe many at once.
 pub const MAX_CALLS: usize = 64;

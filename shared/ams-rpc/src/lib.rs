@@ -8,7 +8,8 @@
 //!
 //! 1. [`places`]: where the socket is.
 //! 2. [`client`]: the calling end, blocking and small.
-//! 3. [`server`]: the endpoint: bind, accept, count, check who calls; [`unix`] is its system side.
+//! 3. [`server`]: the endpoint: bind, accept, count, check who calls; [`mod@platform`] is its system side,
+//!    `unix` or `windows`.
 //! 4. [`inside`]: a caller without a socket, in the server's own process.
 //! 5. `connection`, `buffers`: one client: lines in, answers and notifications out, everything bounded.
 //! 6. `request`: a line becomes requests, or an error that says what is wrong with it.
@@ -37,6 +38,13 @@ pub mod service;
 pub mod types;
 #[cfg(unix)]
 pub mod unix;
+#[cfg(windows)]
+pub mod windows;
+
+#[cfg(unix)]
+pub use unix as platform;
+#[cfg(windows)]
+pub use windows as platform;
 
 pub use connection::CallContext;
 pub use error::{ErrorKind, Exit, RpcError};
@@ -46,4 +54,5 @@ pub use server::{Listener, Server};
 pub use service::{EventSink, Pending, Service, ServiceBuilder};
 
 #[cfg(test)]
+#[cfg(unix)]
 mod socket_tests;

@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::ConnectionActor;
 use crate::error::RpcError;
+use crate::platform;
 use crate::request::error_answer;
 use crate::service::Service;
-use crate::unix;
 
 pub use crate::connection::{MAX_CALLS, MAX_SUBSCRIPTIONS};
 pub use crate::request::{MAX_BATCH, MAX_DEPTH, MAX_LINE};
@@ -31,17 +31,17 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration:
 #[derive(Debug)]
 pub struct Listener {
     inner: LocalListener,
-    _file: Option<unix::SocketFile>,
+    _file: Option<platform::SocketFile>,
 }
 
 impl Listener {
     /// Makes the socket at `path`, for its owner alone. The folder is the caller's to check:
-    /// [`unix::private_dir`]. Call within a runtime.
+    /// [`platform::private_dir`]. Call within a runtime.
     ///
     /// # Errors
     /// Says what is in the way; a socket that somebody serves is never touched.
-    pub fn bind(path: &Path) -> Result<Self, unix::BindError> {
-        let (inner, file) = unix::bind(path)?;
+    pub fn bind(path: &Path) -> Result<Self, platform::BindError> {
+        let (inner, file) = platform::bind(path)?;
         Ok(Self { inner, _file: Some(file) })
     }
 
@@ -50,8 +50,8 @@ impl Listener {
     ///
     /// # Errors
     /// When it is not a socket that can be used.
-    pub fn adopt(socket: std::os::fd::OwnedFd) -> io::Result<Self> {
-        Ok(Self { inner: unix::adopt(socket)?, _file: None })
+    pub fn adopt(socket: platform::Handed) -> io::Result<Self> {
+        Ok(Self { inner: platform::adopt(socket)?, _file: None })
     }
 }
 
@@ -109,7 +109,7 @@ impl Server {
                 }
             };
             pause = ACCEPT_PAUSE.0;
-            match unix::may_call(&stream, self.allow_root) {
+            match platform::may_call(&stream, self.allow_root) {
                 Ok(_) if self.whoever_can_open => {}
                 Ok(true) => {}
                 Ok(false) | Err(_) => {

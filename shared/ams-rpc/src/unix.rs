@@ -2,15 +2,16 @@
 //! there, and folders that are nobody else's.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use interprocess::local_socket::tokio::{Listener as LocalListener, Stream};
-use interprocess::local_socket::traits::StreamCommon;
-use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
+use interprocess::local_socket::traits::{Stream as _, StreamCommon};
+use interprocess::local_socket::{self, GenericFilePath, ListenerOptions, ToFsName};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::geteuid;
 use tokio::io::Interest;
@@ -150,8 +151,11 @@ fn served_already(socket: &UnixStream, path: String) -> BindError {
     BindError::AlreadyServed { path }
 }
 
+/// A socket that somebody else bound, to be taken over.
+pub type Handed = OwnedFd;
+
 /// Takes over a socket that was bound by somebody else, as systemd does.
-pub(crate) fn adopt(socket: OwnedFd) -> io::Result<LocalListener> {
+pub(crate) fn adopt(socket: Handed) -> io::Result<LocalListener> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     let listener = interprocess::os::unix::uds_local_socket::tokio::Listener::try_from(socket)?;
     Ok(LocalListener::UdSocket(listener))
@@ -164,19 +168,47 @@ pub(crate) fn may_call(stream: &Stream, allow_root: bool) -> io::Result<bool> {
     Ok(peer == Some(geteuid().as_raw()) || (allow_root && peer == Some(0)))
 }
 
-/// Whether the server at the other end is one that a client may talk to: the same user's, since a
-/// socket in a folder that somebody else prepared could be anybody's. Root may talk to everyone.
-pub(crate) fn may_be_called<S: StreamCommon>(
-    stream: &S,
-    whose: Whose,
-    path: &Path,
-) -> io::Result<bool> {
-    let own = geteuid();
-    let server = stream.peer_creds()?.euid();
-    if own.is_root() || server == Some(own.as_raw()) {
-        return Ok(true);
+/// The calling end of a connection.
+#[derive(Debug)]
+pub(crate) struct Calling(local_socket::Stream);
+
+impl Calling {
+    pub(crate) fn connect(path: &Path) -> io::Result<Self> {
+        local_socket::Stream::connect(path.to_fs_name::<GenericFilePath>()?).map(Self)
     }
-    Ok(whose == Whose::Named && server == Some(fs::metadata(path)?.uid()))
+
+    /// Whether the server at the other end is one that a client may talk to: the same user's, since
+    /// a socket in a folder that somebody else prepared could be anybody's. Root may talk to
+    /// everyone.
+    pub(crate) fn may_be_called(&self, whose: Whose, path: &Path) -> io::Result<bool> {
+        let own = geteuid();
+        let server = self.0.peer_creds()?.euid();
+        if own.is_root() || server == Some(own.as_raw()) {
+            return Ok(true);
+        }
+        Ok(whose == Whose::Named && server == Some(fs::metadata(path)?.uid()))
+    }
+
+    /// How long to wait for something to read; `None`: without end.
+    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_recv_timeout(timeout)
+    }
+}
+
+impl Read for Calling {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl Write for Calling {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Whether the other end has closed altogether, which is not the same as having nothing more to

@@ -1,15 +1,24 @@
 //! What `doctor` finds: one finding for each thing that it looked at, with what to do about it.
 //!
 //! Here are the findings, and the checks that both programs have: the clock, and on the system
-//! ([`unix`]) folders, sockets, open files and disk space.
+//! ([`mod@platform`], `unix` or `windows`) folders, sockets, open files and disk space.
 
 #[cfg(unix)]
 pub mod unix;
+#[cfg(windows)]
+pub mod windows;
+
+#[cfg(unix)]
+pub use unix as platform;
+#[cfg(windows)]
+pub use windows as platform;
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -161,6 +170,45 @@ pub fn clock(now: i64, changed: Option<i64>) -> Finding {
     Finding::ok("clock", format!("it says {}", Time::from_millis(now)))
 }
 
+/// Bytes, and files that can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that are free for us.
+    pub free: u64,
+    /// Files that can still be made; `None` where nobody counts them.
+    pub files: Option<u64>,
+}
+
+/// Nothing can be kept below this: the database grows in steps.
+const LEAST: u64 = 32 << 20;
+/// Somebody should look below this.
+const LITTLE: u64 = 512 << 20;
+/// So many files are needed now and then.
+const LEAST_FILES: u64 = 64;
+
+/// Whether that is enough.
+#[must_use]
+pub fn space(space: Space) -> Finding {
+    let mib = space.free >> 20;
+    if let Some(files) = space.files.filter(|files| *files < LEAST_FILES) {
+        let said = format!("only {files} more files can be made");
+        return Finding::wrong("disk", said, "remove files: df -i says where there are many");
+    }
+    let fix = "free some space: du -xh / | sort -h says where it went";
+    match space.free {
+        0..LEAST => Finding::wrong("disk", format!("only {mib} MiB are free"), fix),
+        LEAST..LITTLE => Finding::warning("disk", format!("only {mib} MiB are free"), fix),
+        _ => Finding::ok("disk", format!("{mib} MiB are free")),
+    }
+}
+
+/// When a file was changed, in milliseconds since 1970.
+#[must_use]
+pub fn changed(path: &Path) -> Option<i64> {
+    let at = fs::metadata(path).ok()?.modified().ok()?;
+    i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
 /// How long a connection may take.
 const REACH: Duration = Duration::from_secs(5);
 
@@ -251,5 +299,27 @@ mod tests {
         assert!(finding.contains("nothing listens") && fix.contains(&at.port().to_string()));
         let (finding, _) = reach("no such name:7311").unwrap_err();
         assert!(finding.contains("no address is known for the name no such name"), "{finding}");
+    }
+
+    #[test]
+    fn what_is_free_is_enough_or_not() {
+        let state = |free, files| space(Space { free, files }).state;
+        assert_eq!(state(LEAST - 1, None), State::Wrong);
+        assert_eq!(state(LEAST, None), State::Warning);
+        assert_eq!(state(LITTLE - 1, Some(LEAST_FILES)), State::Warning);
+        assert_eq!(state(LITTLE, Some(LEAST_FILES)), State::Ok);
+        assert_eq!(state(LITTLE, Some(LEAST_FILES - 1)), State::Wrong);
+        let base = tempfile::tempdir().unwrap();
+        assert!(platform::disk(base.path()).finding.contains("free"));
+        assert_eq!(platform::disk(&base.path().join("gone")).state, State::Wrong);
+    }
+
+    #[test]
+    fn a_file_says_when_it_was_changed() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("f");
+        assert_eq!(changed(&path), None);
+        fs::write(&path, "").unwrap();
+        assert!(changed(&path).unwrap() > 0);
     }
 }

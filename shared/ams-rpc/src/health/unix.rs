@@ -3,12 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use rustix::fs::statvfs;
 use rustix::process::{Resource, geteuid, getrlimit};
 
-use super::Finding;
+use super::{Finding, Space, space};
 use crate::unix::{FolderError, check_private_dir};
 
 /// A folder that nobody else may write to, and where `alone`, not even read.
@@ -67,6 +66,19 @@ fn loose(path: &Path, alone: bool) -> Option<String> {
     Some(loose.first()?.file_name()?.to_string_lossy().into_owned())
 }
 
+/// The config file, if there is one: nobody else may write what the daemon does.
+#[must_use]
+pub fn config(path: &Path) -> Option<Finding> {
+    let found = fs::metadata(path).ok()?;
+    let shown = path.display().to_string();
+    Some(if found.mode() & 0o022 != 0 {
+        let fix = format!("chmod go-w '{shown}'");
+        Finding::wrong("permissions", "others can write it", fix).about(shown)
+    } else {
+        Finding::ok("permissions", "yours to change").about(shown)
+    })
+}
+
 /// A socket that is there and only its owner's.
 #[must_use]
 pub fn socket(path: &Path) -> Finding {
@@ -95,15 +107,6 @@ pub fn socket(path: &Path) -> Finding {
     Finding::ok("socket", "yours alone").about(shown)
 }
 
-/// Bytes, and files that can be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that are free for us.
-    pub free: u64,
-    /// Files that can still be made; `None` where nobody counts them.
-    pub files: Option<u64>,
-}
-
 /// What is free where `path` is.
 #[must_use]
 pub fn disk(path: &Path) -> Finding {
@@ -118,29 +121,6 @@ pub fn disk(path: &Path) -> Finding {
             let fix = "look whether the disk is there and mounted";
             Finding::wrong("disk", format!("cannot be asked: {error}"), fix).about(shown)
         }
-    }
-}
-
-/// Nothing can be kept below this: the database grows in steps.
-const LEAST: u64 = 32 << 20;
-/// Somebody should look below this.
-const LITTLE: u64 = 512 << 20;
-/// So many files are needed now and then.
-const LEAST_FILES: u64 = 64;
-
-/// Whether that is enough.
-#[must_use]
-pub fn space(space: Space) -> Finding {
-    let mib = space.free >> 20;
-    if let Some(files) = space.files.filter(|files| *files < LEAST_FILES) {
-        let said = format!("only {files} more files can be made");
-        return Finding::wrong("disk", said, "remove files: df -i says where there are many");
-    }
-    let fix = "free some space: du -xh / | sort -h says where it went";
-    match space.free {
-        0..LEAST => Finding::wrong("disk", format!("only {mib} MiB are free"), fix),
-        LEAST..LITTLE => Finding::warning("disk", format!("only {mib} MiB are free"), fix),
-        _ => Finding::ok("disk", format!("{mib} MiB are free")),
     }
 }
 
@@ -169,13 +149,6 @@ fn open_files(limits: &str) -> Option<u64> {
         "unlimited" => Some(u64::MAX),
         number => number.parse().ok(),
     }
-}
-
-/// When a file was changed, in milliseconds since 1970.
-#[must_use]
-pub fn changed(path: &Path) -> Option<i64> {
-    let at = fs::metadata(path).ok()?.modified().ok()?;
-    i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
 #[cfg(test)]
@@ -236,19 +209,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_is_enough_or_not() {
-        let state = |free, files| space(Space { free, files }).state;
-        assert_eq!(state(LEAST - 1, None), State::Wrong);
-        assert_eq!(state(LEAST, None), State::Warning);
-        assert_eq!(state(LITTLE - 1, Some(LEAST_FILES)), State::Warning);
-        assert_eq!(state(LITTLE, Some(LEAST_FILES)), State::Ok);
-        assert_eq!(state(LITTLE, Some(LEAST_FILES - 1)), State::Wrong);
-        let base = tempfile::tempdir().unwrap();
-        assert!(disk(base.path()).finding.contains("free"));
-        assert_eq!(disk(&base.path().join("gone")).state, State::Wrong);
-    }
-
-    #[test]
     fn a_limit_of_files_is_read_as_the_system_shows_it() {
         let table = "Limit                     Soft Limit           Hard Limit           Units     \n\
                      Max open files            1024                 4096                 files     \n";
@@ -257,14 +217,5 @@ mod tests {
         assert_eq!(open_files(""), None);
         assert_eq!(files(None, u64::MAX).state, State::Wrong);
         assert_eq!(files(None, 1).state, State::Ok);
-    }
-
-    #[test]
-    fn a_file_says_when_it_was_changed() {
-        let base = tempfile::tempdir().unwrap();
-        let path = base.path().join("f");
-        assert_eq!(changed(&path), None);
-        fs::write(&path, "").unwrap();
-        assert!(changed(&path).unwrap() > 0);
     }
 }
