@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ams_crypto::store::StoreKey;
+use ams_rpc::server::{MAX_CALLS, MAX_CONNECTIONS};
 use redb::ReadableDatabase;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::fact::Fact;
@@ -37,9 +39,10 @@ use writer::{Job, Task, Writer};
 /// redb's own default is 1 GiB; what a messenger has at hand fits in this.
 const CACHE: usize = 8 << 20;
 
-/// Closures that may wait for the writer. When it is full, callers wait: a caller is a client
-/// or a link, and each of them has one or few calls under way.
-const WAITING: usize = 256;
+/// Closures that may wait for the writer: one for every call that the clients can have under way,
+/// and as many for the links. So it is full for nobody, and what callers ask for in turn is done in turn;
+/// beyond it a caller waits, and may be overtaken.
+const WAITING: usize = 2 * MAX_CONNECTIONS * MAX_CALLS;
 
 /// What went wrong with the disk. Cloned to everybody whose work was in the same commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -249,7 +252,8 @@ impl Store {
     ///
     /// `work` checks everything before its first change. When it fails after a change, or when
     /// another one does, the transaction is rolled back and `work` runs again: it must not have
-    /// effects of its own. Once called, it runs even if the caller stops waiting.
+    /// effects of its own. Once called, it runs even if the caller stops waiting. Writes run in the order
+    /// in which they were first polled.
     ///
     /// # Errors
     /// What `work` answers, or the disk's error.
@@ -263,7 +267,13 @@ impl Store {
     {
         let (reply, answer) = oneshot::channel();
         let job: Box<dyn Job> = Box::new(Task::new(work, reply));
-        if self.jobs.send(job).await.is_err() {
+        // Not by a send that waits: one whose task has had its turn gives way to the next caller.
+        let waits = match self.jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(job)) => self.jobs.send(job).await.map_err(|_| ()),
+            Err(TrySendError::Closed(_)) => Err(()),
+        };
+        if waits.is_err() {
             return Err(StoreError::Stopped.into());
         }
         answer.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))

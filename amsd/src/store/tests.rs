@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ams_crypto::store::StoreKey;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
@@ -111,6 +112,26 @@ async fn a_closure_that_fails_after_a_change_takes_nobody_with_it() {
     assert_eq!(rows.len(), 20);
     let told = told.lock().unwrap();
     assert!(told.iter().all(|fact| matches!(fact, Fact::Due(_))));
+}
+
+/// Also where so many are asked for in one turn of a task that tokio makes it give way to others.
+#[tokio::test]
+async fn writes_run_in_the_order_in_which_they_were_asked_for() {
+    let (_folder, store) = new_store(silent());
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut asked: FuturesUnordered<_> = (0..1000)
+        .map(|number| {
+            let ran = Arc::clone(&ran);
+            store.write(move |_| {
+                ran.lock().unwrap().push(number);
+                Ok::<_, StoreError>(())
+            })
+        })
+        .collect();
+    while let Some(written) = asked.next().await {
+        written.unwrap();
+    }
+    assert_eq!(*ran.lock().unwrap(), (0..1000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
