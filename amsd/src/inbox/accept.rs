@@ -121,7 +121,8 @@ fn take(
     id: ContactId,
     opened: Opened,
 ) -> Result<Accepted, StoreError> {
-    take_receipts(txn, id, &opened, came.now)?;
+    let via = came.relay.via(came.nick);
+    take_receipts(txn, id, &opened, &via, came.now)?;
     if opened.first_under_root {
         activate(txn, id)?;
     }
@@ -130,7 +131,7 @@ fn take(
         offer::take(txn, id, offered, came.now)?;
     }
     if let Some(body) = opened.body {
-        keep(txn, id, &came.relay.via(came.nick), body, came.now)?;
+        keep(txn, id, &via, body, came.now)?;
     }
     Ok(Accepted {
         from: Some(id),
@@ -148,10 +149,11 @@ fn take_receipts(
     txn: &Txn<'_>,
     id: ContactId,
     opened: &Opened,
+    via: &str,
     now: i64,
 ) -> Result<(), StoreError> {
     for &seq in &opened.delivered {
-        state::delivered(txn, id, seq, now)?;
+        state::delivered(txn, id, seq, via, now)?;
     }
     for &key in &opened.taken_without {
         offer::was_taken(txn, key)?;

@@ -88,9 +88,18 @@ fn gave_up(
     })
 }
 
-/// The recipient has it on disk. Whatever was decided about it before, that is what happened.
-pub fn delivered(txn: &Txn<'_>, contact: ContactId, seq: u64, now: i64) -> Result<(), StoreError> {
-    change(txn, contact, seq, now, None, None, |row| match row.state {
+/// The recipient has it on disk: its receipt came `via` that path. Whatever was decided about it
+/// before, that is what happened.
+pub fn delivered(
+    txn: &Txn<'_>,
+    contact: ContactId,
+    seq: u64,
+    via: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    // A receipt may overtake the word that the message was taken: then it names the path.
+    let unnamed = txn.get::<Out>(&(contact, seq))?.is_some_and(|row| row.via.is_none());
+    change(txn, contact, seq, now, unnamed.then_some(via), None, |row| match row.state {
         OutState::Delivered | OutState::Read => None,
         _ => Some(OutState::Delivered),
     })

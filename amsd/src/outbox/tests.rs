@@ -272,7 +272,7 @@ async fn happen(bench: &Bench, cause: &'static str, seq: u64, at: i64) {
                 .write(move |txn| state::link_lost(txn, &[key(seq)], "the link is lost", at))
                 .await;
         }
-        "receipt" => bench.write(move |txn| state::delivered(txn, BOB, seq, at)).await,
+        "receipt" => bench.write(move |txn| state::delivered(txn, BOB, seq, RECEIPT, at)).await,
         "was_read" => {
             let mut window = Window::new(1);
             window.insert(seq);
@@ -289,6 +289,24 @@ async fn happen(bench: &Bench, cause: &'static str, seq: u64, at: i64) {
             bench.write(move |txn| wish::replace(txn, BOB, "load", MessageId([9; 16]), at)).await;
         }
         other => panic!("{other}"),
+    }
+}
+
+/// The path that receipts come by.
+const RECEIPT: &str = "direct";
+
+/// How a message went is known from whoever took it, or from its receipt where that is here first.
+#[tokio::test]
+async fn a_receipt_names_the_path_where_nothing_else_did() {
+    let bench = Bench::new().await;
+    for (causes, expected) in [(&["receipt"][..], RECEIPT), (&["taken", "receipt"], "relay:home")] {
+        let seq = bench.message(Wish::default(), OutState::Queued).await;
+        for cause in causes {
+            happen(&bench, cause, seq, NOW).await;
+        }
+        let row = bench.row(seq);
+        assert_eq!(row.via.as_deref(), Some(expected), "{causes:?}");
+        assert!(row.steps.iter().any(|step| step.via.as_deref() == Some(expected)), "{causes:?}");
     }
 }
 

@@ -130,7 +130,8 @@ impl Bench {
 
     /// Alice's receipt for the message with this number.
     async fn delivered(&self, seq: u64) {
-        let written = self.store.write(move |txn| state::delivered(txn, ALICE, seq, clock()));
+        let written =
+            self.store.write(move |txn| state::delivered(txn, ALICE, seq, "direct", clock()));
         Result::<_, StoreError>::unwrap(written.await);
     }
 
