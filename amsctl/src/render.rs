@@ -158,7 +158,7 @@ fn relay_rows(relays: &[RelayInfo]) -> Vec<[String; 5]> {
                 relay.name.clone(),
                 relay.state.to_string(),
                 relay.user.clone(),
-                relay.since.map(|since| format!("since {}", time(since))).unwrap_or_default(),
+                since(relay.since),
                 relay.reason.clone().unwrap_or_default(),
             ]
         })
@@ -183,7 +183,7 @@ fn peer_rows(peers: &[PeerInfo]) -> Vec<[String; 5]> {
             peer.name.clone(),
             peer.state.to_string(),
             peer.address.clone(),
-            peer.since.map(|since| format!("since {}", time(since))).unwrap_or_default(),
+            since(peer.since),
             peer.reason.clone().unwrap_or_default(),
         ]
     };
@@ -245,7 +245,7 @@ pub fn contact(contact: &Contact) -> String {
     row("offered", contact.offered_fingerprint.clone());
     row("id", Some(contact.id.clone()));
     let mut out = table(&rows);
-    let paths: Vec<[String; 4]> = contact
+    let paths: Vec<[String; 5]> = contact
         .paths
         .iter()
         .map(|path| {
@@ -254,6 +254,7 @@ pub fn contact(contact: &Contact) -> String {
                 path.kind.to_string(),
                 path.name.clone(),
                 format!("{}{active}", path.state),
+                since(path.since),
                 path.reason.clone().unwrap_or_default(),
             ]
         })
@@ -320,6 +321,10 @@ pub fn status(status: &DaemonStatus) -> String {
         let _ = writeln!(out, "warning: {}", line(warning));
     }
     out
+}
+
+fn since(at: Option<Time>) -> String {
+    at.map(|at| format!("since {}", time(at))).unwrap_or_default()
 }
 
 fn or_none(text: String) -> String {

@@ -194,7 +194,7 @@ fn results_come_as_they_are_with_json_and_harmless_without() {
         "id": "c", "name": "bob\u{202e}", "address": "bob@home", "state": "active",
         "presence": "online", "verified": false, "verified_by": null, "fingerprint": "f",
         "offered_fingerprint": null, "new_field": 1,
-        "paths": [{"kind": "relay", "name": "home", "active": true, "state": "up", "reason": null}]
+        "paths": [{"kind": "relay", "name": "home", "active": true, "state": "up", "since": null, "reason": null}]
     });
     let answer = json!({"contacts": [contact]});
     let amsd = Fake::start(move |_, _| Reply::Result(answer.clone()));

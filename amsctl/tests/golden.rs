@@ -33,7 +33,8 @@ fn contact(name: &str, state: &str) -> Value {
         "id": "c1", "name": name, "address": "bob@home", "state": state, "presence": "online",
         "verified": true, "verified_by": "number", "fingerprint": "abcd efgh",
         "offered_fingerprint": null,
-        "paths": [{"kind": "relay", "name": NASTY, "active": true, "state": "up", "reason": NASTY}]
+        "paths": [{"kind": "relay", "name": NASTY, "active": true, "state": "up",
+            "since": "2026-11-24T10:15:00Z", "reason": NASTY}]
     })
 }
 

@@ -26,8 +26,8 @@ pub fn contact(
     let mut paths = Vec::with_capacity(row.paths.len());
     for path in &row.paths {
         let nick = nick(db, path.relay)?;
-        let (state, reason) = match path.missing && path.relay.is_direct() {
-            true => (PathState::Off, Some(why_not(db, id)?)),
+        let (state, since, reason) = match path.missing && path.relay.is_direct() {
+            true => (PathState::Off, None, Some(why_not(db, id)?)),
             false => path_state(row, path, live),
         };
         let active = active == Some(path.relay);
@@ -35,12 +35,13 @@ pub fn contact(
             true => (PathKind::Direct, direct_name(db, path.relay)?),
             false => (PathKind::Relay, nick),
         };
-        paths.push(Path { kind, name, active, state, reason });
+        paths.push(Path { kind, name, active, state, since, reason });
     }
     if row.direct().is_none() && row.is_open() && offer::is_allowed(db)? {
         let (kind, name) = (PathKind::Direct, "direct".to_owned());
-        let (state, reason) = (PathState::Off, Some(why_not(db, id)?));
-        paths.push(Path { kind, name, active: false, state, reason });
+        let reason = Some(why_not(db, id)?);
+        let (active, state, since) = (false, PathState::Off, None);
+        paths.push(Path { kind, name, active, state, since, reason });
     }
     let relays = row.paths.iter().find(|path| !path.relay.is_direct());
     let address = match relays.filter(|_| row.by_link.is_none()) {
@@ -108,24 +109,30 @@ fn state(row: &ContactRow) -> ContactState {
     }
 }
 
-fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Option<String>) {
+/// The state, since when, and why it is not up.
+fn path_state(
+    row: &ContactRow,
+    path: &PathRow,
+    live: &Live,
+) -> (PathState, Option<Time>, Option<String>) {
+    let stands = |state, hint: &str| (state, None, Some(hint.to_owned()));
     if path.missing {
-        let hint = "the relay no longer knows this contact: add it again".to_owned();
-        return (PathState::Missing, Some(hint));
+        let hint = "the relay no longer knows this contact: add it again";
+        return stands(PathState::Missing, hint);
     }
     if row.is_in_doubt(path.relay) {
-        let hint = "another key was shown here, so nothing goes this way".to_owned();
-        return (PathState::KeyChanged, Some(hint));
+        let hint = "another key was shown here, so nothing goes this way";
+        return stands(PathState::KeyChanged, hint);
     }
     if row.by_link.is_some() {
         let hint = "not answered yet; a link that somebody else used, or that expired, never is: \
                     then remove this contact and ask for another link";
-        return (PathState::Pending, Some(hint.to_owned()));
+        return stands(PathState::Pending, hint);
     }
     if row.stage == Stage::Asked {
-        return (PathState::Pending, Some("not answered yet".to_owned()));
+        return stands(PathState::Pending, "not answered yet");
     }
-    let Some(link) = live.link(path.relay) else { return (PathState::Off, None) };
+    let Some(link) = live.link(path.relay) else { return (PathState::Off, None, None) };
     let state = match link.state {
         LinkState::Up => PathState::Up,
         LinkState::Connecting => PathState::Connecting,
@@ -133,7 +140,7 @@ fn path_state(row: &ContactRow, path: &PathRow, live: &Live) -> (PathState, Opti
         LinkState::Off => PathState::Off,
         LinkState::Refused => PathState::Refused,
     };
-    (state, link.reason)
+    (state, Some(link.since), link.reason)
 }
 
 /// Why a contact has no direct way; for people.

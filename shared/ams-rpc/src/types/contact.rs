@@ -87,6 +87,8 @@ pub struct Path {
     pub active: bool,
     /// Its state.
     pub state: PathState,
+    /// Since when its link is in that state.
+    pub since: Option<Time>,
     /// Why it is not up.
     pub reason: Option<String>,
 }

@@ -90,6 +90,7 @@ fn contact() -> Contact {
             name: "home".into(),
             active: true,
             state: PathState::Missing,
+            since: None,
             reason: Some("gone".into()),
         }],
     }
@@ -101,7 +102,7 @@ fn contact_json() -> Value {
         "presence": "unknown", "verified": false, "verified_by": "number", "fingerprint": "f",
         "offered_fingerprint": "g",
         "paths": [{"kind": "relay", "name": "home", "active": true, "state": "missing",
-            "reason": "gone"}]
+            "since": null, "reason": "gone"}]
     })
 }
 
