@@ -6,18 +6,23 @@ use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, 
 use super::{App, peer, relay};
 use crate::outbox;
 use crate::relay::Refusal;
-use crate::settings::Settings;
+use crate::settings::{Direct, Settings};
 use crate::store::{Read, StoreError};
 use crate::tally::{self, Tally};
 
 pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
-    let Settings { visible, socks5, .. } = *app.settings.borrow();
+    let Settings { visible, socks5, direct, .. } = *app.settings.borrow();
     let now = app.outside.clock.now();
     let config = (app.config_mistake.borrow().clone(), app.restart.borrow().clone());
     let (shared, store) = (app.clone(), app.store.counts());
     app.store
         .read(move |db| {
             let queue = counts(db)?;
+            let listen = shared.peers.listening();
+            let mut warnings = warnings(db, &queue, now, (config.0.as_deref(), config.1))?;
+            if direct == Direct::Contacts && socks5.is_some() && !listen.is_empty() {
+                warnings.push(TOLD_BESIDE_PROXY.to_owned());
+            }
             Ok(DaemonStatus {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -25,7 +30,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 home: shared.home.display().to_string(),
                 fingerprint: shared.me.public().fingerprint(),
                 presence: if visible { Visibility::Visible } else { Visibility::Invisible },
-                listen: shared.peers.listening().iter().map(ToString::to_string).collect(),
+                listen: listen.iter().map(ToString::to_string).collect(),
                 socks5: socks5.map(|at| at.to_string()),
                 relays: relay::all(db, &shared.live)?,
                 peers: peer::all(db, &shared.live)?,
@@ -33,7 +38,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
                 inbox: InboxCounts { kept: tally::of(db, Tally::Kept)? },
                 store: StoreCounts { commits: store.commits, writes: store.writes },
                 hooks: shared.hooks.infos(db)?,
-                warnings: warnings(db, &queue, now, (config.0.as_deref(), config.1))?,
+                warnings,
             })
         })
         .await
@@ -50,6 +55,10 @@ fn counts(db: &impl Read) -> Result<QueueCounts, StoreError> {
 
 /// 2026-11-01T00:00:00Z, in milliseconds: before any version of this program.
 const PAST: i64 = 1_793_491_200_000;
+
+const TOLD_BESIDE_PROXY: &str = "direct = \"contacts\" tells contacts where this machine is, which \
+                                 socks5 hides from relays: set one of them only, or make \
+                                 public_address an address that may be known";
 
 /// What the user should know and may not look for.
 fn warnings(

@@ -189,6 +189,28 @@ async fn a_rule_answers_directly_too() {
     alice.delivers("bob", "hi").await;
 }
 
+/// Whom the user disconnected, a rule does not let in again: asking anew waits for the user's word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_takes_back_no_disconnection() {
+    let net = Net::new().await;
+    let alice = net.stranger("alice", |_| ()).await;
+    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
+    let link = bob.peer_link().await;
+    alice.connect(&link, "bob").await.unwrap();
+    alice.contact_is("bob", ContactState::Active).await;
+    let name = alice.stranger_name().await;
+    bob.call::<peer::Disconnect>(PeerParams { name: name.clone() }).await;
+    alice.peer_is("bob", LinkState::Down).await;
+
+    alice.connect(&link, "bob").await.unwrap();
+    bob.is_asked_by(&name).await;
+    let peers = bob.call::<peer::List>(NoParams {}).await.peers;
+    assert!(peers.iter().all(|peer| peer.state != LinkState::Up), "{peers:?}");
+    bob.accept_stranger(&alice).await;
+    alice.peer_is("bob", LinkState::Up).await;
+    alice.delivers("bob", "by his own word").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_dial_each_other_at_once_have_one_link() {
     let net = Net::new().await;

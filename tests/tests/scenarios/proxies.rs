@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use ams_rpc::methods::relay;
-use ams_rpc::types::{LinkState, NoParams};
+use ams_rpc::types::{LinkState, NoParams, RelayParams};
 use ams_tests::Net;
+use ams_tests::connection::failure;
 use ams_tests::person::Person;
 use ams_tests::proxy::Proxy;
+use ams_tests::shell::quiet_port;
 use ams_wire::address::{DIRECT_PORT, HostPort, InviteLink, Link, PeerLink, RELAY_PORT};
+use amsd::settings::{Direct, Settings};
 
 /// Names that lead nowhere but through the proxy (RFC 6761 section 6.4).
 const RELAY: &str = "relay.invalid";
@@ -87,6 +90,44 @@ async fn every_connection_goes_through_the_proxy_and_every_name_to_it() {
     assert!(passed.iter().all(|one| one.by_name), "looked up here: {passed:?}");
 }
 
+/// The link is down, and asking for it ends with these words; also where a try was under way that
+/// had begun before they became true.
+async fn is_down_because(person: &Person, words: &str) {
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let nick = "home".to_owned();
+        said.push(failure(person.try_call::<relay::Connect>(RelayParams { nick }).await).message);
+    }
+    assert!(said.iter().any(|said| said.contains(words)), "{words}: {said:?}");
+}
+
+/// Whatever it is, the way is back by itself when the proxy is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_the_proxy_is_said() {
+    let net = Net::new().await;
+    // It is away for a while, and nobody else's port meanwhile.
+    let at = SocketAddr::from(([127, 0, 0, 1], quiet_port()));
+    let proxy = Proxy::start_at(at).await;
+    let alice = behind(&net, &proxy, "alice").await;
+    let line = alice.line(net.home()).await;
+
+    proxy.forbid(true);
+    line.cut();
+    line.mend();
+    alice.link_is(net.home(), LinkState::Down).await;
+    is_down_because(&alice, &format!("it does not allow {RELAY}")).await;
+    proxy.forbid(false);
+    alice.link_is(net.home(), LinkState::Up).await;
+
+    proxy.stop().await;
+    alice.link_is(net.home(), LinkState::Down).await;
+    is_down_because(&alice, "nothing listens there").await;
+    let proxy = Proxy::start_at(at).await;
+    is_down_because(&alice, &format!("it cannot reach {RELAY}")).await;
+    proxy.knows(&format!("{RELAY}:{RELAY_PORT}"), line.at());
+    alice.link_is(net.home(), LinkState::Up).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_proxy_is_for_what_is_dialled_from_then_on() {
     let net = Net::new().await;
@@ -104,4 +145,24 @@ async fn another_proxy_is_for_what_is_dialled_from_then_on() {
     let passed = proxy.passed();
     assert_eq!(passed.last().unwrap().asked, line.at().to_string());
     assert!(passed.iter().all(|one| !one.by_name));
+}
+
+/// A proxy hides where somebody is; a place that is told to contacts does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_is_told_beside_a_proxy_is_warned_of() {
+    let net = Net::new().await;
+    let proxy = Proxy::start().await;
+    let through = proxy.at();
+    for (direct, socks5, warned) in [
+        (Direct::Contacts, Some(through), true),
+        (Direct::Contacts, None, false),
+        (Direct::Off, Some(through), false),
+    ] {
+        let adjust = |settings: &mut Settings| {
+            (settings.direct, settings.socks5) = (direct, socks5);
+        };
+        let person = net.listener(&format!("{direct:?}-{}", socks5.is_some()), adjust).await;
+        let warnings = person.status().await.warnings;
+        assert_eq!(warnings.iter().any(|one| one.contains("socks5")), warned, "{warnings:?}");
+    }
 }

@@ -100,8 +100,10 @@ impl Opened {
         let done = work(database);
         let opening = open.opening;
         drop(open);
-        if done.as_ref().is_err_and(StoreError::is_of_the_disk) {
-            self.close(opening);
+        if let Err(error) = &done
+            && error.is_of_the_disk()
+        {
+            self.close(opening, error);
         }
         done
     }
@@ -121,11 +123,11 @@ impl Opened {
         Ok(RwLockWriteGuard::downgrade(open))
     }
 
-    fn close(&self, opening: u64) {
+    fn close(&self, opening: u64, error: &StoreError) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // Another one may have closed it, and a third opened it again.
-        if open.opening == opening {
-            open.database = None;
+        if open.opening == opening && open.database.take().is_some() {
+            tracing::error!(%error, "the accounts cannot be read or written");
         }
     }
 }
