@@ -121,7 +121,11 @@ impl Actor {
                     self.once(view).await
                 }
                 Ok(None) => return,
-                Err(error) => error.into(),
+                Err(error) => {
+                    // The contact dials again; kept, it would be looked up again without a pause.
+                    self.held = None;
+                    error.into()
+                }
             };
             let pause = match end {
                 End::Stopped => return self.show(LinkState::Down, Some("disconnected".to_owned())),

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::guest::Guests;
 use super::listen::Places;
 use super::{DirectRow, HANDLE, Listening, Peers, PeersHandle, make};
+use crate::contacts::ask::{Asked, AskedRow};
 use crate::contacts::{self, ContactId, ContactRow, PathRow, Stage};
 use crate::live::Live;
 use crate::outside::{Connecting, Network, Outside};
@@ -226,4 +227,50 @@ async fn a_link_that_is_there_does_not_wait_for_an_address_that_swallows_everyth
     timeout(Duration::from_secs(30), winner.comes_up()).await.expect("it waits for its own");
     losers.stop().await;
     winners.stop().await;
+}
+
+/// Leads to one daemon, and says each time that somebody was led there.
+struct Counted(Narrow, mpsc::Sender<()>);
+
+impl Network for Counted {
+    fn connect<'a>(&'a self, to: &'a HostPort) -> Connecting<'a> {
+        self.1.try_send(()).unwrap();
+        self.0.connect(to)
+    }
+}
+
+/// What cannot be looked up is looked up again after a pause, not as fast as the disk fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_fails_no_link_is_kept_waiting() {
+    let line = Arc::new(OnceLock::new());
+    let (dials, mut dialled) = mpsc::channel(64);
+    let network = Arc::new(Counted(Narrow(Arc::clone(&line)), dials));
+    let alice = Alice::on(Outside { network, ..Outside::default() }).await;
+    let bob = Alice::on(Outside::default()).await;
+    let (hers, his) = (alice.link_key().await, bob.link_key().await);
+    let (she, he) = (alice.identity(), bob.identity());
+    let alice = alice.knows(he, his, vec!["bob.test:7310".to_owned()]).await;
+    let bob = bob.knows(she, hers, Vec::new()).await;
+    let start = |deps: &Deps| Peers::start(deps.clone(), Listening::default(), Vec::new());
+    let bobs = start(&bob.deps);
+    let guests = Guests::new(bob.deps.clone(), bobs.known());
+    assert!(line.set((guests, Places::new((8, 8)))).is_ok());
+    let way = bob.way;
+    let damaged = bob.deps.store.write(move |txn| {
+        let (secrets, generation) = (vec![1], 1);
+        let row = AskedRow { contact: BOB, secrets, at: NOW, generation, link: None };
+        txn.put::<Asked>(&(way, HANDLE), &row)
+    });
+    let damaged: Result<(), StoreError> = damaged.await;
+    damaged.unwrap();
+    let alices = start(&alice.deps);
+    // Sooner than she would give up a link on which nothing is said.
+    let again = async {
+        for _ in 0..3 {
+            dialled.recv().await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(15), again).await.expect("a link waits that nobody looks at");
+    alices.stop().await;
+    bobs.stop().await;
 }
