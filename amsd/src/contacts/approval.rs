@@ -198,3 +198,137 @@ fn move_path(
     row::put(txn, known, Some(&was), &row)?;
     Ok((known, row))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ams_crypto::identity::IdentityKey;
+    use ams_crypto::olm::OlmAccount;
+    use ams_crypto::store::StoreKey;
+    use ams_wire::id::{Blob, IntroId, RootTag, WorkMark};
+    use ams_wire::receipt::Window;
+    use ams_wire::username::Username;
+
+    use super::*;
+    use crate::outbox::row::{Out, OutState, TextRow};
+    use crate::outbox::state::Outcome;
+    use crate::outbox::wish::Wish;
+    use crate::outbox::{Draft, push};
+    use crate::session::row::{CipherRow, Envelopes};
+    use crate::session::seal::CipherKey;
+    use crate::settings::Undeliverable;
+    use crate::store::Store;
+
+    const BOB: ContactId = ContactId(1);
+    const HOME: RelayId = RelayId(1);
+    const OLD: RootTag = RootTag([1; 8]);
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn home() -> RelayRow {
+        RelayRow {
+            nick: "home".to_owned(),
+            at: "home.test:7311".to_owned(),
+            key: Key([1; 32]),
+            device_secret: [9; 32],
+            user: Username::new("alice").unwrap(),
+            enrolled: true,
+            wanted: true,
+            refused: None,
+            relay_counter: 0,
+            deleting: false,
+            adopting: false,
+        }
+    }
+
+    /// The keys that alice and bob have had until now.
+    fn old_root() -> RootRow {
+        RootRow {
+            keys: Vec::new(),
+            requester: true,
+            intro: IntroId([1; 32]),
+            generation: 1,
+            opened: true,
+            ratchet: Vec::new(),
+            next_ctr: 4,
+            taken: Window::new(1),
+            made_at: NOW,
+            retired: false,
+        }
+    }
+
+    fn hi() -> Draft {
+        let text = TextRow {
+            text: "hi".to_owned(),
+            reply_to: None,
+            title: None,
+            priority: None,
+            tags: Vec::new(),
+            choices: None,
+        };
+        Draft { to: "bob".to_owned(), id: None, text, wish: Wish::default() }
+    }
+
+    /// Seals by hand: what is in it does not matter here.
+    fn seal(txn: &Txn<'_>, ctr: u64, seq: Option<u64>) -> Result<CipherKey, StoreError> {
+        let cipher = CipherRow { seq, relay: HOME, mark: WorkMark::default() };
+        txn.put::<Ciphers>(&(BOB, OLD, ctr), &cipher)?;
+        txn.put::<Envelopes>(&(BOB, OLD, ctr), &vec![9; 473].into())?;
+        Ok(CipherKey { contact: BOB, root: OLD, ctr })
+    }
+
+    /// Otherwise what is sealed under the fresh keys would come before it.
+    #[tokio::test]
+    async fn what_has_no_receipt_is_sealed_anew_as_soon_as_fresh_keys_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[7; 32]), Arc::new(|_| {})).unwrap();
+        let me = store.write(Me::create).await.unwrap();
+        let bob = Arc::new(IdentityKey::generate());
+        let shown = store.write(move |txn| {
+            let handle = Handle([3; 16]);
+            let user = Username::new("bob").unwrap();
+            let row = ask::new_row("bob".to_owned(), HOME, user.clone(), handle, Stage::Active);
+            let row = ContactRow { identity: Some(Key(*bob.public().as_bytes())), ..row };
+            row::put(txn, BOB, None, &row)?;
+            txn.put::<Roots>(&(BOB, OLD), &old_root())?;
+            // The first is on its way, the second the relay gave up; the third is sealed and has
+            // not left; and a question is out.
+            for _ in 0..3 {
+                push(txn, &hi(), NOW).unwrap();
+            }
+            let settle = |key, outcome| {
+                state::settle(txn, key, outcome, "relay:home", Undeliverable::Ask, NOW)
+            };
+            settle(seal(txn, 1, Some(1))?, Outcome::Sent)?;
+            settle(seal(txn, 2, Some(2))?, Outcome::Failed)?;
+            seal(txn, 3, Some(3))?;
+            seal(txn, 4, None)?;
+
+            let row = txn.get::<row::Contacts>(&BOB)?.unwrap();
+            ask::ask(txn, &me, (HOME, &home()), BOB, &row, NOW)?;
+            assert_eq!(txn.list::<Ciphers>(&BOB)?.len(), 4, "asking alone changes nothing");
+            let asked = txn.get::<Asked>(&(HOME, handle))?.unwrap().secrets()?;
+            let intro = introduction::verify(asked.intro()).unwrap();
+            let approved = introduction::approve(&bob, &OlmAccount::new(), &intro, None).unwrap();
+            let approval = Blob::new(approved.approval);
+            let shown = Row { handle, peer: user, state: RowState::Accepted, approval };
+            receive(txn, &me, (HOME, &home()), &shown, NOW)?;
+            Ok::<_, StoreError>(approved.roots.tag)
+        });
+        let fresh = shown.await.unwrap();
+        let look = store.read_now(|db| {
+            let found = roots(db, BOB)?;
+            assert_eq!(sealing_root(&found).map(|(tag, _)| *tag), Some(fresh));
+            assert!(db.list::<Ciphers>(&BOB)?.is_empty(), "nothing more goes as it was sealed");
+            assert!(db.list::<Envelopes>(&BOB)?.is_empty());
+            let rows = db.list::<Out>(&BOB)?;
+            Ok::<_, StoreError>(rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
+        });
+        let rows = look.unwrap();
+        let states: Vec<_> = rows.iter().map(|row| row.state).collect();
+        assert_eq!(states, [OutState::Queued, OutState::Undelivered, OutState::Queued]);
+        let last = rows[0].steps.last().unwrap();
+        assert_eq!(last.reason.as_deref(), Some("sealed anew after a renewal"));
+    }
+}
