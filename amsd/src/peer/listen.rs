@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ams_link::stream::BoxedStream;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,9 +32,16 @@ pub struct ListenError {
     source: io::Error,
 }
 
+/// Where connections come from, each with where it comes from itself.
+#[derive(Debug)]
+enum Socket {
+    Bound(TcpListener),
+    Handed(mpsc::Receiver<(BoxedStream, SocketAddr)>),
+}
+
 /// Sockets that are bound.
 #[derive(Debug, Default)]
-pub struct Listening(Vec<(TcpListener, SocketAddr)>);
+pub struct Listening(Vec<(Socket, SocketAddr)>);
 
 impl Listening {
     /// Binds all of them, or none.
@@ -46,9 +54,15 @@ impl Listening {
             let failed = |source| ListenError { at, source };
             let listener = TcpListener::bind(at).await.map_err(failed)?;
             let real = listener.local_addr().map_err(failed)?;
-            bound.push((listener, real));
+            bound.push((Socket::Bound(listener), real));
         }
         Ok(Self(bound))
+    }
+
+    /// In place of a socket at `at`: connections that are handed over, as a simulation does, each
+    /// with where it comes from.
+    pub fn handed(at: SocketAddr, connections: mpsc::Receiver<(BoxedStream, SocketAddr)>) -> Self {
+        Self(vec![(Socket::Handed(connections), at)])
     }
 
     /// Where they are, with the ports that the system chose.
@@ -59,7 +73,7 @@ impl Listening {
     /// Accepts until `stop`.
     pub(super) fn serve(self, guests: &Guests, stop: &CancellationToken, tasks: &TaskTracker) {
         let (greeting, strangers) = (Places::new(GREETING), Places::new(STRANGERS));
-        for (listener, _) in self.0 {
+        for (socket, _) in self.0 {
             let door = Door {
                 guests: guests.clone(),
                 greeting: greeting.clone(),
@@ -67,7 +81,26 @@ impl Listening {
                 stop: stop.clone(),
                 tasks: tasks.clone(),
             };
-            tasks.spawn(door.run(listener));
+            tasks.spawn(door.run(socket));
+        }
+    }
+}
+
+impl Socket {
+    /// The next connection. Nothing is lost if the future is dropped.
+    async fn accept(&mut self) -> io::Result<(BoxedStream, SocketAddr)> {
+        match self {
+            Self::Bound(listener) => loop {
+                let (stream, from) = listener.accept().await?;
+                // Records are gathered already; waiting for more would only delay them.
+                if stream.set_nodelay(true).is_ok() {
+                    return Ok((BoxedStream::new(stream), from));
+                }
+            },
+            Self::Handed(connections) => match connections.recv().await {
+                Some(connection) => Ok(connection),
+                None => std::future::pending().await,
+            },
         }
     }
 }
@@ -81,21 +114,16 @@ struct Door {
 }
 
 impl Door {
-    async fn run(self, listener: TcpListener) {
-        while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
+    async fn run(self, mut socket: Socket) {
+        while let Some(accepted) = self.stop.run_until_cancelled(socket.accept()).await {
             let Ok((stream, from)) = accepted else {
                 sleep(PAUSE).await;
                 continue;
             };
             let place = self.greeting.take_anyway(from.ip());
-            // Records are gathered already; waiting for more would only delay them.
-            if stream.set_nodelay(true).is_err() {
-                continue;
-            }
             let (guests, strangers) = (self.guests.clone(), self.strangers.clone());
             let (stop, given_up) = (self.stop.clone(), place.given_up.clone());
             self.tasks.spawn(async move {
-                let stream = BoxedStream::new(stream);
                 let take = move || strangers.take(from.ip());
                 let greeted = guests.receive(stream, place, take);
                 stop.run_until_cancelled(given_up.run_until_cancelled(greeted)).await;

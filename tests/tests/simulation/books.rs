@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use ams_rpc::types::{IfUndelivered, Message, MessageId, MessageSteps, State, Step};
+use ams_rpc::types::{IfUndelivered, Message, MessageId, MessageSteps, State, Step, Via};
 
 use super::contacts::name_of;
 
@@ -17,6 +17,8 @@ pub(crate) struct Wish {
     pub(crate) key: Option<String>,
     /// What becomes of it when it cannot be delivered.
     pub(crate) policy: Option<IfUndelivered>,
+    /// The only way that it may go, so that others may pass it.
+    pub(crate) via: Option<Via>,
 }
 
 /// A message that somebody had sent.
@@ -220,13 +222,13 @@ impl Books {
     }
 
     /// Compares what was said with what was shown. `fate` is what became of each accepted message,
-    /// `names` what people call each other, `in_order` for how long a relay keeps a message in its
-    /// order; `None`: for no time.
+    /// `names` what people call each other, `in_order` for how long what is between two keeps a message
+    /// in its order; `None`: for no time.
     pub(crate) fn balance(
         &self,
         fate: &BTreeMap<MessageId, Option<MessageSteps>>,
         names: impl Fn(usize) -> String,
-        in_order: Option<Duration>,
+        in_order: impl Fn(usize, usize) -> Option<Duration>,
     ) -> Vec<String> {
         let pages = self.pages();
         let mut wrong = Vec::new();
@@ -256,8 +258,10 @@ impl Books {
                 wrong.push(format!("`{}` of a stranger was shown", brief(&said.text)));
             }
             let state = fate.get(&shown.id).and_then(Option::as_ref);
-            let (Some(state), Some(window)) = (state, in_order) else { continue };
-            if has_strayed(state, window) || pages.is_in_disorder(*place, said) {
+            let window = in_order(said.from, said.to);
+            let (Some(state), Some(window)) = (state, window) else { continue };
+            let has_strayed = has_strayed(state, window) || said.wish.via.is_some();
+            if has_strayed || pages.is_in_disorder(*place, said) {
                 continue;
             }
             let newest = newest.entry((said.from, said.to)).or_insert(*place);

@@ -13,10 +13,11 @@ use ams_tests::seed::Seed;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
+use super::direct::{Meets, dial, meet_directly};
 use super::person::{Person, name};
 use super::story::Story;
 use super::verdict::taken_from;
-use super::world::{World, nick};
+use super::world::{World, called, nick};
 
 /// Between two looks at who asked.
 const LOOK: Duration = Duration::from_secs(30);
@@ -37,14 +38,18 @@ pub(crate) struct Pair {
     /// Who was asked.
     pub(crate) asked: usize,
     /// At which relay.
-    pub(crate) relay: usize,
+    pub(crate) relay: Option<usize>,
     /// And at which one after that.
     pub(crate) second: Option<usize>,
+    /// And without any.
+    pub(crate) direct: Option<Meets>,
 }
 
-/// Whose contact a local name is: `bob@r1` is bob at another relay, not yet known to be the same.
+/// Whose contact a local name is: `bob@r1` is bob at another relay, not yet known to be the same, and
+/// so is whoever is called after bob's fingerprint.
 pub(crate) fn name_of(local: &str) -> &str {
-    local.split('@').next().unwrap_or(local)
+    let name = local.split('@').next().unwrap_or(local);
+    called(name).unwrap_or(name)
 }
 
 /// Who meets whom, where.
@@ -53,7 +58,7 @@ pub(crate) fn pairs(seed: &mut Seed, people: usize, relays: usize) -> Vec<Pair> 
     let mut pair = |seed: &mut Seed, asker, asked| {
         let relay = seed.place(relays);
         let second = (relays > 1 && seed.one_in(2)).then_some(1 - relay.min(1));
-        pairs.push(Pair { asker, asked, relay, second });
+        pairs.push(Pair { asker, asked, relay: Some(relay), second, direct: None });
     };
     for asked in 1..people {
         // Everybody has met somebody.
@@ -79,23 +84,37 @@ pub(crate) async fn ask(world: &World, asker: usize, asked: usize, relay: usize)
 
 /// Both ask, where they met.
 pub(crate) async fn ask_again(world: &World, pair: Pair) {
-    ask(world, pair.asker, pair.asked, pair.relay).await;
-    ask(world, pair.asked, pair.asker, pair.relay).await;
+    if let Some(relay) = pair.relay {
+        ask(world, pair.asker, pair.asked, relay).await;
+        ask(world, pair.asked, pair.asker, relay).await;
+    }
+    if let Some(meets) = pair.direct {
+        // That it does not work shows in the end.
+        let _ = dial(world, meets.dials, meets.listens).await;
+    }
 }
 
-/// The one asks the other, at one relay after the other, until they know each other.
+/// The one asks the other, at one relay after the other, or without any, until they know each other.
 async fn befriend(world: &World, pair: Pair) {
     let Pair { asker, asked, .. } = pair;
-    ask(world, asker, asked, pair.relay).await;
-    until_active(&world.people[asker], asked).await;
-    until_active(&world.people[asked], asker).await;
+    if let Some(meets) = pair.direct.filter(|meets| meets.first) {
+        meet_directly(world, meets).await;
+    }
+    if let Some(relay) = pair.relay {
+        ask(world, asker, asked, relay).await;
+        until_active(&world.people[asker], asked).await;
+        until_active(&world.people[asked], asker).await;
+    }
     if let Some(second) = pair.second {
         ask(world, asker, asked, second).await;
+    }
+    if let Some(meets) = pair.direct.filter(|meets| !meets.first) {
+        meet_directly(world, meets).await;
     }
 }
 
 /// Resolves when a contact can be written to.
-async fn until_active(person: &Person, other: usize) {
+pub(crate) async fn until_active(person: &Person, other: usize) {
     let params = ContactParams { name: name(other) };
     loop {
         match person.call::<contact::Show>(&params).await {
@@ -136,9 +155,15 @@ pub(crate) async fn answer(world: Arc<World>, who: usize, friends: Vec<usize>, m
         person.up().await;
         let requests = person.call::<contact::Requests>(&NoParams {}).await;
         for request in requests.map(|requests| requests.incoming).unwrap_or_default() {
-            if friends.iter().any(|friend| name(*friend) == name_of(&request.from)) {
-                let params = ContactAcceptParams { name: request.id, local: None };
-                let _ = person.call::<contact::Accept>(&params).await;
+            let from = if request.from == "direct" { &request.name } else { &request.from };
+            if friends.iter().any(|friend| name(*friend) == name_of(from)) {
+                let local = called(from).filter(|_| !request.again).map(str::to_owned);
+                let mut params = ContactAcceptParams { name: request.id, local };
+                let accepted = person.call::<contact::Accept>(&params).await;
+                // The name may be that of a contact at a relay, not yet known to be the same.
+                if accepted.is_err() && params.local.take().is_some() {
+                    let _ = person.call::<contact::Accept>(&params).await;
+                }
             } else if chance.one_in(8) {
                 let _ = person.call::<contact::Reject>(&ContactParams { name: request.id }).await;
             }
@@ -258,9 +283,14 @@ impl Story {
         let Some(stranger) = self.stranger else { return };
         let whom = self.seed.place(self.world.people.len() - 1);
         let relay = self.seed.place(self.world.relays.len());
+        let directly = self.plan.is_some() && self.seed.one_in(2);
         let world = self.world.clone();
         tokio::spawn(async move {
-            ask(&world, stranger, whom, relay).await;
+            if directly {
+                let _ = dial(&world, stranger, whom).await;
+            } else {
+                ask(&world, stranger, whom, relay).await;
+            }
             let params = SendParams::new(name(whom), "let me in");
             let sent = world.people[stranger].insist::<message::Send>(&params).await;
             if sent.is_ok() {

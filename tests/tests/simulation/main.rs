@@ -6,12 +6,14 @@
 //! AMS_SEED=17 cargo test -p ams-tests --test simulation one_seed -- --ignored --nocapture
 //! ```
 //!
-//! The first runs 200 seeds; the second 20,000 others; the third one, and it tells what happens.
+//! The first runs 200 seeds; the second 20,000 others; the third one, and it tells what happens. With
+//! `AMS_RELAYS_ALONE` nobody has direct links in it, as in the first seeds that were kept.
 //!
 //! In the order in which a run meets them: [`world`] (disks of people who have accounts), [`person`]
-//! and [`relay`] on a [`disk`] each, [`net`] and its [`wire`]s between them, [`story`] (what happens:
-//! [`contacts`], [`talk`], [`reader`], [`trouble`]), [`books`] (what was accepted and shown),
-//! [`travel`] (every envelope on the way), [`verdict`].
+//! and [`relay`] on a [`disk`] each, [`net`] and its [`wire`]s between them, [`street`] and its
+//! [`line`]s between people without a relay, [`story`] (what happens: [`contacts`], [`direct`],
+//! [`talk`], [`reader`], [`trouble`]), [`books`] (what was accepted and shown), [`travel`] (every
+//! envelope on the way), [`verdict`].
 //!
 //! A seed gives the same schedule and the same faults each time. Keys, handles and ids come from the
 //! operating system, so what depends on their order may differ.
@@ -26,12 +28,15 @@
 
 mod books;
 mod contacts;
+mod direct;
 mod disk;
+mod line;
 mod net;
 mod person;
 mod reader;
 mod relay;
 mod story;
+mod street;
 mod talk;
 mod travel;
 mod trouble;
@@ -44,7 +49,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 use ams_tests::seed::count;
-use story::{Control, Story};
+use story::{Control, Story, Ways};
 
 thread_local! {
     /// What panicked in this thread. A task that does is nobody's to wait for.
@@ -63,13 +68,13 @@ fn note_panics() {
 }
 
 /// What is wrong after the run of a seed.
-fn run(number: u64, control: Control) -> Vec<String> {
+fn run(number: u64, control: Control, ways: Ways) -> Vec<String> {
     note_panics();
     let beginning = world::beginning();
     let runtime = world::runtime();
     let ran = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            let mut story = Story::begin(beginning, number, control).await;
+            let mut story = Story::begin(beginning, number, control, ways).await;
             story.run().await;
             let wrong = story.verdict().await;
             story.tell_figures();
@@ -83,10 +88,11 @@ fn run(number: u64, control: Control) -> Vec<String> {
 }
 
 /// Runs seeds; a failure says how to see it again.
-fn run_all(seeds: impl Iterator<Item = u64>) {
+fn run_all(seeds: impl Iterator<Item = u64>, ways: Ways) {
+    let also = if ways == Ways::Relays { "AMS_RELAYS_ALONE=1 " } else { "" };
     let (mut done, mut failed) = (0_u64, Vec::new());
     for number in seeds {
-        let wrong = run(number, Control::Honest);
+        let wrong = run(number, Control::Honest, ways);
         done += 1;
         if done % 100 == 0 {
             eprintln!("{done} seeds");
@@ -94,7 +100,7 @@ fn run_all(seeds: impl Iterator<Item = u64>) {
         if !wrong.is_empty() {
             eprintln!("seed {number}:\n  {}", wrong.join("\n  "));
             eprintln!(
-                "  AMS_SEED={number} cargo test -p ams-tests --test simulation one_seed -- --ignored --nocapture\n"
+                "  {also}AMS_SEED={number} cargo test -p ams-tests --test simulation one_seed -- --ignored --nocapture\n"
             );
             failed.push(number);
         }
@@ -107,7 +113,7 @@ macro_rules! seeds {
     ($($name:ident $first:literal)+) => {$(
         #[test]
         fn $name() {
-            run_all($first..$first + 10);
+            run_all($first..$first + 10, Ways::All);
         }
     )+};
 }
@@ -136,7 +142,7 @@ seeds! {
 
 /// The control: what is broken on purpose is noticed, within the seeds that every test run has.
 fn is_noticed(control: Control) {
-    let noticed = (0..40).find(|number| !run(*number, control).is_empty());
+    let noticed = (0..40).find(|number| !run(*number, control, Ways::All).is_empty());
     assert!(noticed.is_some(), "{control:?} went unnoticed");
     eprintln!("{control:?}: noticed by seed {noticed:?}");
 }
@@ -161,15 +167,20 @@ fn relays_that_are_told_before_it_is_stored_are_noticed() {
     is_noticed(Control::Eager);
 }
 
+#[test]
+fn contacts_that_are_told_before_it_is_stored_are_noticed() {
+    is_noticed(Control::EagerBetween);
+}
+
 /// As many as are wanted, behind those that every run of the tests has.
 #[test]
 #[ignore = "as long as is wanted"]
 fn more_seeds() {
     let from = count("AMS_SEEDS_FROM", 1000) as u64;
-    run_all(from..from + count("AMS_SEEDS", 0) as u64);
+    run_all(from..from + count("AMS_SEEDS", 0) as u64, Ways::All);
 }
 
-/// Seeds that found something:
+/// Seeds that found something where nothing but relays was:
 ///
 /// - 301053: what its sender had given up passed at the relay what was sent again
 /// - 98, 300616: two who met again only long after one had removed the other: the relay's disk failed
@@ -180,7 +191,15 @@ fn more_seeds() {
 ///   message let through during the other
 #[test]
 fn seeds_that_found_something() {
-    run_all([98, 200_347, 300_616, 301_053, 700_872].into_iter());
+    run_all([98, 200_347, 300_616, 301_053, 700_872].into_iter(), Ways::Relays);
+}
+
+/// Seeds that found something where people have direct links, too:
+///
+/// - 55: while a disk failed, a link that a contact had dialled was looked up again without a pause
+#[test]
+fn seeds_that_found_something_between_people() {
+    run_all(std::iter::once(55), Ways::All);
 }
 
 /// One, and it tells what happens.
@@ -188,5 +207,7 @@ fn seeds_that_found_something() {
 #[ignore = "for somebody who watches"]
 fn one_seed() {
     let number = std::env::var("AMS_SEED").expect("AMS_SEED is not set");
-    run_all(std::iter::once(number.parse().unwrap()));
+    let is_alone = std::env::var_os("AMS_RELAYS_ALONE").is_some();
+    let ways = if is_alone { Ways::Relays } else { Ways::All };
+    run_all(std::iter::once(number.parse().unwrap()), ways);
 }

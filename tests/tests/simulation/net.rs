@@ -13,10 +13,12 @@ use amsd::relay::DialError;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::line::SeesBetween;
+use super::street::{Dialled, Street};
 use super::wire::{Ends, Way, Wire};
 
 /// Bytes that a stream holds each way.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
 /// Envelopes that can be sent once more, by anybody.
 const KEPT: usize = 64;
 /// How long somebody dials whom nobody answers.
@@ -60,6 +62,7 @@ type SeesStored = Arc<dyn Fn(usize, usize, Handle, &[u8]) + Send + Sync>;
 /// The network.
 pub(crate) struct Net {
     inner: Mutex<Inner>,
+    street: Mutex<Street>,
     /// Sees every envelope that somebody sends.
     sees: SeesOf,
     /// Sees every envelope that somebody calls stored.
@@ -72,11 +75,13 @@ pub(crate) const CLEAR: Way =
 
 impl Net {
     /// With nobody on it. `sees` is given each envelope with its sender, `stored` each that its
-    /// recipient calls stored, with that one, the relay and the handle that it came under.
+    /// recipient calls stored, with that one, the relay and the handle that it came under; `handled`
+    /// each that came without a relay and is called handled, with its sender and its recipient.
     pub(crate) fn new(
         chance: Seed,
         sees: impl Fn(usize, &[u8]) + Send + Sync + 'static,
         stored: impl Fn(usize, usize, Handle, &[u8]) + Send + Sync + 'static,
+        handled: impl Fn(usize, usize, &[u8]) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let inner = Inner {
             doors: Vec::new(),
@@ -89,8 +94,18 @@ impl Net {
             is_eager: false,
             chance,
         };
-        let (sees, stored) = (Arc::new(sees), Arc::new(stored));
-        Arc::new(Self { inner: Mutex::new(inner), sees, stored })
+        let (sees, stored): (SeesOf, SeesStored) = (Arc::new(sees), Arc::new(stored));
+        let sees_between: SeesBetween = Arc::new({
+            let sees = sees.clone();
+            move |from, _, envelope: &[u8]| sees(from, envelope)
+        });
+        let street = Mutex::new(Street::new(sees_between, Arc::new(handled)));
+        Arc::new(Self { inner: Mutex::new(inner), street, sees, stored })
+    }
+
+    /// What is between people without a relay.
+    pub(crate) fn street(&self) -> MutexGuard<'_, Street> {
+        self.street.lock().unwrap()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -131,14 +146,19 @@ impl Net {
         self.inner().doors[relay].relay.is_some()
     }
 
-    /// Ends every connection between the two. `None`: of all people, at all relays.
+    /// Ends every connection between the two. `None`: of all people, at all relays; those of a person
+    /// with others end with all of its own.
     pub(crate) fn cut(&self, person: Option<usize>, relay: Option<usize>) {
+        if let (Some(person), None) = (person, relay) {
+            self.street().cut(person, None);
+        }
         self.inner().each_wire(person, relay, |wire| wire.cut.cancel());
     }
 
     /// Nothing passes any more on the connections of a person, and nobody is told: its machine lost
     /// its power.
     pub(crate) fn strand(&self, person: usize) {
+        self.street().strand(person);
         let mut inner = self.inner();
         let still = |way: &mut Way| (way.up_is_open, way.down_is_open) = (false, false);
         inner.each_wire(Some(person), None, |wire| wire.way.send_modify(still));
@@ -198,6 +218,7 @@ impl Net {
 
     /// All is well. What was connected is cut, so that nobody goes on believing a lie.
     pub(crate) fn heal(&self) {
+        self.street().heal();
         let mut inner = self.inner();
         inner.weather.clear();
         inner.parted.clear();
@@ -294,6 +315,13 @@ impl Network for Plugged {
             }
             if self.gone.is_cancelled() {
                 return std::future::pending().await;
+            }
+            if let Ok(at) = to.to_string().parse() {
+                let dialled = self.net.street().dial(self.person, at);
+                if matches!(dialled, Dialled::Silent) {
+                    sleep(PATIENCE).await;
+                }
+                return dialled.result();
             }
             self.net.connect_now(self.person, to.host())
         })

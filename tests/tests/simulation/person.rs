@@ -14,6 +14,7 @@ use ams_wire::receipt::Window;
 use amsd::clock::Clock;
 use amsd::inbox::row::Known;
 use amsd::outside::Outside;
+use amsd::peer::Listening;
 use amsd::profile::Me;
 use amsd::running::{Engine, Parts, Wiring};
 use amsd::session::row::{RootRow, Roots};
@@ -65,6 +66,8 @@ pub(crate) struct Person {
     me: OnceLock<IdentityPublic>,
     /// The control: it forgets what came.
     is_forgetful: AtomicBool,
+    /// Others can connect without a relay.
+    listens: AtomicBool,
 }
 
 /// Why a call has no result.
@@ -103,6 +106,7 @@ impl Person {
             life: watch::Sender::new(None),
             me: OnceLock::new(),
             is_forgetful: AtomicBool::new(false),
+            listens: AtomicBool::new(false),
         }
     }
 
@@ -134,12 +138,16 @@ impl Person {
             ..Outside::default()
         };
         let settings = *self.settings.lock().unwrap();
+        let listening = match self.listens() {
+            true => self.net.street().listen(self.number),
+            false => Listening::default(),
+        };
         let parts = Parts {
             store: store.clone(),
             me,
             settings,
             outside,
-            listening: Default::default(),
+            listening,
             public: Vec::new(),
             home: self.name.clone().into(),
         };
@@ -163,6 +171,16 @@ impl Person {
         self.is_forgetful.store(true, Ordering::Relaxed);
     }
 
+    /// From the next start on others can connect without a relay.
+    pub(crate) fn set_listening(&self) {
+        self.listens.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they can, while the daemon runs.
+    pub(crate) fn listens(&self) -> bool {
+        self.listens.load(Ordering::Relaxed)
+    }
+
     /// Whether the daemon runs.
     pub(crate) fn is_up(&self) -> bool {
         self.life.borrow().is_some()
@@ -182,6 +200,7 @@ impl Person {
     /// `quietly`: the machine is gone, and the relays are not told that their connections are.
     pub(crate) fn crash(&self, quietly: bool) {
         self.disk.cut_power();
+        self.net.street().close(self.number);
         if quietly {
             self.net.strand(self.number);
         } else {
@@ -208,6 +227,7 @@ impl Person {
         // It may have crashed meanwhile, and another one may run.
         let is_last = self.life.borrow().as_ref().is_some_and(|now| Arc::ptr_eq(now, &life));
         if is_last {
+            self.net.street().close(self.number);
             self.net.cut(Some(self.number), None);
             self.disk.restart();
             self.life.send_replace(None);

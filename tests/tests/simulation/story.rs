@@ -20,6 +20,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::contacts::{self, Met, Pair, pair_key};
+use super::direct::Plan;
 use super::person::{Person, name};
 use super::reader::read;
 use super::relay::Terms;
@@ -39,6 +40,8 @@ pub(crate) enum Control {
     Hasty,
     /// Relays are told that an envelope is stored before it is.
     Eager,
+    /// So are senders without a relay.
+    EagerBetween,
 }
 
 /// Pauses between two steps, in milliseconds.
@@ -74,6 +77,15 @@ pub(crate) enum Kind {
     Queue,
     Delete,
     SlowReader,
+    LineCut,
+    LineCutSoon,
+    LineHalfOpen,
+    LinePart,
+    LineSlow,
+    Move,
+    Disconnect,
+    DialBoth,
+    Steer,
 }
 
 /// How often, compared with each other.
@@ -107,9 +119,20 @@ const KINDS: [(Kind, u64); 27] = [
     (Kind::SlowReader, 4),
 ];
 
+/// Over what people talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ways {
+    /// Over relays, and in most runs directly, too.
+    All,
+    /// Over relays alone, as when nothing else was there.
+    Relays,
+}
+
 /// One run.
 pub(crate) struct Story {
     pub(crate) seed: Seed,
+    /// Who has direct links, if anybody.
+    pub(crate) plan: Option<Plan>,
     pub(crate) world: Arc<World>,
     pub(crate) pairs: Vec<Pair>,
     /// Who of a pair meets or parts just now.
@@ -154,7 +177,12 @@ fn settings(seed: &mut Seed, has_stranger: bool) -> Settings {
 
 impl Story {
     /// Everybody is there, and nobody has met.
-    pub(crate) async fn begin(beginning: &Beginning, number: u64, control: Control) -> Self {
+    pub(crate) async fn begin(
+        beginning: &Beginning,
+        number: u64,
+        control: Control,
+        ways: Ways,
+    ) -> Self {
         let mut seed = Seed::new(number);
         let people = 2 + seed.place(PEOPLE - 1).min(seed.place(PEOPLE - 1));
         let relays = 1 + seed.place(RELAYS);
@@ -164,12 +192,24 @@ impl Story {
             .map(|_| Terms { window, sender_held: seed.pick(&[4, 1024, 1024]), held_bytes })
             .collect();
         let stranger = (people > 2 && seed.one_in(2)).then_some(people - 1);
-        let settings: Vec<_> =
+        let mut settings: Vec<_> =
             (0..people).map(|_| settings(&mut seed, stranger.is_some())).collect();
-        let prepare = move |person: &Person| match control {
-            Control::Honest | Control::Hasty | Control::Eager => {}
-            Control::LyingDisk => person.disk.set_lies(),
-            Control::Forgetful => person.set_forgetful(),
+        let mut plan = match ways {
+            Ways::All => Plan::draw(number, people, stranger),
+            Ways::Relays => None,
+        };
+        if let Some(plan) = &plan {
+            plan.set(&mut settings);
+        }
+        let prepare = |person: &Person| {
+            if plan.as_ref().is_some_and(|plan| plan.listens(person.number)) {
+                person.set_listening();
+            }
+            match control {
+                Control::LyingDisk => person.disk.set_lies(),
+                Control::Forgetful => person.set_forgetful(),
+                _ => {}
+            }
         };
         let world = World::begin(&mut seed, beginning, terms, settings.clone(), prepare).await;
         let world = Arc::new(world);
@@ -178,13 +218,16 @@ impl Story {
             world.net.set_eager();
             world.net.cut(None, None);
         }
+        if control == Control::EagerBetween {
+            world.net.street().set_eager();
+        }
         // Some kinds of trouble in each run, so that each of them has runs of its own.
         let is_there = |kind| match kind {
             Kind::Talk => true,
             Kind::Intrude => stranger.is_some(),
             _ => false,
         };
-        let kinds: Vec<_> = KINDS
+        let mut kinds: Vec<_> = KINDS
             .into_iter()
             .filter(|(kind, _)| {
                 let chosen = seed.below(100) < 40;
@@ -193,7 +236,12 @@ impl Story {
             .collect();
         let has_lies = kinds.iter().any(|(kind, _)| *kind == Kind::Lies);
         let has_lies = has_lies || held_bytes < 1 << 20;
-        let pairs = contacts::pairs(&mut seed, people - usize::from(stranger.is_some()), relays);
+        let mut pairs =
+            contacts::pairs(&mut seed, people - usize::from(stranger.is_some()), relays);
+        if let Some(plan) = &mut plan {
+            plan.join(&mut pairs);
+            kinds.extend(plan.kinds());
+        }
         let met = pairs.iter().map(|pair| (pair_key(*pair), Arc::default())).collect();
         let retries = seed.below(4) > 0;
         let is_early = seed.one_in(3);
@@ -205,6 +253,7 @@ impl Story {
         let is_told = std::env::var_os("AMS_SEED").is_some();
         Self {
             seed,
+            plan,
             world,
             pairs,
             met,
@@ -232,7 +281,10 @@ impl Story {
     pub(crate) fn tell_figures(&self) {
         let envelopes = self.world.travels.lock().unwrap().count();
         let accepted = self.world.books.accepted().len();
-        self.tell(|| format!("{accepted} messages in {envelopes} envelopes"));
+        let between = self.world.net.street().count();
+        self.tell(|| {
+            format!("{accepted} messages in {envelopes} envelopes; {between} went without a relay")
+        });
     }
 
     /// For somebody who watches one run.
@@ -249,7 +301,8 @@ impl Story {
             tokio::spawn(keep_alive(person, Seed::new(self.seed.draw())));
             let (slowness, chance) = (self.slowness[who].clone(), Seed::new(self.seed.draw()));
             tokio::spawn(read(world.clone(), who, slowness, chance));
-            if self.settings[who].requests == Requests::Ask {
+            // A rule does not connect whom somebody disconnected.
+            if self.settings[who].requests == Requests::Ask || self.plan.is_some() {
                 let chance = Seed::new(self.seed.draw());
                 tokio::spawn(contacts::answer(world, who, self.friends(who), chance));
             }
@@ -295,13 +348,13 @@ impl Story {
         let outage = Duration::from_millis(self.seed.pick(&OUTAGES));
         self.tell(|| format!("{kind:?}: {} {} {outage:?}", name(who), nick(at)));
         match kind {
-            Kind::Talk | Kind::Wish => {
+            Kind::Talk | Kind::Wish | Kind::Steer => {
                 let count = 1 + self.seed.below(4) * self.seed.below(3);
-                self.say(count, kind == Kind::Wish);
+                self.say(count, kind);
             }
             Kind::Flood => {
                 let count = 25 + self.seed.below(25);
-                self.say(count, false);
+                self.say(count, Kind::Talk);
             }
             Kind::Cut | Kind::HalfOpen | Kind::Part | Kind::Slow | Kind::Lies | Kind::Forge => {
                 self.break_network(kind, who, at, outage);
@@ -315,7 +368,7 @@ impl Story {
             Kind::DiskError | Kind::Clock => self.break_machine(kind, &person, outage),
             Kind::CrashSoon => {
                 let count = 1 + self.seed.below(3);
-                self.say(count, false);
+                self.say(count, Kind::Talk);
                 for _ in 0..self.seed.below(30) {
                     yield_now().await;
                 }
@@ -330,6 +383,11 @@ impl Story {
             Kind::Intrude => self.intrude(),
             Kind::Queue => self.decide(&person).await,
             Kind::Delete => self.delete(),
+            Kind::LineCut | Kind::LineCutSoon | Kind::LineHalfOpen => self.break_line(kind, outage),
+            Kind::LinePart | Kind::LineSlow => self.break_line(kind, outage),
+            Kind::Move => self.move_away(who),
+            Kind::Disconnect => self.disconnect(outage),
+            Kind::DialBoth => self.dial_both(),
             Kind::SlowReader => *self.slowness[who].lock().unwrap() = outage,
         }
     }

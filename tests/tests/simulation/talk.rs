@@ -6,12 +6,13 @@ use std::time::Duration;
 use ams_rpc::methods::{history, message, queue};
 use ams_rpc::types::{
     HistoryClearParams, IfUndelivered, MessageId, MessageParams, Period, QueueParams, SendParams,
+    Via,
 };
 use ams_tests::seed::Seed;
 
 use super::books::{Said, Wish};
 use super::person::{Person, Unanswered, name};
-use super::story::Story;
+use super::story::{Kind, Story};
 
 /// Lengths of messages, in bytes behind their first words.
 const LENGTHS: [usize; 10] = [0, 0, 0, 0, 0, 0, 300, 300, 3_000, 40_000];
@@ -25,14 +26,16 @@ fn wish(seed: &mut Seed) -> Wish {
         ttl: seed.one_in(3).then(|| Duration::from_secs(seed.pick(&LIVES))),
         key: seed.one_in(3).then(|| seed.pick(&["load", "disk"]).to_owned()),
         policy: seed.one_in(2).then(|| seed.pick(&POLICIES)),
+        via: None,
     }
 }
 
 impl Story {
-    /// Somebody writes to a contact, one message after the other; with `wishes`, not only that it
-    /// arrives.
-    pub(crate) fn say(&mut self, count: u64, wishes: bool) {
-        let (_, from, to) = self.two();
+    /// Somebody writes to a contact, one message after the other; with wishes, not only that it
+    /// arrives; steered, the one over a relay, the other without.
+    pub(crate) fn say(&mut self, count: u64, kind: Kind) {
+        let (pair, from, to) = self.two();
+        let has_both = pair.direct.is_some() && pair.relay.is_some();
         let turn = self.turns[from][to].clone();
         // Many long ones are a matter of throughput, and take most of a run's time.
         let longest = if count > 6 { LENGTHS.len() - 1 } else { LENGTHS.len() };
@@ -44,7 +47,18 @@ impl Story {
             id[8..].copy_from_slice(&self.next.to_be_bytes());
             let text = format!("{} to {} {}", name(from), name(to), self.next);
             self.next += 1;
-            let wish = if wishes { wish(&mut self.seed) } else { Wish::default() };
+            let wish = match kind {
+                Kind::Wish => wish(&mut self.seed),
+                Kind::Steer if has_both => {
+                    let ways = [None, Some(false), Some(true)];
+                    let way = self.seed.pick(&ways).map(|direct| match direct {
+                        true => Via::Direct,
+                        false => Via::Relay,
+                    });
+                    Wish { via: way, ..Wish::default() }
+                }
+                _ => Wish::default(),
+            };
             messages.push((MessageId(id), text, wish));
         }
         let (world, is_hasty) = (self.world.clone(), self.is_hasty);
@@ -57,6 +71,7 @@ impl Story {
                     ttl: wish.ttl.map(Period),
                     key: wish.key.clone(),
                     if_undelivered: wish.policy,
+                    via: wish.via.clone(),
                     ..SendParams::new(name(to), body.clone())
                 };
                 let said = Said { from, to, id, text: body, wish, accepted: false };

@@ -9,7 +9,7 @@ use ams_crypto::pair::{RootKeys, Side};
 use ams_wire::id::{Handle, RootTag};
 use ams_wire::inner::Inner;
 use ams_wire::receipt::Standing;
-use amsd::contacts::{self, Contacts};
+use amsd::contacts::{self, ContactId, ContactRow, Contacts};
 use amsd::relay::RelayId;
 use amsd::session::row::{RootRow, Roots, roots};
 use amsd::store::{Read, Store, StoreError};
@@ -99,19 +99,42 @@ pub(crate) fn is_kept(
     (relay, handle): (RelayId, Handle),
     envelope: &[u8],
 ) -> Result<bool, StoreError> {
-    store.read_now(|db| {
-        let Some((id, contact)) = contacts::by_handle(db, relay, handle)? else { return Ok(true) };
-        let Some(from) = contact.identity().filter(|_| contact.is_open()) else { return Ok(true) };
-        for (_, root) in roots(db, id)? {
-            let (keys, direction) = (root.keys()?, Direction { from: &from, to: me });
-            let opened = envelope::open(keys.opening(root.side()), direction, envelope);
-            let inner = opened.ok().and_then(|padded| Inner::decode(&padded).ok());
-            if let Some(full) = inner.and_then(|inner| inner.full) {
-                return Ok(root.taken.standing(full.ctr) != Standing::New);
-            }
-        }
-        Ok(true)
+    store.read_now(|db| match contacts::by_handle(db, relay, handle)? {
+        Some(contact) => is_taken(db, me, contact, envelope),
+        None => Ok(true),
     })
+}
+
+/// The same of one that came from `from` without a relay.
+pub(crate) fn is_kept_of(
+    store: &Store,
+    me: &IdentityPublic,
+    from: &IdentityPublic,
+    envelope: &[u8],
+) -> Result<bool, StoreError> {
+    store.read_now(|db| {
+        let is_it = |row: &ContactRow| row.identity().is_some_and(|known| known == *from);
+        let known = contacts::all(db)?.into_iter().find(|(_, row)| is_it(row));
+        known.map_or(Ok(true), |contact| is_taken(db, me, contact, envelope))
+    })
+}
+
+fn is_taken(
+    db: &impl Read,
+    me: &IdentityPublic,
+    (id, contact): (ContactId, ContactRow),
+    envelope: &[u8],
+) -> Result<bool, StoreError> {
+    let Some(from) = contact.identity().filter(|_| contact.is_open()) else { return Ok(true) };
+    for (_, root) in roots(db, id)? {
+        let (keys, direction) = (root.keys()?, Direction { from: &from, to: me });
+        let opened = envelope::open(keys.opening(root.side()), direction, envelope);
+        let inner = opened.ok().and_then(|padded| Inner::decode(&padded).ok());
+        if let Some(full) = inner.and_then(|inner| inner.full) {
+            return Ok(root.taken.standing(full.ctr) != Standing::New);
+        }
+    }
+    Ok(true)
 }
 
 /// The chain and the place in it that a ciphertext of Olm was made with: version, then fields of

@@ -12,7 +12,7 @@ use amsd::settings::{History, Undeliverable};
 use tokio::time::{sleep, timeout};
 
 use super::books::{Said, brief, life};
-use super::contacts::{ask_again, give_plain_name, is_known, name_of, unblock};
+use super::contacts::{ask_again, give_plain_name, is_known, name_of, pair_key, unblock};
 use super::person::{Person, name};
 use super::story::Story;
 
@@ -22,7 +22,7 @@ const CALM: Duration = Duration::from_secs(180);
 const QUIET: Duration = Duration::from_secs(4 * 3600);
 const LOOK: Duration = Duration::from_secs(20);
 /// Whoever has no answer asks again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(20 * 60);
+pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(20 * 60);
 
 /// How many messages `person` has of `whom`, who may be removed.
 pub(crate) async fn taken_from(person: &Person, whom: usize) -> usize {
@@ -62,11 +62,21 @@ impl Story {
             open = self.open_ends(&mut fates).await;
         }
         wrong.extend(open);
-        let in_order = (!self.has_lies).then_some(self.window);
-        wrong.extend(self.world.books.balance(&fates, name, in_order));
+        wrong.extend(self.world.books.balance(&fates, name, |from, to| self.in_order(from, to)));
         wrong.extend(self.world.books.faults());
         wrong.extend(self.acquaintances_of_strangers().await);
         wrong
+    }
+
+    /// For how long what is between the two keeps a message in its order; `None`: for no time.
+    fn in_order(&self, from: usize, to: usize) -> Option<Duration> {
+        let two = (from.min(to), from.max(to));
+        let pair = self.pairs.iter().find(|pair| pair_key(**pair) == two);
+        if pair.is_some_and(|pair| pair.relay.is_none()) {
+            // Without a relay nothing is given up in between.
+            return Some(Duration::MAX);
+        }
+        (!self.has_lies).then_some(self.window)
     }
 
     /// What a user does who sees for twenty minutes that somebody is pending, with a clock that is
@@ -139,6 +149,7 @@ impl Story {
         for slow in self.slow_readers() {
             *slow.lock().unwrap() = Duration::ZERO;
         }
+        self.mend_lines().await;
     }
 
     async fn retry_all(&self) {
@@ -171,6 +182,7 @@ impl Story {
         let unmet = self.unmet().await.into_iter();
         let mut open: Vec<_> =
             unmet.map(|pair| format!("{pair:?} do not know each other")).collect();
+        open.extend(self.lines_that_are_not_up().await);
         for said in self.world.books.accepted() {
             let known = fates.get(&said.id).and_then(Option::as_ref);
             if !known.is_some_and(|message| message.message.state.is_final()) {

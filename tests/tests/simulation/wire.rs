@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// For the handshakes at both ends.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How things pass.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,12 @@ struct Forged {
 }
 
 impl Wire {
+    /// That nothing passes on yet.
+    pub(crate) fn new(way: Way) -> Self {
+        let (cut, way) = (CancellationToken::new(), watch::Sender::new(way));
+        Self { cut, way, forged: Arc::default() }
+    }
+
     /// Between the two streams, in a task of its own.
     pub(crate) fn open(
         daemon: DuplexStream,
@@ -82,11 +88,7 @@ impl Wire {
         way: Way,
         chance: Seed,
     ) -> Self {
-        let wire = Self {
-            cut: CancellationToken::new(),
-            way: watch::Sender::new(way),
-            forged: Arc::default(),
-        };
+        let wire = Self::new(way);
         let (cut, way, forged) = (wire.cut.clone(), wire.way.subscribe(), wire.forged.clone());
         tokio::spawn(async move {
             cut.run_until_cancelled(carry(daemon, relay, ends, (way, forged), chance)).await;
@@ -240,7 +242,10 @@ impl Tales {
 }
 
 /// One direction stands still until it is open, and then takes its time.
-async fn passes(way: &mut watch::Receiver<Way>, open: impl Fn(&Way) -> bool) -> Option<Way> {
+pub(crate) async fn passes(
+    way: &mut watch::Receiver<Way>,
+    open: impl Fn(&Way) -> bool,
+) -> Option<Way> {
     let latency = way.borrow().latency;
     sleep(latency).await;
     way.wait_for(open).await.ok().map(|way| *way)

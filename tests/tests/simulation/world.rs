@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use ams_crypto::device;
 use ams_crypto::dh::DhSecret;
 use ams_tests::seed::Seed;
 use ams_wire::id::Key;
 use ams_wire::username::Username;
+use amsd::profile::{self, Me};
 use amsd::relay::{RelayId, RelayRow, Relays};
 use amsd::settings::Settings;
 use amsd::store::{Store, StoreError};
@@ -15,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use super::books::Books;
+use super::line::Device;
 use super::net::Net;
 use super::person::{self, Person};
 use super::relay::{self, Relay, Terms};
@@ -29,6 +32,16 @@ pub(crate) struct Beginning {
     relays: Vec<relay::Kept>,
     people: Vec<person::Kept>,
     devices: BTreeMap<(usize, usize), [u8; 32]>,
+    /// On direct links.
+    direct: Vec<Device>,
+}
+
+/// What people are called by those who met them without a relay, and what they are called here.
+static CALLED: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+
+/// Who somebody is that is called so after a fingerprint.
+pub(crate) fn called(name: &str) -> Option<&'static str> {
+    CALLED.get().and_then(|called| called.get(name)).map(String::as_str)
 }
 
 /// A runtime whose clock runs when nothing else does.
@@ -48,11 +61,12 @@ pub(crate) fn beginning() -> &'static Beginning {
 }
 
 async fn begin() -> Beginning {
-    let net = Net::new(Seed::new(1), |_, _| {}, |_, _, _, _| {});
+    let net = Net::new(Seed::new(1), |_, _| {}, |_, _, _, _| {}, |_, _, _| {});
     let relays: Vec<_> = (0..RELAYS).map(|_| relay::Kept::new()).collect();
     let mut accounts = vec![Vec::new(); RELAYS];
     let mut people = Vec::new();
     let mut devices = BTreeMap::new();
+    let (mut direct, mut called) = (Vec::new(), BTreeMap::new());
     for number in 0..PEOPLE {
         let key = ams_crypto::random::bytes();
         let kept = person::Kept { image: Vec::new(), key };
@@ -70,6 +84,13 @@ async fn begin() -> Beginning {
         let written = store
             .write(move |txn| rows.iter().try_for_each(|(id, row)| txn.put::<Relays>(id, row)));
         Result::<(), StoreError>::unwrap(written.await);
+        let device = store.write(|txn| {
+            let (me, secret) = (Me::load(txn)?, profile::link_secret(txn)?);
+            let record = device::record(me.key(), &secret.public());
+            Ok::<_, StoreError>(Device { secret: *secret.to_bytes(), record })
+        });
+        direct.push(device.await.unwrap());
+        called.insert(profile::direct_name(&person.me()).unwrap().to_string(), person.name.clone());
         drop(store);
         person.stop().await;
         people.push(person::Kept { image: person.disk.image(), key });
@@ -78,7 +99,8 @@ async fn begin() -> Beginning {
     for (relay, accounts) in relays.into_iter().zip(accounts) {
         kept.push(relay.with_accounts(accounts).await);
     }
-    Beginning { relays: kept, people, devices }
+    CALLED.set(called).unwrap();
+    Beginning { relays: kept, people, devices, direct }
 }
 
 /// What everybody's daemon calls a relay.
@@ -160,7 +182,25 @@ impl World {
                 }
             }
         };
-        let net = Net::new(Seed::new(seed.draw()), sees, stored);
+        let handled = {
+            let (all, books) = (all.clone(), books.clone());
+            move |from: usize, to: usize, envelope: &[u8]| {
+                let people = all.lock().unwrap();
+                let pair = people.get(from).cloned().zip(people.get(to).cloned());
+                drop(people);
+                let Some((sender, person)) = pair else { return };
+                let (me, from) = (person.me(), sender.me());
+                let kept = person.look(|store| travel::is_kept_of(store, &me, &from, envelope));
+                if matches!(kept, Some(Ok(false))) && !books.has_broken_off(to) {
+                    let name = person::name(to);
+                    books.wrong(format!("{name} called handled what is not on the disk"));
+                }
+            }
+        };
+        let net = Net::new(Seed::new(seed.draw()), sees, stored, handled);
+        for device in &beginning.direct {
+            net.street().add_device(*device);
+        }
         let mut relays = Vec::new();
         for (number, terms) in terms.into_iter().enumerate() {
             let kept = beginning.relays[number].clone();
