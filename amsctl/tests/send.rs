@@ -127,6 +127,17 @@ fn a_wait_exits_as_the_daemon_says() {
     }
 }
 
+/// Whoever waits hears that the message does not go on by itself, and what to do.
+#[test]
+fn a_wait_that_a_changed_key_ended_names_the_key() {
+    let amsd = Fake::start(|_, params| result(params, "sent", false, 4));
+    let sent = amsd.run(&["send", "alice", "hi", "--wait", "delivered"]);
+    assert_exit(&sent, 4);
+    assert!(err(&sent).contains("key changed"), "{}", err(&sent));
+    assert!(err(&sent).contains("amsctl contact verify alice"), "{}", err(&sent));
+    assert!(!err(&sent).contains("by itself"), "{}", err(&sent));
+}
+
 #[test]
 fn an_id_is_printed_before_the_wait() {
     let amsd = Fake::start(|method, params| match method {

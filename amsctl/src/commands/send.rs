@@ -287,6 +287,13 @@ pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option
     let wanted = wanted.map_or("sent", Stage::as_str);
     let whose = to.map(|to| format!(" to {}", text::line(to))).unwrap_or_default();
     let then = match result.state {
+        _ if result.exit == Exit::KeyNotTrusted.code() => {
+            let name = to.map_or_else(|| "NAME".to_owned(), |to| text::line(to));
+            format!(
+                "; the contact's key changed, so nothing more is sent: amsctl contact verify {name}, or \
+                 contact trust {name} FINGERPRINT"
+            )
+        }
         State::Undelivered => {
             format!("; what now: amsctl queue retry {id}, or keep, or discard", id = result.id)
         }
