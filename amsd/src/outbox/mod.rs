@@ -203,8 +203,8 @@ pub fn state_of(
     Ok(db.get::<Ends>(&(id, contact))?.map_or(State::Delivered, State::from))
 }
 
-/// The message to the contact that has to come to an end before `seq` can leave: the recipient
-/// remembers ids only so far back.
+/// The message to the contact about which the user has to decide before `seq` can leave: the recipient
+/// remembers ids only so far back. `None` also where that message goes on by itself.
 pub fn decide_first(
     db: &impl Read,
     contact: ContactId,
@@ -217,7 +217,8 @@ pub fn decide_first(
     if seq.saturating_sub(lowest) < MAX_SPAN {
         return Ok(None);
     }
-    Ok(db.get::<Out>(&(contact, lowest))?.map(|out| out.id))
+    let first = db.get::<Out>(&(contact, lowest))?;
+    Ok(first.filter(|out| !out.state.is_moving()).map(|out| out.id))
 }
 
 /// Remembers what a message said, for whoever sends its id again.

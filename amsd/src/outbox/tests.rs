@@ -428,6 +428,11 @@ async fn beyond_what_a_recipient_remembers_an_old_one_has_to_be_decided() {
     assert!(reason.starts_with(&format!("decide {first_id} first")), "{reason}");
     let to_decide = |bench: &Bench| bench.read(|db| decide_first(db, BOB, beyond));
     assert_eq!(to_decide(&bench), Some(first_id));
+    // On its way again it needs nobody.
+    happen(&bench, "retry", first, NOW).await;
+    assert_eq!(to_decide(&bench), None);
+    happen(&bench, "failed_ask", first, NOW).await;
+    assert_eq!(to_decide(&bench), Some(first_id));
     happen(&bench, "discard", first, NOW).await;
     assert_eq!(to_decide(&bench), None);
 }

@@ -102,8 +102,8 @@ fn warnings(
     for (id, row) in crate::contacts::all(db)? {
         if let Some(first) = outbox::decide_first(db, id, row.next_seq)? {
             warnings.push(format!(
-                "new messages to {name} wait until an old one is decided: amsctl queue discard \
-                 {first}",
+                "new messages to {name} wait until an old one is decided: amsctl queue retry {first}, \
+                 or discard",
                 name = row.name
             ));
         }
