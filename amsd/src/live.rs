@@ -1,6 +1,6 @@
 //! What is true at this moment and gone with the process: which links are up, who is online.
 //!
-//! Written by the relay actors (links) and the router (presence); read by everybody.
+//! Written by the relay actors (links) and the router (presence, paths used); read by everybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,6 +29,7 @@ struct Inner {
     /// How often a link ended, or did not come up, against everybody's wish.
     failures: BTreeMap<RelayId, u64>,
     online: BTreeSet<(RelayId, Handle)>,
+    used: BTreeMap<ContactId, RelayId>,
 }
 
 /// Tells everybody who follows events.
@@ -139,6 +140,16 @@ impl Live {
     /// Nothing is known any more of who is online at `relay`.
     pub fn clear_online(&self, relay: RelayId) {
         self.write(|inner| inner.online.retain(|(at, _)| *at != relay));
+    }
+
+    /// What is for the contact goes this way.
+    pub fn goes(&self, contact: ContactId, path: RelayId) {
+        self.write(|inner| inner.used.insert(contact, path));
+    }
+
+    /// The path over which something for the contact went last, since the start.
+    pub fn used_last(&self, contact: ContactId) -> Option<RelayId> {
+        self.read(|inner| inner.used.get(&contact).copied())
     }
 
     /// Whether a contact is there, as far as anybody says.

@@ -127,7 +127,7 @@ pub fn add(
 }
 
 /// A contact of whom nothing is known but an address.
-pub(super) fn new_row(
+pub(crate) fn new_row(
     name: String,
     relay: RelayId,
     user: Username,

@@ -22,7 +22,7 @@ pub fn contact(
     id: ContactId,
     row: &ContactRow,
 ) -> Result<Contact, StoreError> {
-    let active = path::choose(row, live, None).filter(|_| row.is_open()).map(|path| path.relay);
+    let active = path::choose(id, row, live).filter(|_| row.is_open()).map(|path| path.relay);
     let mut paths = Vec::with_capacity(row.paths.len());
     for path in &row.paths {
         let nick = nick(db, path.relay)?;

@@ -166,7 +166,7 @@ impl RouterActor {
         self.deps.live.clear_online(relay);
         let mut moved = Vec::new();
         for (contact, seen) in &mut self.seen {
-            if seen.last == Some(relay) {
+            if self.deps.live.used_last(*contact) == Some(relay) {
                 moved.push(*contact);
                 (seen.blocked_since, seen.probe) = (None, None);
                 self.alarms.cancel(Alarm::Blocked(*contact));
@@ -336,7 +336,6 @@ impl RouterActor {
         Look {
             contact,
             want: want.and(std::mem::take(&mut seen.postponed)),
-            last: seen.last,
             handed: self.flights.of(contact),
             step: since(seen.full_at),
             wake,
@@ -422,7 +421,7 @@ impl RouterActor {
     fn watch(&mut self, work: &Work, window: Duration, now: Instant) {
         let after = |pause: Duration| now.checked_add(pause).unwrap_or(now);
         let seen = self.seen.entry(work.contact).or_default();
-        seen.last = Some(work.route.relay);
+        self.deps.live.goes(work.contact, work.route.relay);
         if !work.blocked {
             seen.blocked_since = None;
             self.alarms.cancel(Alarm::Blocked(work.contact));
@@ -469,13 +468,11 @@ impl RouterActor {
         if seen.blocked_since.take().is_none() {
             return;
         }
-        let (last, live) = (seen.last, self.deps.live.clone());
+        let live = self.deps.live.clone();
         let policy = self.deps.settings.borrow().undeliverable;
         let now = self.deps.clock.now();
-        let given_up = self
-            .deps
-            .store
-            .write(move |txn| serve::give_up(txn, &live, contact, last, policy, now));
+        let given_up =
+            self.deps.store.write(move |txn| serve::give_up(txn, &live, contact, policy, now));
         log_failure(given_up.await);
         self.due.add(contact, |_| ());
     }

@@ -12,23 +12,14 @@ use crate::relay::{RelayId, Relays, chores};
 use crate::store::{Read, StoreError};
 
 /// The path to take; `None`: nothing is up.
-pub fn choose<'a>(
-    contact: &'a ContactRow,
-    live: &Live,
-    last: Option<RelayId>,
-) -> Option<&'a PathRow> {
+pub fn choose<'a>(id: ContactId, contact: &'a ContactRow, live: &Live) -> Option<&'a PathRow> {
     let direct = contact.paths.iter().find(|path| path.relay.is_direct());
-    direct
-        .filter(|path| is_usable(contact, path, live))
-        .or_else(|| choose_relay(contact, live, last))
+    direct.filter(|path| is_usable(contact, path, live)).or_else(|| choose_relay(id, contact, live))
 }
 
 /// The relay to take; `None`: none is up.
-fn choose_relay<'a>(
-    contact: &'a ContactRow,
-    live: &Live,
-    last: Option<RelayId>,
-) -> Option<&'a PathRow> {
+fn choose_relay<'a>(id: ContactId, contact: &'a ContactRow, live: &Live) -> Option<&'a PathRow> {
+    let last = live.used_last(id);
     let relays = || contact.paths.iter().filter(|path| !path.relay.is_direct());
     let usable = || relays().filter(|path| is_usable(contact, path, live));
     usable()
@@ -76,16 +67,15 @@ impl Routes {
         id: ContactId,
         contact: &ContactRow,
         live: &Live,
-        last: Option<RelayId>,
     ) -> Result<Option<Self>, StoreError> {
         let known_as_open = known_as_open(db, contact)?;
         let contact = known_as_open.as_ref().unwrap_or(contact);
-        let Some(main) = choose(contact, live, last).map(Route::from) else { return Ok(None) };
+        let Some(main) = choose(id, contact, live).map(Route::from) else { return Ok(None) };
         let mut one_way = BTreeMap::new();
         for (seq, way) in wish::one_way(db, id)? {
             let route = match way {
                 Way::Direct => Some(main).filter(|main| main.relay.is_direct()),
-                Way::Relay => choose_relay(contact, live, last).map(Route::from),
+                Way::Relay => choose_relay(id, contact, live).map(Route::from),
                 Way::Through(nick) => through(db, contact, live, &nick)?,
             };
             one_way.insert(seq, route);
@@ -142,7 +132,7 @@ mod tests {
     use ams_wire::username::Username;
 
     use super::*;
-    use crate::contacts::ask;
+    use crate::contacts::{Stage, ask};
     use crate::fact::Fact;
     use crate::profile::Me;
     use crate::relay::RelayRow;
@@ -164,6 +154,36 @@ mod tests {
             deleting: false,
             adopting: false,
         }
+    }
+
+    /// Where the contact is online, else where something went last; whoever asks.
+    #[test]
+    fn of_several_relays_it_is_the_one_with_the_contact_or_the_one_used_last() {
+        const ID: ContactId = ContactId(7);
+        let relays = [HOME, RelayId(2), RelayId(3)];
+        let user = Username::new("bob").unwrap();
+        let paths = relays.map(|relay| PathRow {
+            relay,
+            handle: Handle([1; 16]),
+            user: user.clone(),
+            missing: false,
+        });
+        let new =
+            ask::new_row("bob".to_owned(), HOME, user.clone(), Handle([1; 16]), Stage::Active);
+        let bob = ContactRow { paths: paths.to_vec(), ..new };
+        let live = Live::new(Arc::new(|_| ()));
+        let chosen = || choose(ID, &bob, &live).map(|path| path.relay);
+        assert_eq!(chosen(), None);
+        for relay in relays {
+            live.relay(relay, "any", LinkState::Up, None);
+        }
+        assert_eq!(chosen(), Some(HOME));
+        live.goes(ID, RelayId(2));
+        assert_eq!(chosen(), Some(RelayId(2)));
+        live.set_online(RelayId(3), Handle([1; 16]), true);
+        assert_eq!(chosen(), Some(RelayId(3)));
+        live.relay(RelayId(3), "any", LinkState::Down, None);
+        assert_eq!(chosen(), Some(RelayId(2)));
     }
 
     #[tokio::test]
@@ -191,7 +211,7 @@ mod tests {
         let (id, bob) = bob.await.unwrap();
         let handle = bob.paths.first().unwrap().handle;
         let route = || {
-            let found = store.read_now(|db| Routes::find(db, id, &bob, &live, None));
+            let found = store.read_now(|db| Routes::find(db, id, &bob, &live));
             found.unwrap().map(|routes| routes.main().handle)
         };
         assert_eq!(route(), Some(handle), "a request of ours holds up nothing");

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::pings::Allowance;
 use super::serve::Want;
-use crate::relay::RelayId;
 
 /// Envelopes in a row that none of a contact's keys opens, after which it is asked for fresh ones:
 /// it may have gone on with keys that are not here any more.
@@ -15,8 +14,6 @@ const MAX_UNREADABLE: u32 = 3;
 /// What is remembered of a contact while the daemon runs.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// The path used last.
-    pub(super) last: Option<RelayId>,
     /// What a look that came to nothing was to do.
     pub(super) postponed: Want,
     /// When something full last left.

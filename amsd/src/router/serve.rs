@@ -48,8 +48,6 @@ impl Want {
 pub(super) struct Look {
     pub(super) contact: ContactId,
     pub(super) want: Want,
-    /// The path used last.
-    pub(super) last: Option<RelayId>,
     /// Which relay has what already.
     pub(super) handed: BTreeMap<CipherKey, RelayId>,
     /// Nothing full left for a while: a receipt may be one, as a step for the ratchet.
@@ -89,7 +87,7 @@ pub(super) fn look(
     let Some(row) = txn.get::<Contacts>(&contact)?.filter(ContactRow::is_open) else {
         return Ok(None);
     };
-    let Some(routes) = Routes::find(txn, contact, &row, live, look.last)? else { return Ok(None) };
+    let Some(routes) = Routes::find(txn, contact, &row, live)? else { return Ok(None) };
     let route = routes.main();
     if look.wake {
         let is_there = |path: &&PathRow| {
@@ -147,11 +145,10 @@ pub(super) fn give_up(
     txn: &Txn<'_>,
     live: &Live,
     contact: ContactId,
-    last: Option<RelayId>,
     policy: Undeliverable,
     now: i64,
 ) -> Result<(), StoreError> {
     let Some(row) = txn.get::<Contacts>(&contact)? else { return Ok(()) };
-    let Some(routes) = Routes::find(txn, contact, &row, live, last)? else { return Ok(()) };
+    let Some(routes) = Routes::find(txn, contact, &row, live)? else { return Ok(()) };
     seal::give_up(txn, contact, &routes, policy, now)
 }

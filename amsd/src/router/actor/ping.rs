@@ -86,14 +86,13 @@ impl RouterActor {
         beside: Beside,
     ) -> Result<Option<(Route, Option<Vec<u8>>)>, StoreError> {
         let (me, live) = (self.deps.me.clone(), self.deps.live.clone());
-        let last = self.seen.get(&contact).and_then(|seen| seen.last);
         let tell_read = self.deps.settings.borrow().read_receipts;
         let sealed = self.deps.store.read(move |db| {
             let row = db.get::<Contacts>(&contact)?.filter(ContactRow::is_open);
             let Some(row) = row.filter(|row| row.stage == Stage::Active) else { return Ok(None) };
             let route = match over {
                 Some(relay) => row.path(relay).map(Route::from),
-                None => Routes::find(db, contact, &row, &live, last)?.map(|routes| routes.main()),
+                None => Routes::find(db, contact, &row, &live)?.map(|routes| routes.main()),
             };
             let Some(route) = route else { return Ok(None) };
             let roots = roots(db, contact)?;
