@@ -96,8 +96,9 @@ pub fn receive(
             _ if !intro::may_answer(txn, row.identity, now)? => Ok(false),
             // Ours crosses theirs, or they renew: both have said yes already.
             _ => {
-                let path = known.paths.iter().find(|path| path.user == request.from);
-                let Some(handle) = path.map(|path| path.handle) else { return Ok(false) };
+                let Some(handle) = known.path(relay.0).map(|path| path.handle) else {
+                    return Ok(false);
+                };
                 approve(txn, me, &intro, row, (contact, &known, handle), None, now)?;
                 Ok(true)
             }

@@ -292,6 +292,23 @@ async fn a_contact_over_two_relays_is_reached_over_either() {
     bob.reads(&["over home"]).await;
 }
 
+/// Bob is called the same on both, and has another handle on each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_on_two_relays_is_asked_anew_over_either() {
+    let net = Net::new().await;
+    let work = net.relay("work").await;
+    let (alice, bob) = net.friends_over_both(&work, "alice", "bob").await;
+    bob.call::<relay::Disconnect>(nick("home")).await;
+    alice.add_address("bob@work", None).await.unwrap();
+    // The answer is on its way before the first receipt is, so that what follows comes after it.
+    for body in ["before or after it", "after it", "and after that"] {
+        alice.delivers("bob", body).await;
+        bob.delivers("alice", body).await;
+    }
+    let got = bob.receives(3).await;
+    assert!(got.iter().all(|message| message.via.as_deref() == Some("relay:work")), "{got:?}");
+}
+
 /// The relay goes back to a backup from before Alice and Carol met. What is older goes on by itself;
 /// the two see what is missing, and ask each other again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
