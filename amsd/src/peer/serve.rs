@@ -41,8 +41,11 @@ const STALL: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Links that both sides dialled within this time are one too many; a later one is a new one.
 const AT_ONCE: Duration = Duration::from_secs(20);
-/// How long an envelope may be without the contact's word.
-const WINDOW: Duration = Duration::from_secs(60);
+/// While an envelope is without the contact's word, it is asked for a sign of life after each such
+/// silence; the link ends with the third.
+const UNCONFIRMED: Duration = Duration::from_millis(4500);
+/// How long an envelope may be without its receipt: longer than any silence that ends the link.
+const WINDOW: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -66,6 +69,8 @@ pub(super) struct Served<'a> {
     early: Vec<Frame>,
     timer: Pin<Box<Sleep>>,
     keepalive: Keepalive,
+    /// The same, sooner: while envelopes are without the contact's word.
+    asking: Option<Keepalive>,
     phase: Phase,
     /// The contact keeps our introduction, and says nothing more for now.
     noted: bool,
@@ -106,6 +111,7 @@ impl<'a> Served<'a> {
             early,
             timer: Box::pin(sleep_until(now)),
             keepalive,
+            asking: None,
             phase: Phase::Hello,
             noted: false,
             lane,
@@ -224,7 +230,7 @@ impl<'a> Served<'a> {
     }
 
     async fn on_batch(&mut self, batch: Batch) -> Result<(), End> {
-        self.keepalive.heard(Instant::now());
+        self.heard(Instant::now());
         let was = self.phase;
         for frame in batch {
             self.on_frame(&frame)?;
@@ -267,6 +273,9 @@ impl<'a> Served<'a> {
             }
             Some(ToPeer::Handled(count)) => {
                 let keys = self.sent.accepted(count).map_err(|_| nonsense())?;
+                if self.sent.is_empty() {
+                    self.asking = None;
+                }
                 if !keys.is_empty() {
                     self.events.push(LinkEvent::Taken { relay: self.actor.way, keys });
                 }
@@ -397,6 +406,10 @@ impl<'a> Served<'a> {
             self.push(&ToPeer::Envelope(&envelope))?;
             self.sent.push(key);
         }
+        if !self.sent.is_empty() && self.asking.is_none() {
+            let (now, chance) = (Instant::now(), self.actor.deps.outside.chance.clone());
+            self.asking = Some(Keepalive::with_silence(now, UNCONFIRMED, chance));
+        }
         Ok(())
     }
 
@@ -420,7 +433,8 @@ impl<'a> Served<'a> {
     fn set_timer(&mut self) {
         let stalled = self.tx.stalled_since().and_then(|since| since.checked_add(STALL));
         let others = [stalled, self.opening_ends()];
-        let wake = others.into_iter().flatten().fold(self.keepalive.deadline(), Instant::min);
+        let silence = self.silences().map(|silence| silence.deadline()).min();
+        let wake = others.into_iter().chain([silence]).flatten().min().unwrap_or(self.since);
         if self.timer.deadline() != wake {
             self.timer.as_mut().reset(wake);
         }
@@ -434,11 +448,25 @@ impl<'a> Served<'a> {
         if self.opening_ends().is_some_and(|ends| now >= ends) {
             return Err(End::Lost("the contact did not answer in time".to_owned()));
         }
-        match self.keepalive.due(now) {
-            Due::Nothing => Ok(()),
-            Due::Ping => self.push(&ToPeer::Ping),
-            Due::Dead => Err(End::Lost("the contact fell silent".to_owned())),
+        if !self.lane.has_room() {
+            // What is not read is nobody's silence.
+            self.heard(now);
         }
+        let due: Vec<Due> = self.silences().map(|silence| silence.due(now)).collect();
+        if due.contains(&Due::Dead) {
+            return Err(End::Lost("the contact fell silent".to_owned()));
+        }
+        if due.contains(&Due::Ping) { self.push(&ToPeer::Ping) } else { Ok(()) }
+    }
+
+    fn heard(&mut self, now: Instant) {
+        for silence in self.silences() {
+            silence.heard(now);
+        }
+    }
+
+    fn silences(&mut self) -> impl Iterator<Item = &mut Keepalive> {
+        [Some(&mut self.keepalive), self.asking.as_mut()].into_iter().flatten()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The router's task.
 
 mod ping;
+mod silence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::store::StoreError;
 const MAX_LOOKS: usize = 64;
 /// What links tell before others get their turn.
 const MAX_EVENTS_IN_A_ROW: u32 = 32;
-/// Silence beyond the relay's window after which a message counts as failed.
+/// Silence beyond the window after which a message counts as failed, or directly goes again.
 const GRACE: Duration = Duration::from_secs(15);
 /// Between two lone receipts that a contact asks for.
 const ANSWER_PAUSE: Duration = Duration::from_secs(5);
@@ -453,13 +454,7 @@ impl RouterActor {
                 Alarm::Expiry => self.expire().await,
             }
         }
-        let mut silent: BTreeMap<RelayId, Vec<CipherKey>> = BTreeMap::new();
-        for (relay, key) in self.flights.take_due(now) {
-            silent.entry(relay).or_default().push(key);
-        }
-        for (relay, keys) in silent {
-            self.settle(relay, keys, state::Outcome::Silence).await;
-        }
+        self.on_silence(now).await;
     }
 
     /// What could not be sealed for a whole window ends as if it had failed.

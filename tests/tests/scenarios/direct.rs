@@ -1,5 +1,7 @@
 //! Two people and no relay.
 
+use std::time::{Duration, Instant};
+
 use ams_crypto::device;
 use ams_crypto::dh::DhSecret;
 use ams_crypto::identity::IdentityKey;
@@ -13,6 +15,7 @@ use ams_rpc::types::{
 use ams_rpc::{ErrorKind, Exit};
 use ams_tests::person::Person;
 use ams_tests::{Net, PATIENCE};
+use ams_wire::address::{HostPort, Link, PeerLink};
 use amsd::settings::Requests;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -237,7 +240,13 @@ pub(crate) async fn both_ways(net: &Net) -> (Person, Person) {
     let bob = net.listener("bob", |_| ()).await;
     bob.join(net.home()).await;
     alice.meet(&bob).await;
-    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    connect(&alice, &bob, &bob.peer_link().await).await;
+    (alice, bob)
+}
+
+/// Alice, who is a contact of Bob's, connects to him directly by `link`, too.
+async fn connect(alice: &Person, bob: &Person, link: &str) {
+    alice.connect(link, "bob").await.unwrap();
     let name = alice.stranger_name().await;
     bob.is_asked_by(&name).await;
     let requests = bob.call::<contact::Requests>(NoParams {}).await;
@@ -246,7 +255,35 @@ pub(crate) async fn both_ways(net: &Net) -> (Person, Person) {
     bob.call::<contact::Accept>(params).await;
     alice.peer_is("bob", LinkState::Up).await;
     bob.peer_is("alice", LinkState::Up).await;
-    (alice, bob)
+}
+
+/// Nothing is closed and nothing passes: what was on its way goes by the relay, and fails nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_direct_link_that_falls_silent_ends_soon_and_fails_nothing() {
+    let net = Net::new().await;
+    let alice = net.person("alice").await;
+    let bob = net.listener("bob", |_| ()).await;
+    bob.join(net.home()).await;
+    alice.meet(&bob).await;
+    let door = net.door(&bob).await;
+    let link = Link::parse_peer(&bob.peer_link().await).unwrap();
+    let link = Link::Peer(PeerLink { at: HostPort::from_socket(door.at()), ..link });
+    connect(&alice, &bob, &link.to_string()).await;
+    alice.delivers("bob", "directly").await;
+
+    door.stall();
+    let began = Instant::now();
+    let id = alice.delivers("bob", "whichever way is left").await;
+    // Three silences of less than five seconds, and what a loaded machine adds.
+    assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
+    let steps: Vec<_> = alice.message(id).await.steps.into_iter().map(|step| step.what).collect();
+    assert!(!steps.iter().any(|step| step == State::Undelivered.as_str()), "{steps:?}");
+    came(&bob, &[("directly", "direct"), ("whichever way is left", "relay:home")]).await;
+
+    door.mend();
+    alice.peer_is("bob", LinkState::Up).await;
+    alice.delivers("bob", "directly again").await;
+    came(&bob, &[("directly again", "direct")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

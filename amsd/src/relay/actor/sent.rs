@@ -26,6 +26,11 @@ impl Sent {
         self.keys.len() < MOST
     }
 
+    /// Whether all was counted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// One more was sent.
     pub(crate) fn push(&mut self, key: Option<CipherKey>) {
         self.keys.push_back(key);
