@@ -51,6 +51,9 @@ pub struct ToldRow {
     /// The contact has it.
     #[n(3)]
     pub taken: bool,
+    /// The link key of this daemon that the contact took before, and that was not taken back since.
+    #[n(4)]
+    pub has: Option<Key>,
 }
 
 /// Contact → what it was told.
@@ -161,7 +164,11 @@ pub fn due(txn: &Txn<'_>, desk: &mut Desk) -> Result<Option<(u64, Vec<u8>)>, Sto
 
 /// The offer `number` was sealed as `key`.
 pub fn was_told(txn: &Txn<'_>, number: u64, key: CipherKey) -> Result<(), StoreError> {
-    let row = ToldRow { number, root: key.root, ctr: key.ctr, taken: false };
+    // Where another key is told, or none, the one that it has opens nothing any more.
+    let own = txn.get::<OwnOffers>(&())?.and_then(|own| own.link_key);
+    let before = txn.get::<Told>(&key.contact)?.filter(|before| before.root == key.root);
+    let has = before.and_then(|before| before.has).filter(|has| Some(*has) == own);
+    let row = ToldRow { number, root: key.root, ctr: key.ctr, taken: false, has };
     txn.put::<Told>(&key.contact, &row)
 }
 
@@ -172,11 +179,12 @@ pub fn was_taken(txn: &Txn<'_>, key: CipherKey) -> Result<(), StoreError> {
     let Some(told) = told.filter(|told| (told.root, told.ctr) == (key.root, key.ctr)) else {
         return Ok(());
     };
-    let own = txn.get::<OwnOffers>(&())?;
-    if own.is_some_and(|own| own.number == told.number && own.link_key.is_none()) {
+    let own = txn.get::<OwnOffers>(&())?.filter(|own| own.number == told.number);
+    if own.as_ref().is_some_and(|own| own.link_key.is_none()) {
         return txn.delete::<Told>(&contact);
     }
-    txn.put::<Told>(&contact, &ToldRow { taken: true, ..told })?;
+    let has = own.map_or(told.has, |own| own.link_key);
+    txn.put::<Told>(&contact, &ToldRow { taken: true, has, ..told })?;
     align(txn, contact)
 }
 
@@ -224,7 +232,11 @@ pub fn align(txn: &Txn<'_>, id: ContactId) -> Result<(), StoreError> {
         Some((link_key, theirs.addresses.into_iter().filter(is_good).collect::<Vec<_>>()))
     });
     let told = txn.get::<Told>(&id)?;
-    let knows_us = own.is_some_and(|own| told.is_some_and(|t| t.taken && t.number == own.number));
+    // Wherever this daemon moved since: it is the key by which it is let in.
+    let has_key = |told: ToldRow, own: &Offer| {
+        told.has == own.link_key || (told.taken && told.number == own.number)
+    };
+    let knows_us = own.is_some_and(|own| told.is_some_and(|told| has_key(told, &own)));
     let (way, known) = match (before.direct(), &both) {
         (Some(way), _) => (way, txn.get::<Directs>(&way)?.unwrap_or_default()),
         (None, None) => return Ok(()),
@@ -364,6 +376,18 @@ mod tests {
             .await;
         }
 
+        /// What she offers is sealed for bob.
+        async fn is_told(&self, ctr: u64) -> CipherKey {
+            let key = CipherKey { contact: BOB, root: RootTag([1; 8]), ctr };
+            self.does(move |txn| {
+                let number = txn.get::<OwnOffers>(&())?.unwrap().number;
+                was_told(txn, number, key)?;
+                align(txn, BOB)
+            })
+            .await;
+            key
+        }
+
         /// The direct way to bob, and whether it is open.
         fn way(&self) -> Option<(DirectRow, bool)> {
             self.store
@@ -393,20 +417,21 @@ mod tests {
         assert_eq!(row.link_key, Some(Key([5; 32])));
         assert_eq!(alice.places(), [HIS]);
 
-        let key = CipherKey { contact: BOB, root: RootTag([1; 8]), ctr: 4 };
-        alice
-            .does(move |txn| {
-                let number = txn.get::<OwnOffers>(&())?.unwrap().number;
-                was_told(txn, number, key)?;
-                was_taken(txn, key)
-            })
-            .await;
+        let key = alice.is_told(4).await;
+        alice.does(move |txn| was_taken(txn, key)).await;
         assert!(alice.way().unwrap().0.noted);
+        let moved = |txn: &Txn<'_>| set_own(txn, true, vec!["192.0.2.9:7310".to_owned()], NOW);
+        alice.does(moved).await;
+        assert!(alice.way().unwrap().0.noted, "he does not know where she is, but her key");
+        alice.is_told(5).await;
+        assert!(alice.way().unwrap().0.noted, "nor has he to take it first");
+
         alice.offers(false).await;
         assert!(!alice.way().unwrap().1);
+        alice.is_told(6).await;
         alice.offers(true).await;
         let (row, is_open) = alice.way().unwrap();
-        assert!(is_open && !row.noted, "another offer, which he does not have");
+        assert!(is_open && !row.noted, "he may have forgotten it since");
 
         alice.is_offered(2, None, "", NOW).await;
         assert!(!alice.way().unwrap().1);

@@ -142,6 +142,24 @@ async fn whoever_moved_is_found_by_what_the_relay_brings() {
         .await;
 }
 
+/// There is nobody left to say where she is now; but she knows where he is, and he knows her key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_moved_without_a_relay_dials_the_one_that_stayed() {
+    let net = Net::new().await;
+    let (alice, bob) = friends(&net, open, open).await;
+    are_direct(&alice, &bob).await;
+    // Whichever of the two dialled, both have what the other offered once this is read.
+    alice.delivers("bob", "I am about to move").await;
+    bob.delivers("alice", "so long").await;
+    net.home().stop().await;
+    alice.stop().await;
+    alice.move_away().await;
+    alice.start().await;
+    are_direct(&alice, &bob).await;
+    alice.delivers("bob", "I have moved").await;
+    bob.reads(&["I am about to move", "I have moved"]).await;
+}
+
 /// Whoever ended it can take that back, whether it dials or is dialled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disconnection_is_taken_back_by_name() {
