@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::dial;
 use super::incoming::{Incoming, Newest};
+use super::offer::{self, Theirs};
 use super::row::{self, DirectRow, HANDLE};
 use super::serve::Served;
 use crate::contacts::ask::{self, Asked, AskedRow};
@@ -26,6 +27,9 @@ use crate::store::{Read, StoreError};
 /// How long our own dialling goes on while a link of the contact's waits: as long as an address that
 /// answers takes. One that swallows everything must not hold up a link that is there.
 const HELD: Duration = Duration::from_secs(2);
+/// Why a contact that says where it is is not dialled there; for people.
+const NOT_DIALLED: &str = "it offers no address but on its own machine or network, such as \
+                           127.0.0.1, which is not dialled, so it has to connect";
 
 /// Reaches one actor. It ends by its token, not with its last handle.
 #[derive(Clone)]
@@ -79,6 +83,8 @@ pub(super) struct View {
     /// The introduction that was not answered, and whether its time is over.
     pub(super) asked: Option<(Vec<u8>, bool)>,
     pub(super) secret: DhSecret,
+    /// Both offer direct links, and the contact says where it is: maybe where nobody is dialled.
+    pub(super) offers_place: bool,
 }
 
 impl View {
@@ -175,7 +181,10 @@ impl Actor {
             return Err(End::Waits(why.to_owned()));
         }
         if view.direct.places().is_empty() {
-            let why = "its address is not known here, so it has to connect";
+            let why = match view.offers_place {
+                true => NOT_DIALLED,
+                false => "its address is not known here, so it has to connect",
+            };
             return Err(End::Waits(why.to_owned()));
         }
         let reason = self.deps.live.link(self.way).and_then(|link| link.reason);
@@ -266,7 +275,10 @@ async fn view(deps: Deps, way: RelayId) -> Result<Option<View>, StoreError> {
             None => None,
         };
         let secret = profile::link_secret(txn)?;
-        Ok::<_, StoreError>(Some(View { contact, known, direct, asked, secret }))
+        let theirs = txn.get::<Theirs>(&contact)?.map(|row| row.offer);
+        let offers_place =
+            theirs.is_some_and(|theirs| !theirs.addresses.is_empty()) && offer::is_allowed(txn)?;
+        Ok::<_, StoreError>(Some(View { contact, known, direct, asked, secret, offers_place }))
     });
     view.await
 }

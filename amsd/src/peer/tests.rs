@@ -12,6 +12,7 @@ use ams_crypto::pair::Side;
 use ams_crypto::store::StoreKey;
 use ams_link::stream::BoxedStream;
 use ams_wire::address::HostPort;
+use ams_wire::aside::Offer;
 use ams_wire::id::{Handle, Key, RootTag, WorkMark};
 use ams_wire::intro::Place;
 use ams_wire::username::Username;
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 
 use super::guest::Guests;
 use super::listen::Places;
-use super::{DirectRow, HANDLE, Listening, Peers, PeersHandle, make};
+use super::{DirectRow, Directs, HANDLE, Listening, Peers, PeersHandle, make, offer};
 use crate::contacts::ask::{Asked, AskedRow};
 use crate::contacts::{self, ContactId, ContactRow, PathRow, Stage};
 use crate::live::Live;
@@ -30,8 +31,8 @@ use crate::profile::{self, Me};
 use crate::relay::{Deps, LinkEvent, LinkHandle, Parcel, RelayId};
 use crate::session::row::{RootRow, Roots};
 use crate::session::seal::CipherKey;
-use crate::settings::Settings;
-use crate::store::{Store, StoreError};
+use crate::settings::{Direct, Settings};
+use crate::store::{Read, Store, StoreError};
 
 /// The one contact that the daemon of a test has.
 pub(super) const BOB: ContactId = ContactId(1);
@@ -273,4 +274,33 @@ async fn while_the_disk_fails_no_link_is_kept_waiting() {
     timeout(Duration::from_secs(15), again).await.expect("a link waits that nobody looks at");
     alices.stop().await;
     bobs.stop().await;
+}
+
+/// Bob says where he is, and that leads no further than to the machine that dials.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_not_dialled_is_not_called_unknown() {
+    let mut alice = Alice::new().await;
+    let open = Settings { direct: Direct::Contacts, ..Settings::default() };
+    alice.deps.settings = watch::Sender::new(open).subscribe();
+    let (way, live) = (alice.way, alice.deps.live.clone());
+    let offered = alice.deps.store.write(move |txn| {
+        let link_key = txn.get::<Directs>(&way)?.and_then(|row| row.link_key);
+        let offer = Offer { number: 1, link_key, addresses: vec!["127.0.0.1:22".to_owned()] };
+        offer::take(txn, BOB, offer, NOW)
+    });
+    let offered: Result<(), StoreError> = offered.await;
+    offered.unwrap();
+    let mut changes = live.follow();
+    let alices = Peers::start(alice.deps.clone(), Listening::default(), Vec::new());
+    let why = async {
+        loop {
+            if let Some(reason) = live.link(way).and_then(|link| link.reason) {
+                return reason;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    let why = timeout(Duration::from_secs(30), why).await.expect("nothing is said");
+    assert!(why.contains("127.0.0.1, which is not dialled"), "{why}");
+    alices.stop().await;
 }
