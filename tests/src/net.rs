@@ -87,11 +87,20 @@ impl Net {
 
     /// Somebody whose daemon takes direct peers, and who is on no relay.
     pub async fn listener(&self, name: &str, adjust: impl FnOnce(&mut Settings)) -> Person {
+        self.listener_at(name, SocketAddr::from(([127, 0, 0, 1], 0)), adjust).await
+    }
+
+    /// As [`Net::listener`], at this address.
+    pub async fn listener_at(
+        &self,
+        name: &str,
+        at: SocketAddr,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Person {
         let mut settings = Settings::default();
         adjust(&mut settings);
         let home = self.folder.path().join(name);
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Person::start_new(name, &home, settings, vec![any], None).await
+        Person::start_new(name, &home, settings, vec![at], None).await
     }
 
     /// A line to where somebody takes direct peers.

@@ -23,6 +23,9 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
             if direct == Direct::Contacts && socks5.is_some() && !listen.is_empty() {
                 warnings.push(TOLD_BESIDE_PROXY.to_owned());
             }
+            if !listen.is_empty() && shared.peers.reach().is_empty() {
+                warnings.push(NO_PLACE.to_owned());
+            }
             Ok(DaemonStatus {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -59,6 +62,10 @@ const PAST: i64 = 1_793_491_200_000;
 const TOLD_BESIDE_PROXY: &str = "direct = \"contacts\" tells contacts where this machine is, which \
                                  socks5 hides from relays: set one of them only, or make \
                                  public_address an address that may be known";
+
+const NO_PLACE: &str = "listen names no address that others could connect to, so that amsctl id shows \
+                        no link and contacts are told none: set public_address to the address \
+                        at which others reach this machine";
 
 /// What the user should know and may not look for.
 fn warnings(

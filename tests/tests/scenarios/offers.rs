@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ams_rpc::methods::{contact, peer};
+use ams_rpc::methods::{contact, identity, peer};
 use ams_rpc::types::{
     ContactState, ContactTrustParams, LinkState, NoParams, PathKind, PathState, PeerConnectParams,
     PeerParams, SendParams, Stage, State, Via,
@@ -288,4 +288,20 @@ async fn a_changed_place_is_offered_at_once_and_another_port_after_a_restart() {
     assert!(warnings.iter().any(|warning| warning.contains("restart")), "{warnings:?}");
     bob.is_at(&as_started, Vec::new()).await;
     assert!(bob.status().await.warnings.is_empty());
+}
+
+/// At every address of the machine, which is none that could be told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_listens_everywhere_is_told_to_say_where_that_is() {
+    let net = Net::new().await;
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let alice = net.listener_at("alice", everywhere, open).await;
+    assert!(alice.call::<identity::Show>(NoParams {}).await.peer_links.is_empty());
+    let warnings = alice.status().await.warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("public_address")), "{warnings:?}");
+
+    let public = HostPort::parse("alice.example.org", DIRECT_PORT).unwrap();
+    alice.is_at(&[everywhere], vec![public]).await;
+    assert_eq!(alice.call::<identity::Show>(NoParams {}).await.peer_links.len(), 1);
+    assert!(alice.status().await.warnings.is_empty());
 }
