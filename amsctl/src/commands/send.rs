@@ -288,7 +288,7 @@ pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option
     let whose = to.map(|to| format!(" to {}", text::line(to))).unwrap_or_default();
     let then = match result.state {
         _ if result.exit == Exit::KeyNotTrusted.code() => {
-            let name = to.map_or_else(|| "NAME".to_owned(), |to| text::line(to));
+            let name = to.map_or_else(|| "NAME".to_owned(), text::line);
             format!(
                 "; the contact's key changed, so nothing more is sent: amsctl contact verify {name}, or \
                  contact trust {name} FINGERPRINT"
