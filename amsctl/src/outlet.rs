@@ -4,6 +4,7 @@
 //! written message by message, and where it is a pipe, a message is handed over when the pipe's
 //! reader has taken it: one that stops in the middle, like `head -1`, leaves the rest unread.
 
+use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -104,11 +105,15 @@ fn print(shown: &str) -> Result<(), Failed> {
 /// message came.
 fn is_there(program: &OsString) -> bool {
     let path = Path::new(program);
+    // On Windows the end of a program's name may be left out, and the system puts it there.
+    let mut whole = program.clone();
+    whole.push(EXE_SUFFIX);
+    let is_file = |folder: &Path| folder.join(path).is_file() || folder.join(&whole).is_file();
     if path.components().count() != 1 || program.to_string_lossy().contains('/') {
-        return path.is_file();
+        return is_file(Path::new(""));
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).any(|folder| folder.join(path).is_file())
+    std::env::split_paths(&folders).any(|folder| is_file(&folder))
 }
 
 fn no_program(program: &OsString) -> Failed {

@@ -11,7 +11,7 @@ use minicbor::Encoder;
 use super::tables::{self, Row};
 use super::{BackupFailed, FULL_PIECE, Head, LAST, MAX_CONTENTS, Summary};
 use crate::contacts::row::{Contacts, Stage};
-use crate::home::new_private;
+use crate::home::{keep_name, new_private};
 use crate::profile::{self, Me};
 use crate::relay::{self, Relays};
 use crate::store::{Read, Store, Table, View};
@@ -39,8 +39,7 @@ pub async fn write(
                 backup.file.write_all(backup.pieces.header()).map_err(failed)?;
                 let summary = fill(db, &mut backup, &failed)?;
                 backup.file.sync_all().map_err(failed)?;
-                let folder = path.parent().unwrap_or(Path::new("/"));
-                File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                keep_name(&path).map_err(failed)?;
                 Ok(summary)
             })();
             if written.is_err() {

@@ -20,7 +20,7 @@ use unix as platform;
 use windows as platform;
 
 pub use platform::{
-    ConfigFileError, append_private, loose, new_private, read_config, replace, tighten,
+    ConfigFileError, append_private, keep_name, loose, new_private, read_config, replace, tighten,
     write_private,
 };
 use platform::{Lock, Locked};

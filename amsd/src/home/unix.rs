@@ -143,8 +143,16 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// What the system says.
 pub fn replace(beside: &Path, path: &Path) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
     fs::rename(beside, path)?;
+    keep_name(path)
+}
+
+/// Has the name of a file on disk as well as what is in it.
+///
+/// # Errors
+/// What the system says.
+pub fn keep_name(path: &Path) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
     File::open(parent)?.sync_all()
 }
 

@@ -91,13 +91,21 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(&beside, path)
 }
 
-/// Gives a file that is on disk another name, over whatever has it. The file system keeps a log of
-/// names; a folder cannot be flushed.
+/// Gives a file that is on disk another name, over whatever has it.
 ///
 /// # Errors
 /// What the system says.
 pub fn replace(beside: &Path, path: &Path) -> io::Result<()> {
-    fs::rename(beside, path)
+    fs::rename(beside, path)?;
+    keep_name(path)
+}
+
+/// Nothing has to be done: the file system keeps a log of names, and a folder cannot be flushed.
+///
+/// # Errors
+/// None.
+pub fn keep_name(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// The lock of a profile: held as long as this lives, and let go by the system when the process

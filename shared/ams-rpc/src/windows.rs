@@ -104,9 +104,10 @@ pub fn check_socket_path(path: &Path) -> Result<(), BindError> {
 #[derive(Debug)]
 pub(crate) struct SocketFile;
 
-/// The rights of a pipe: nobody from other machines, its user, and the system.
+/// The rights of a pipe: nobody from other machines, its user, and the system; and no program of the
+/// user's that is fenced in, as what a browser runs is (its integrity is below medium).
 fn pipe_rights(sid: &str) -> String {
-    format!("D:P(D;;GA;;;NU)(A;;GA;;;{sid})(A;;GA;;;SY)")
+    format!("D:P(D;;GA;;;NU)(A;;GA;;;{sid})(A;;GA;;;SY)S:(ML;;NW;;;ME)")
 }
 
 /// Makes the pipe, the first of its name, with its rights before anybody can connect.
@@ -188,20 +189,48 @@ pub(crate) fn may_call(stream: &Stream, allow_root: bool) -> io::Result<bool> {
     Ok(peer == own_sid()? || (allow_root && peer == SYSTEM))
 }
 
+/// Whether the user `own` talks to a server of the user `server`.
+fn may_serve(server: &str, own: &str, whose: Whose) -> bool {
+    server == own || (whose == Whose::Named && server == SYSTEM)
+}
+
 /// The calling end of a connection. Reading from a pipe can only be given up after a time where it
 /// goes on beside, so this has a small runtime.
 #[derive(Debug)]
 pub(crate) struct Calling {
     pipe: NamedPipeClient,
     timeout: Cell<Option<Duration>>,
-    runtime: Runtime,
+    runtime: Own,
+}
+
+/// A runtime of our own, which may be dropped also where another one runs.
+#[derive(Debug)]
+struct Own(Option<Runtime>);
+
+impl Own {
+    fn new() -> io::Result<Self> {
+        Ok(Self(Some(tokio::runtime::Builder::new_current_thread().enable_all().build()?)))
+    }
+
+    /// It is there until this is dropped.
+    fn runtime(&self) -> io::Result<&Runtime> {
+        self.0.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Calling {
     pub(crate) fn connect(path: &Path) -> io::Result<Self> {
         check_socket_path(path).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let within = runtime.enter();
+        let runtime = Own::new()?;
+        let within = runtime.runtime()?.enter();
         let mut options = ClientOptions::new();
         // Whoever serves it may know who we are, and may not act as us.
         options.security_qos_flags(SECURITY_IDENTIFICATION);
@@ -223,7 +252,7 @@ impl Calling {
     pub(crate) fn may_be_called(&self, whose: Whose, _path: &Path) -> io::Result<bool> {
         // What cannot be looked at is somebody else's.
         let Ok(server) = sid_of(ffi::server_of(self.pipe.as_handle())?) else { return Ok(false) };
-        Ok(server == own_sid()? || (whose == Whose::Named && server == SYSTEM))
+        Ok(may_serve(&server, own_sid()?, whose))
     }
 
     /// How long to wait for something to read; `None`: without end.
@@ -236,7 +265,7 @@ impl Calling {
 impl Read for Calling {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let Self { pipe, timeout: patience, runtime } = self;
-        runtime.block_on(async {
+        runtime.runtime()?.block_on(async {
             match patience.get() {
                 None => pipe.read(bytes).await,
                 Some(patience) => timeout(patience, pipe.read(bytes)).await?,
@@ -247,7 +276,8 @@ impl Read for Calling {
 
 impl Write for Calling {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.runtime.block_on(self.pipe.write(bytes))
+        let Self { pipe, runtime, .. } = self;
+        runtime.runtime()?.block_on(pipe.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

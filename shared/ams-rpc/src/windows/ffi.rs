@@ -164,15 +164,16 @@ pub(super) fn make_folder(path: &Path, sddl: &str) -> io::Result<()> {
     checked(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) })
 }
 
-/// The rights of an open file, folder or pipe.
+/// The rights of an open file, folder or pipe, and its integrity where it has one.
 #[cfg(test)]
 pub(super) fn rights_of(handle: BorrowedHandle<'_>, is_file: bool) -> io::Result<String> {
     use windows_sys::Win32::Security::Authorization::{
         ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SE_FILE_OBJECT,
         SE_KERNEL_OBJECT,
     };
-    use windows_sys::Win32::Security::DACL_SECURITY_INFORMATION;
+    use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, LABEL_SECURITY_INFORMATION};
 
+    let what = DACL_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION;
     let mut found = null_mut();
     let kind = if is_file { SE_FILE_OBJECT } else { SE_KERNEL_OBJECT };
     // SAFETY: the handle is open as long as it is borrowed; the descriptor's place outlives the
@@ -181,7 +182,7 @@ pub(super) fn rights_of(handle: BorrowedHandle<'_>, is_file: bool) -> io::Result
         GetSecurityInfo(
             handle.as_raw_handle(),
             kind,
-            DACL_SECURITY_INFORMATION,
+            what,
             null_mut(),
             null_mut(),
             null_mut(),
@@ -199,7 +200,7 @@ pub(super) fn rights_of(handle: BorrowedHandle<'_>, is_file: bool) -> io::Result
         ConvertSecurityDescriptorToStringSecurityDescriptorW(
             found.0,
             SDDL_REVISION_1,
-            DACL_SECURITY_INFORMATION,
+            what,
             &raw mut text,
             &raw mut length,
         )

@@ -96,7 +96,8 @@ fn a_sid_is_written_as_the_system_writes_it() {
 fn entries(rights: &str) -> Vec<(char, String)> {
     let entries = rights.split('(').skip(1);
     let entries = entries.map(|entry| {
-        let who = entry.rsplit(';').next().unwrap().trim_end_matches(')');
+        let entry = entry.split(')').next().unwrap();
+        let who = entry.rsplit(';').next().unwrap();
         (entry.chars().next().unwrap(), who.to_owned())
     });
     entries.collect()
@@ -120,7 +121,8 @@ async fn a_pipe_has_the_rights_that_were_asked_for() {
     assert!(rights.starts_with("D:P"), "{rights}");
     let own = own_sid().unwrap();
     // In this order: the system goes through them until one says no, or all was allowed.
-    let wanted = [entry('D', "NU"), entry('A', own), entry('A', "SY")];
+    // The last is no right: it keeps out what has a lower integrity, whoever's it is.
+    let wanted = [entry('D', "NU"), entry('A', own), entry('A', "SY"), entry('M', "ME")];
     assert_eq!(entries(&rights), wanted, "{rights}");
 
     // Both ends know the process at the other one.
@@ -128,6 +130,18 @@ async fn a_pipe_has_the_rights_that_were_asked_for() {
     assert!(calling.may_be_called(Whose::Own, &path).unwrap());
     assert!(may_call(&Stream::NamedPipe(served), false).unwrap());
     spawn_blocking(move || drop(calling)).await.unwrap();
+}
+
+/// Wine has one user, so whose the server is cannot be another's there.
+#[test]
+fn a_server_of_somebody_else_is_told_nothing() {
+    let (own, other) = ("S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002");
+    for whose in [Whose::Own, Whose::Named] {
+        assert!(may_serve(own, own, whose));
+        assert!(!may_serve(other, own, whose));
+    }
+    assert!(may_serve(SYSTEM, own, Whose::Named));
+    assert!(!may_serve(SYSTEM, own, Whose::Own));
 }
 
 #[tokio::test]
