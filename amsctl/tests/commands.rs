@@ -1,4 +1,5 @@
 //! The other commands: what they call, what they print, how they exit.
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

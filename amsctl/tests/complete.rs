@@ -1,5 +1,6 @@
 //! Completion in the shells that are there: what is offered, what the daemon is asked, and that
 //! nobody waits for one that does not answer.
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,6 +1,7 @@
 //! What people and programs see of each command, whole: beside each other in `tests/golden`, as text
 //! and as `--json`. Names and texts come from somebody who wishes nobody well.
 //! `UPDATE_GOLDEN=1 cargo test -p amsctl --test golden` writes them anew.
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

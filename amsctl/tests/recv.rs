@@ -1,4 +1,5 @@
 //! `amsctl recv`: what is printed, and when it is acknowledged.
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

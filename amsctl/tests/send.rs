@@ -1,4 +1,5 @@
 //! `amsctl send` and its exit codes, the real program against a daemon that says what it is told.
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

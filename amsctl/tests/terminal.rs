@@ -1,4 +1,5 @@
 //! What is said on a terminal alone, on a real one: a pseudo-terminal of the system.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod fake;

@@ -252,6 +252,11 @@ mod tests {
             if path.extension().is_none_or(|extension| extension != "toml") {
                 continue;
             }
+            let name = path.file_name().unwrap().to_string_lossy();
+            // There all of these are refused, whatever is in them.
+            if cfg!(windows) && (name.starts_with("hook") || name.starts_with("socket-")) {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).unwrap();
             let expected = std::fs::read_to_string(path.with_extension("txt")).unwrap();
             let mistake = parse(&text).expect_err(&path.display().to_string());

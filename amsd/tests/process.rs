@@ -1,5 +1,6 @@
 //! The real program, started as a user starts it.
 
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

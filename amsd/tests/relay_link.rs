@@ -1,5 +1,6 @@
 //! Accounts and links of daemons, against a real relay in this process.
 
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,7 @@
 //! Keys at rest and in memory, with the real program: a key file under a passphrase, and what the
 //! system says of the memory of a daemon that runs.
 
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -71,6 +71,7 @@ impl Dispatch {
 
     /// How many follow.
     #[cfg(test)]
+    #[cfg(unix)]
     pub(crate) fn followers(&self) -> usize {
         self.ring.followers()
     }

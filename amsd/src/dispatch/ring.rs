@@ -134,6 +134,7 @@ impl Ring {
     }
 
     #[cfg(test)]
+    #[cfg(unix)]
     pub(super) fn followers(&self) -> usize {
         self.0.next.receiver_count()
     }

@@ -20,7 +20,6 @@ mod question;
 mod queue;
 mod relay;
 #[cfg(test)]
-#[cfg(unix)]
 mod tests;
 
 use std::path::PathBuf;

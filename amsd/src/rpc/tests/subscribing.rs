@@ -13,7 +13,7 @@ struct Program(BufReader<UnixStream>);
 
 impl Program {
     fn connect(bench: &Bench) -> Self {
-        let stream = UnixStream::connect(bench.folder.path().join("amsd.sock")).unwrap();
+        let stream = UnixStream::connect(&bench.home.places().socket).unwrap();
         Self(BufReader::new(stream))
     }
 
