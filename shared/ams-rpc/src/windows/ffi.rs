@@ -171,7 +171,9 @@ pub(super) fn rights_of(handle: BorrowedHandle<'_>, is_file: bool) -> io::Result
         ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SE_FILE_OBJECT,
         SE_KERNEL_OBJECT,
     };
-    use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, LABEL_SECURITY_INFORMATION};
+    use windows_sys::Win32::Security::{
+        DACL_SECURITY_INFORMATION, LABEL_SECURITY_INFORMATION, SACL_SECURITY_INFORMATION,
+    };
 
     let what = DACL_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION;
     let mut found = null_mut();
@@ -200,7 +202,8 @@ pub(super) fn rights_of(handle: BorrowedHandle<'_>, is_file: bool) -> io::Result
         ConvertSecurityDescriptorToStringSecurityDescriptorW(
             found.0,
             SDDL_REVISION_1,
-            what,
+            // The integrity stands among what is audited, of which nothing was asked for.
+            what | SACL_SECURITY_INFORMATION,
             &raw mut text,
             &raw mut length,
         )
