@@ -187,16 +187,15 @@ pub fn receive(
         return Ok(false);
     }
     if let Some(known) = txn.get::<intro::Intros>(&intro.id)? {
-        return match known.answer {
-            Answer::Waiting(_) => Ok(true),
+        match known.answer {
+            // What kept a rule from answering may be over.
+            Answer::Waiting(_) if rule == Requests::Accept => {}
+            Answer::Waiting(_) => return Ok(true),
             // Silence is all that a refusal says.
-            Answer::Refused => Ok(true),
-            Answer::Approved(..) if !intro::is_void(txn, &known)? => Ok(true),
-            Answer::Approved(..) => {
-                intro::forget(txn, intro.id)?;
-                receive(txn, me, stranger, bytes, rule, now)
-            }
-        };
+            Answer::Refused => return Ok(true),
+            Answer::Approved(..) if !intro::is_void(txn, &known)? => return Ok(true),
+            Answer::Approved(..) => intro::forget(txn, intro.id)?,
+        }
     }
     let known = by_identity(txn, identity)?;
     if known.as_ref().is_some_and(|(_, row)| row.blocked) {

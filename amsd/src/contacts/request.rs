@@ -59,7 +59,7 @@ pub fn receive(
 ) -> Result<bool, StoreError> {
     let id = introduction::id(request.intro.as_bytes());
     if let Some(known) = txn.get::<Intros>(&id)? {
-        if !intro::is_void(txn, &known)? {
+        if !intro::is_void(txn, &known)? && !is_answered_by_now(txn, relay.0, &known)? {
             return repeat_answer(txn, relay.0, id, &known).map(|()| true);
         }
         // Approved for a contact that was removed since: asked anew.
@@ -130,6 +130,19 @@ pub fn receive(
             Ok(true)
         }
     }
+}
+
+/// Whether what waits for the user has had the answer by another word of that one's: it came from
+/// whom the user had disconnected, and comes again on the way of a contact that is wanted.
+fn is_answered_by_now(
+    db: &impl Read,
+    relay: RelayId,
+    known: &IntroRow,
+) -> Result<bool, StoreError> {
+    let waits = matches!(known.answer, Answer::Waiting(_));
+    let contact = by_address(db, relay, &known.from)?;
+    let is_it = |row: &ContactRow| row.identity == Some(known.identity) && !row.blocked;
+    Ok(waits && contact.is_some_and(|(_, row)| is_it(&row)))
 }
 
 pub(super) fn is_meant_for_us(

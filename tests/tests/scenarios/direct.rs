@@ -214,6 +214,44 @@ async fn a_rule_takes_back_no_disconnection() {
     alice.delivers("bob", "by his own word").await;
 }
 
+/// A disconnection that is taken back is the user's word, and what waited for it is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_is_answered_once_the_disconnection_is_taken_back() {
+    let net = Net::new().await;
+    let alice = net.stranger("alice", |_| ()).await;
+    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
+    let link = bob.peer_link().await;
+    alice.connect(&link, "bob").await.unwrap();
+    alice.contact_is("bob", ContactState::Active).await;
+    let name = alice.stranger_name().await;
+    let bobs = || ams_rpc::types::ContactParams { name: "bob".to_owned() };
+    for is_removed in [false, true] {
+        bob.call::<peer::Disconnect>(PeerParams { name: name.clone() }).await;
+        alice.peer_is("bob", LinkState::Down).await;
+        // She has no keys any more, and asks from the beginning.
+        alice.call::<contact::Remove>(bobs()).await;
+        alice.connect(&link, "bob").await.unwrap();
+        bob.is_asked_by(&name).await;
+        assert_eq!(alice.contact("bob").await.state, ContactState::Pending);
+        if is_removed {
+            let params = ams_rpc::types::ContactParams { name: name.clone() };
+            bob.call::<contact::Remove>(params).await;
+            alice.connect(&link, "bob").await.unwrap();
+        } else {
+            let again = PeerConnectParams {
+                address: name.clone(),
+                local: None,
+                fingerprint: None,
+                accept_new: None,
+            };
+            bob.call::<peer::Connect>(again).await;
+        }
+        alice.contact_is("bob", ContactState::Active).await;
+        alice.delivers("bob", "by his own word").await;
+        assert!(bob.call::<contact::Requests>(NoParams {}).await.incoming.is_empty());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_dial_each_other_at_once_have_one_link() {
     let net = Net::new().await;

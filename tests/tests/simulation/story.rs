@@ -301,8 +301,7 @@ impl Story {
             tokio::spawn(keep_alive(person, Seed::new(self.seed.draw())));
             let (slowness, chance) = (self.slowness[who].clone(), Seed::new(self.seed.draw()));
             tokio::spawn(read(world.clone(), who, slowness, chance));
-            // A rule does not connect whom somebody disconnected.
-            if self.settings[who].requests == Requests::Ask || self.plan.is_some() {
+            if self.settings[who].requests == Requests::Ask {
                 let chance = Seed::new(self.seed.draw());
                 tokio::spawn(contacts::answer(world, who, self.friends(who), chance));
             }
