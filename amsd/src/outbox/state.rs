@@ -10,7 +10,7 @@ use super::wish;
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
 use crate::hooks::jobs as hooks;
-use crate::session::row::{self as session, Ciphers};
+use crate::session::row::{self as session, Ciphers, Roots};
 use crate::session::seal::CipherKey;
 use crate::settings::Undeliverable;
 use crate::store::{Read, StoreError, Txn};
@@ -49,9 +49,31 @@ pub fn settle(
             })
         }
         Outcome::Failed => gave_up(txn, key.contact, seq, policy, Some(via), FAILED, now),
+        Outcome::Silence if is_overtaken(txn, key, seq)? => {
+            session::unseal(txn, key.contact, seq)?;
+            txn.tell(Fact::Due(key.contact));
+            requeue(txn, key.contact, seq, OVERTAKEN, now)
+        }
         Outcome::Silence => gave_up(txn, key.contact, seq, policy, Some(via), SILENCE, now),
     }
 }
+
+/// Whether the contact's ratchet may refuse that ciphertext, however often it comes: so many that were
+/// sealed later were taken, over another way, as its keys last for. Once for each message.
+fn is_overtaken(txn: &Txn<'_>, key: CipherKey, seq: u64) -> Result<bool, StoreError> {
+    let Some(root) = txn.get::<Roots>(&(key.contact, key.root))? else { return Ok(false) };
+    let Some(row) = txn.get::<Out>(&(key.contact, seq))? else { return Ok(false) };
+    let was_sealed_anew = row.steps.iter().any(|step| step.reason.as_deref() == Some(OVERTAKEN));
+    let later = root.next_ctr.saturating_sub(1).saturating_sub(key.ctr);
+    let ciphers = txn.list::<Ciphers>(&(key.contact, key.root))?;
+    let out = ciphers.iter().filter(|((.., ctr), _)| *ctr > key.ctr).count();
+    let gone = later.saturating_sub(u64::try_from(out).unwrap_or(u64::MAX));
+    Ok(!was_sealed_anew && gone >= OVERTAKING)
+}
+
+/// Each may have begun a chain of the ratchet, and of those five are kept.
+const OVERTAKING: u64 = 5;
+const OVERTAKEN: &str = "sealed anew: much that was sent later came first, over another way";
 
 const FAILED: &str = "the relay could not deliver it within its window";
 const SILENCE: &str = "nothing was heard of it within the relay's window";

@@ -4,6 +4,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "times and numbers of a test")]
 
 mod model;
+mod overtaken;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -13,8 +13,11 @@ use crate::profile::Me;
 use crate::relay::{self, RelayId};
 use crate::store::{Read, StoreError, Txn};
 
-/// Most messages of one contact without a receipt. The ratchet skips at most 40 keys of a chain
-/// and keeps 5 chains; within 32 no order of arrival is beyond it.
+/// Most messages of one contact without a receipt. The ratchet skips at most 40 keys of a chain and
+/// keeps 5 chains. Over one way, and over several on each of which all goes again first, in order,
+/// nothing is beyond it. What may only go one way can be: those who talk over another meanwhile begin
+/// a chain with every turn, and after five it is refused. Then it is sealed anew
+/// ([`state::settle`](crate::outbox::state::settle)).
 pub const MAX_IN_FLIGHT: usize = 32;
 
 /// Where a ciphertext is kept.
@@ -179,3 +182,53 @@ impl Desk {
 }
 
 const RATCHET: &str = "a ratchet";
+
+#[cfg(test)]
+mod tests {
+    use ams_crypto::identity::IdentityKey;
+    use ams_crypto::introduction::{self, Meeting};
+    use ams_crypto::olm::{OlmAccount, OlmSession};
+    use ams_wire::intro::Place;
+    use ams_wire::username::Username;
+
+    use super::*;
+
+    /// The two ends of a ratchet.
+    fn alice_and_bob() -> (OlmSession, OlmSession) {
+        let (alice, bob) = (IdentityKey::generate(), IdentityKey::generate());
+        let (mut hers, his) = (OlmAccount::new(), OlmAccount::new());
+        let user = |name| Username::new(name).unwrap();
+        let meeting = Meeting { from: user("alice"), to: user("bob"), place: Place::Direct };
+        let asked = introduction::request(&alice, &mut hers, meeting, u64::MAX, None);
+        let intro = introduction::verify(&asked.intro).unwrap();
+        let approved = introduction::approve(&bob, &his, &intro, None).unwrap();
+        let completed = asked.secrets.complete(&mut hers, &approved.approval).unwrap();
+        (completed.session, approved.session)
+    }
+
+    #[test]
+    fn what_is_out_at_once_opens_in_every_order() {
+        let (mut alice, mut bob) = alice_and_bob();
+        let said: Vec<_> = (0..MAX_IN_FLIGHT).map(|_| alice.encrypt(b"hi").unwrap()).collect();
+        for sealed in said.iter().rev() {
+            bob.decrypt(sealed.kind, &sealed.bytes).unwrap();
+        }
+    }
+
+    /// That is why a message which may only go one way is sealed anew where those who talk over
+    /// another way overtook it.
+    #[test]
+    fn what_five_turns_overtook_opens_no_more() {
+        for turns in 0..=5 {
+            let (mut alice, mut bob) = alice_and_bob();
+            let late = alice.encrypt(b"by relay").unwrap();
+            for _ in 0..=turns {
+                let sealed = alice.encrypt(b"directly").unwrap();
+                bob.decrypt(sealed.kind, &sealed.bytes).unwrap();
+                let sealed = bob.encrypt(b"and back").unwrap();
+                alice.decrypt(sealed.kind, &sealed.bytes).unwrap();
+            }
+            assert_eq!(bob.decrypt(late.kind, &late.bytes).is_ok(), turns < 5, "{turns}");
+        }
+    }
+}
