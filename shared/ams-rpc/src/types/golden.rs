@@ -100,9 +100,8 @@ fn contact_json() -> Value {
     json!({
         "id": "c1", "name": "alice", "address": "alice@home", "state": "key_changed",
         "presence": "unknown", "verified": false, "verified_by": "number", "fingerprint": "f",
-        "offered_fingerprint": "g",
-        "paths": [{"kind": "relay", "name": "home", "active": true, "state": "missing",
-            "since": null, "reason": "gone"}]
+        "offered_fingerprint": "g", "paths": [{"kind": "relay", "name": "home", "active": true,
+            "state": "missing", "since": null, "reason": "gone"}]
     })
 }
 
