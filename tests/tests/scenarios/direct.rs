@@ -13,6 +13,7 @@ use ams_rpc::types::{
     ProfileParams, Secret, SendParams, Stage, State, VerifiedBy, Via,
 };
 use ams_rpc::{ErrorKind, Exit};
+use ams_tests::line::Line;
 use ams_tests::person::Person;
 use ams_tests::{Net, PATIENCE};
 use ams_wire::address::{HostPort, Link, PeerLink};
@@ -282,6 +283,19 @@ pub(crate) async fn both_ways(net: &Net) -> (Person, Person) {
     (alice, bob)
 }
 
+/// As [`both_ways`], where Alice dials Bob by this line.
+pub(crate) async fn both_ways_by_a_line(net: &Net) -> (Person, Person, Line) {
+    let alice = net.person("alice").await;
+    let bob = net.listener("bob", |_| ()).await;
+    bob.join(net.home()).await;
+    alice.meet(&bob).await;
+    let door = net.door(&bob).await;
+    let link = Link::parse_peer(&bob.peer_link().await).unwrap();
+    let link = Link::Peer(PeerLink { at: HostPort::from_socket(door.at()), ..link });
+    connect(&alice, &bob, &link.to_string()).await;
+    (alice, bob, door)
+}
+
 /// Alice, who is a contact of Bob's, connects to him directly by `link`, too.
 async fn connect(alice: &Person, bob: &Person, link: &str) {
     alice.connect(link, "bob").await.unwrap();
@@ -299,14 +313,7 @@ async fn connect(alice: &Person, bob: &Person, link: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_direct_link_that_falls_silent_ends_soon_and_fails_nothing() {
     let net = Net::new().await;
-    let alice = net.person("alice").await;
-    let bob = net.listener("bob", |_| ()).await;
-    bob.join(net.home()).await;
-    alice.meet(&bob).await;
-    let door = net.door(&bob).await;
-    let link = Link::parse_peer(&bob.peer_link().await).unwrap();
-    let link = Link::Peer(PeerLink { at: HostPort::from_socket(door.at()), ..link });
-    connect(&alice, &bob, &link.to_string()).await;
+    let (alice, bob, door) = both_ways_by_a_line(&net).await;
     alice.delivers("bob", "directly").await;
 
     door.stall();

@@ -11,8 +11,9 @@ use ams_rpc::types::{
 use ams_tests::person::Person;
 use ams_tests::{Net, PATIENCE};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
-use crate::direct::both_ways;
+use crate::direct::{both_ways, both_ways_by_a_line};
 
 /// `amsctl ping NAME`, by somebody who has time.
 async fn ping(person: &Person, name: &str) -> Result<ContactPinged, CallError> {
@@ -150,4 +151,33 @@ async fn who_asks_too_often_is_answered_in_bounds() {
     }
     assert!((1..50).contains(&answered), "{answered}");
     asked.abort_all();
+}
+
+/// The pause before the next dialling doubles with each failure; who asks for a direct answer does
+/// not wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wants_a_direct_answer_has_the_contact_dialled_at_once() {
+    let net = Net::new().await;
+    let (alice, bob, door) = both_ways_by_a_line(&net).await;
+    let hurried = async || {
+        let timeout = Some("1s".parse().unwrap());
+        let params =
+            ContactPingParams { name: "bob".to_owned(), timeout, hurry_direct: Some(true) };
+        alice.call::<contact::Ping>(params).await.via
+    };
+    door.cut();
+    alice.peer_is("bob", LinkState::Down).await;
+    bob.peer_is("alice", LinkState::Down).await;
+    // By the pauses alone so many would take longer than a test waits for anything.
+    let often = door.visitors().len() + 10;
+    let dialled = async {
+        while door.visitors().len() < often {
+            assert_ne!(hurried().await.as_deref(), Some("direct"));
+        }
+    };
+    timeout(PATIENCE, dialled).await.expect("he is dialled after the pauses only");
+
+    door.mend();
+    let answered = async { while hurried().await.as_deref() != Some("direct") {} };
+    timeout(PATIENCE, answered).await.expect("he is dialled after the pause only");
 }
