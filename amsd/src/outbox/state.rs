@@ -25,6 +25,8 @@ pub enum Outcome {
     Failed,
     /// Nothing was heard of it for longer than the relay's window.
     Silence,
+    /// Nothing was heard of it for long on a direct link that is up.
+    Unconfirmed,
 }
 
 /// Records `outcome` for the message in ciphertext `key`, if it is still on its way.
@@ -49,12 +51,17 @@ pub fn settle(
             })
         }
         Outcome::Failed => gave_up(txn, key.contact, seq, policy, Some(via), FAILED, now),
-        Outcome::Silence if is_overtaken(txn, key, seq)? => {
+        Outcome::Silence | Outcome::Unconfirmed if is_overtaken(txn, key, seq)? => {
             session::unseal(txn, key.contact, seq)?;
             txn.tell(Fact::Due(key.contact));
             requeue(txn, key.contact, seq, OVERTAKEN, now)
         }
         Outcome::Silence => gave_up(txn, key.contact, seq, policy, Some(via), SILENCE, now),
+        // The contact is there: it goes again.
+        Outcome::Unconfirmed => {
+            txn.tell(Fact::Due(key.contact));
+            requeue(txn, key.contact, seq, UNCONFIRMED, now)
+        }
     }
 }
 
@@ -77,6 +84,7 @@ const OVERTAKEN: &str = "sealed anew: much that was sent later came first, over 
 
 const FAILED: &str = "the relay could not deliver it within its window";
 const SILENCE: &str = "nothing was heard of it within the relay's window";
+const UNCONFIRMED: &str = "the contact did not confirm it";
 
 /// A message that waited for its turn too long to be sealed ends as if it had failed.
 pub fn never_sealed(

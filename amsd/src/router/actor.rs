@@ -1,7 +1,6 @@
 //! The router's task.
 
 mod ping;
-mod silence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -454,7 +453,17 @@ impl RouterActor {
                 Alarm::Expiry => self.expire().await,
             }
         }
-        self.on_silence(now).await;
+        let mut silent: BTreeMap<RelayId, Vec<CipherKey>> = BTreeMap::new();
+        for (relay, key) in self.flights.take_due(now) {
+            silent.entry(relay).or_default().push(key);
+        }
+        for (relay, keys) in silent {
+            let outcome = match relay.is_direct() {
+                true => state::Outcome::Unconfirmed,
+                false => state::Outcome::Silence,
+            };
+            self.settle(relay, keys, outcome).await;
+        }
     }
 
     /// What could not be sealed for a whole window ends as if it had failed.

@@ -46,3 +46,16 @@ async fn what_was_overtaken_on_another_way_is_sealed_anew_once() {
     settle(other).await;
     assert_eq!(bench.row(other).state, OutState::Undelivered, "four are not too many");
 }
+
+/// On a direct link that is up the contact is there: what it does not confirm goes again, whatever the
+/// policy.
+#[tokio::test]
+async fn what_a_contact_does_not_confirm_directly_goes_again() {
+    let bench = Bench::new().await;
+    let seq = bench.message(Wish::default(), OutState::Sent).await;
+    let key = CipherKey { contact: BOB, root: ROOT, ctr: seq };
+    let (outcome, policy) = (Outcome::Unconfirmed, Undeliverable::Discard);
+    bench.write(move |txn| state::settle(txn, key, outcome, "direct", policy, NOW)).await;
+    assert_eq!(bench.row(seq).state, OutState::Queued);
+    assert_eq!(bench.read(|db| db.list::<Ciphers>(&BOB)).len(), 1, "the same bytes");
+}
