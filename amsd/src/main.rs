@@ -39,7 +39,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         return Ok(check::report(places, passphrase)?);
     }
     if args.daemon {
-        let detached = platform::detach(args.pid_file.as_deref(), passphrase.as_ref());
+        let detached = platform::detach(args.pid_file.as_deref(), passphrase.as_ref(), &socket);
         match detached.context("cannot go to the background")? {
             Detached::Parent(Ok(())) => return Ok(ExitCode::SUCCESS),
             Detached::Parent(Err(ended)) => return Err(ended.into()),

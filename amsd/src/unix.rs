@@ -2,6 +2,7 @@
 //! service manager is told.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,10 +21,13 @@ use crate::scoped::{ScopedError, ScopedSocket};
 
 /// What no file of ours gives to others.
 const UMASK: u32 = 0o077;
+/// The first descriptor that is neither stdin, stdout nor stderr.
+const FIRST: RawFd = 3;
 
-/// Keeps memory out of core files and other processes, and files to their owner. First of all, so
-/// that nothing is made before.
+/// Keeps memory out of core files and other processes, files to their owner, and what whoever
+/// started us had open from the programs that we start. First of all, so that nothing is made before.
 pub fn protect_process() {
+    close_fds::set_fds_cloexec_threadsafe(FIRST, &[]);
     rustix::process::umask(Mode::from_raw_mode(UMASK));
     // Neither can fail in a way that could be mended; a sandbox may have set both already.
     let _ =
@@ -70,12 +74,29 @@ pub fn passphrase_file(given: Option<&Path>) -> Option<&Path> {
     given
 }
 
-/// Goes to the background, with the passphrase in memory. Nothing may have started a thread or a
-/// runtime yet.
+/// Closes what whoever started us had open, but for the socket that was meant for us: a lock in
+/// there would be held, and a pipe have no end, as long as the daemon runs. Nothing of ours may be
+/// open yet.
+fn close_inherited(socket: Option<&Handed>) {
+    let socket = socket.map(AsRawFd::as_raw_fd);
+    let inherited: Vec<RawFd> = close_fds::iter_open_fds(FIRST).collect();
+    for number in inherited.into_iter().filter(|number| Some(*number) != socket) {
+        // What the list itself was read with is closed already.
+        let _ = nix::unistd::close(number);
+    }
+}
+
+/// Goes to the background, with the passphrase in memory. Nothing may be open, nor have started a
+/// thread or a runtime yet.
 ///
 /// # Errors
 /// When the system refuses the pipe or the fork.
-pub fn detach(pid_file: Option<&Path>, _passphrase: Option<&Passphrase>) -> io::Result<Detached> {
+pub fn detach(
+    pid_file: Option<&Path>,
+    _passphrase: Option<&Passphrase>,
+    socket: &Option<Handed>,
+) -> io::Result<Detached> {
+    close_inherited(socket.as_ref());
     let (reader, report) = io::pipe()?;
     let mut daemon = Daemonize::new().umask(UMASK).working_directory("/");
     let pid_file = pid_file.map(absolute);

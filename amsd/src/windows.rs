@@ -77,7 +77,11 @@ pub fn passphrase_file(given: Option<&Path>) -> Option<&Path> {
 ///
 /// # Errors
 /// When the system refuses.
-pub fn detach(pid_file: Option<&Path>, passphrase: Option<&Passphrase>) -> io::Result<Detached> {
+pub fn detach(
+    pid_file: Option<&Path>,
+    passphrase: Option<&Passphrase>,
+    _socket: &Option<Handed>,
+) -> io::Result<Detached> {
     if env::var_os(DETACHED).is_some() {
         return Ok(Detached::Child(stay(pid_file)));
     }

@@ -18,7 +18,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use ams_rpc::client::Client;
 use ams_rpc::methods as m;
-use ams_rpc::types::{DaemonStatus, NoParams, Visibility};
+use ams_rpc::types::{DaemonStatus, HookTestParams, NoParams, Visibility};
 use rustix::process::{Pid, Signal, kill_process};
 
 struct Profile(tempfile::TempDir);
@@ -66,7 +66,11 @@ struct Foreground {
 
 impl Foreground {
     fn start(profile: &Profile) -> Self {
-        let mut child = profile.amsd().stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(profile.amsd())
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut started = Self { child, log };
         started.line_with("ready");
@@ -127,6 +131,43 @@ fn stop(profile: &Profile) {
     profile.client().call::<m::daemon::Stop>(&NoParams {}).unwrap();
     let lock = fs::File::open(profile.home().join("data/lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared).unwrap();
+}
+
+/// Whoever starts a daemon in the background may hold a lock, or read a pipe to its end.
+#[test]
+fn in_the_background_nothing_of_whoever_started_it_stays_open() {
+    let profile = Profile::new();
+    let lock = fs::File::create(profile.0.path().join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut shell = Command::new("/bin/sh");
+    let script = "exec 9<&0 0</dev/null && exec \"$0\" --home \"$1\" --daemon";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_amsd")]).arg(profile.home());
+    // The lock goes along as one descriptor; ours is closed with the command.
+    shell.env_remove("AMS_HOME").stdin(lock);
+    assert!(shell.status().unwrap().success());
+    drop(shell);
+    profile.status();
+    let lock = fs::File::open(profile.0.path().join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    stop(&profile);
+}
+
+/// A program that is run for what happens gets nothing that was open where the daemon was started.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hook_gets_three_descriptors_and_no_other() {
+    let profile = Profile::new();
+    // The last one is the folder that it lists.
+    profile.write_config("[[hook]]\nname = 'look'\nrun = ['/bin/ls', '/proc/self/fd']\n");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec 9<&0 8>&2 && exec \"$0\" --home \"$1\"", env!("CARGO_BIN_EXE_amsd")]);
+    shell.arg(profile.home()).env_remove("AMS_HOME").stdin(Stdio::null());
+    let _daemon = Foreground::of(shell);
+    // It is ready before it has its hooks.
+    while profile.client().call::<m::hook::List>(&NoParams {}).unwrap().hooks.is_empty() {}
+    let params = HookTestParams { name: "look".into(), event: None };
+    let tried = profile.client().call::<m::hook::Test>(&params).unwrap();
+    assert_eq!((tried.reason, tried.output.as_str()), (None, "0\n1\n2\n3\n"));
 }
 
 #[test]
