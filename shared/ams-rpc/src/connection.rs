@@ -28,10 +28,15 @@ use crate::service::{MAX_ANSWER, Service, Surroundings};
 pub const MAX_CALLS: usize = 64;
 /// Subscriptions of one connection.
 pub const MAX_SUBSCRIPTIONS: u32 = 16;
-/// Notifications that wait to be written. What is behind them waits in the daemon's ring, and is
-/// lost there with a note when the client stays away.
-const MAX_NOTIFICATIONS: usize = 16;
-/// With this much to be written no more is taken in, so the buffer is at most this and one answer.
+/// Notifications that wait for the output. What is behind them waits in the daemon's ring, and is
+/// lost there with a note when the client stays away. Each may be as large as a message, 276 KiB as
+/// JSON, and many clients may not read: so one, and one more in the hands of each subscription.
+const MAX_NOTIFICATIONS: usize = 1;
+/// With this much to be written no notification is taken in, so that those to be written are at most
+/// this and one more. A connection that only follows holds this and three notifications.
+const NOTIFICATIONS_WATER: usize = 16 * 1024;
+/// With this much to be written no answer is taken in and nothing is read, so the buffer is at most
+/// this and one answer.
 const HIGH_WATER: usize = 256 * 1024;
 /// A connection without a call or a subscription is closed after this long, and one whose client
 /// takes nothing of what it is told, unless it follows something: forgotten pipes lock nobody out.
@@ -160,6 +165,7 @@ impl ConnectionActor {
                 return Ok(if self.input.refused { Ending::Linger } else { Ending::Finished });
             }
             let room = self.output.len() < HIGH_WATER;
+            let has_room = self.output.len() < NOTIFICATIONS_WATER;
             let may_read = !self.input.ended && self.running < MAX_CALLS && room;
             if !may_read && !gone && watch.is_none() {
                 watch = Some(self.hangup.watch()?);
@@ -187,7 +193,7 @@ impl ConnectionActor {
                     }
                     false
                 }
-                Some(notification) = self.notifications.recv(), if room => {
+                Some(notification) = self.notifications.recv(), if has_room => {
                     self.output.push(&notification);
                     false
                 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use ams_rpc::types::{Fact as Event, LinkFact};
+use ams_rpc::types::{Fact as Event, LinkFact, Message, ReceivedFact};
 use serde_json::{Value, json};
 
 use super::*;
@@ -125,5 +125,40 @@ async fn a_subscriber_that_does_not_read_costs_a_bounded_piece() {
         }
     }
     assert_eq!(taken + lost.unwrap(), EVENTS);
+    bench.end().await;
+}
+
+/// However large they are: the one that is being written, and two that wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_events_are_not_kept_for_one_that_does_not_read() {
+    const LARGE: usize = 1024 * 1024;
+    // More than the daemon keeps of them.
+    const EVENTS: usize = 100;
+    let bench = Bench::new().await;
+    let mut slow = Program::connect(&bench);
+    slow.call("events.subscribe", &json!({}));
+    let message: Message = serde_json::from_value(json!({
+        "id": MessageId([7; 16]), "contact": "alice", "contact_id": "1", "direction": "in",
+        "from": "alice", "to": "me", "body": "x".repeat(LARGE), "state": "delivered",
+        "time_sent": "2026-11-24T10:55:00.000Z", "time_received": null, "verified": false,
+        "via": null, "reply_to": null, "title": null, "priority": null, "tags": [],
+        "choices": null,
+    }))
+    .unwrap();
+    for _ in 0..EVENTS {
+        let message = message.clone();
+        bench.dispatch.tell(Event::MessageReceived(ReceivedFact { message }));
+        // Whatever can be taken is taken before the next one comes.
+        bench.call::<m::inbox::Readers>(NoParams {}).await;
+    }
+    let mut taken = 0;
+    let lost = loop {
+        let event = slow.event();
+        if event["type"] == "events.lost" {
+            break event["count"].as_u64().unwrap();
+        }
+        taken += 1;
+    };
+    assert!(lost > 0 && taken <= 3, "{taken} MiB were kept for it, {lost} events lost");
     bench.end().await;
 }
