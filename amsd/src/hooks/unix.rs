@@ -1,15 +1,17 @@
 //! One run of a hook's program on Unix: no shell, little of our environment, a process group of its
 //! own, an end.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
@@ -22,6 +24,8 @@ use super::{Programs, Ran, Run, Running};
 const MAX_OUTPUT: usize = 64 * 1024;
 /// Characters of its last line that a reason quotes.
 const MAX_QUOTE: usize = 200;
+/// Links on the way to a program, as the system has it.
+const MAX_LINKS: usize = 40;
 /// How long output is waited for that somebody outside of its group still holds open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// The largest file that it may write, and the most memory that it may address.
@@ -60,7 +64,7 @@ pub enum ProgramError {
 }
 
 /// Checks that nobody but us and root can change what is run under this path: the file that is
-/// opened, and every folder above it, both as it is written and where links lead.
+/// opened, every link on the way to it, and every folder that one of them lies in.
 ///
 /// # Errors
 /// [`ProgramError`].
@@ -83,20 +87,61 @@ pub fn check_program(path: &Path) -> Result<(), ProgramError> {
     if found.mode() & 0o111 == 0 {
         return Err(ProgramError::NotExecutable(path.to_owned()));
     }
-    let real = fs::canonicalize(path).map_err(failed)?;
-    for folder in path.ancestors().skip(1).chain(real.ancestors().skip(1)) {
-        let found = fs::metadata(folder)
-            .map_err(|source| ProgramError::Io { path: folder.to_owned(), source })?;
-        safe(folder, &found)?;
+    check_way(path)
+}
+
+/// Goes the way to a file as the system does, link by link.
+fn check_way(path: &Path) -> Result<(), ProgramError> {
+    let failed = |at: &Path, source| ProgramError::Io { path: at.to_owned(), source };
+    let mut at = PathBuf::from("/");
+    let mut ahead: Vec<OsString> = names(path).collect();
+    let mut links = 0_usize;
+    while let Some(name) = ahead.pop() {
+        if name == "/" {
+            at = PathBuf::from("/");
+            continue;
+        }
+        let found = fs::metadata(&at).map_err(|source| failed(&at, source))?;
+        safe(&at, &found)?;
+        if name == ".." {
+            // No link leads here any more, so this is where it is.
+            at.pop();
+            continue;
+        }
+        at.push(name);
+        let found = fs::symlink_metadata(&at).map_err(|source| failed(&at, source))?;
+        if found.is_symlink() {
+            links = links.saturating_add(1);
+            if links > MAX_LINKS {
+                return Err(failed(path, io::Error::from_raw_os_error(Errno::LOOP.raw_os_error())));
+            }
+            ours(&at, &found)?;
+            let target = fs::read_link(&at).map_err(|source| failed(&at, source))?;
+            at.pop();
+            ahead.extend(names(&target));
+        }
+    }
+    Ok(())
+}
+
+/// The names in a path, the last one first.
+fn names(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components()
+        .rev()
+        .filter(|part| *part != Component::CurDir)
+        .map(|part| part.as_os_str().to_owned())
+}
+
+fn ours(path: &Path, found: &fs::Metadata) -> Result<(), ProgramError> {
+    let owner = found.uid();
+    if owner != 0 && owner != geteuid().as_raw() {
+        return Err(ProgramError::NotOurs { path: path.to_owned(), owner });
     }
     Ok(())
 }
 
 fn safe(path: &Path, found: &fs::Metadata) -> Result<(), ProgramError> {
-    let owner = found.uid();
-    if owner != 0 && owner != geteuid().as_raw() {
-        return Err(ProgramError::NotOurs { path: path.to_owned(), owner });
-    }
+    ours(path, found)?;
     // In a folder like /tmp everybody may write, and nobody may replace what is another's.
     let sticky = found.is_dir() && found.mode() & 0o1000 != 0;
     if found.mode() & 0o022 != 0 && !sticky {
@@ -252,5 +297,49 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn folder(path: &Path, mode: u32) -> PathBuf {
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        path.to_owned()
+    }
+
+    /// Whoever can change a link on the way says what is run.
+    #[test]
+    fn every_link_on_the_way_is_looked_at() {
+        let home = tempfile::tempdir().unwrap();
+        let own = folder(&home.path().join("own"), 0o755);
+        let loose = folder(&home.path().join("loose"), 0o777);
+        let link = |target: &Path, at: PathBuf| {
+            symlink(target, &at).unwrap();
+            at
+        };
+        let direct = link(Path::new("/bin/cat"), own.join("cat"));
+        check_program(&direct).unwrap();
+        let by = |result| match result {
+            Err(ProgramError::Loose(path)) => path,
+            other => panic!("{other:?}"),
+        };
+        // A link in the middle; and a folder that is one, by a way that goes up again.
+        let inner = link(Path::new("/bin/cat"), loose.join("b"));
+        let loose = loose.canonicalize().unwrap();
+        assert_eq!(by(check_program(&link(&inner, own.join("a")))), loose);
+        link(Path::new("/bin"), loose.join("bin"));
+        link(Path::new("../loose/bin"), own.join("bin"));
+        assert_eq!(by(check_program(&own.join("bin/cat"))), loose);
+        assert_eq!(by(check_program(&own.join("../loose/../own/cat"))), loose);
+        // In the same folder, and round and round.
+        check_program(&link(Path::new("./cat"), own.join("again"))).unwrap();
+        link(Path::new("round"), own.join("round"));
+        assert!(matches!(check_program(&own.join("round")), Err(ProgramError::Io { .. })));
+        assert!(matches!(check_way(&own.join("round")), Err(ProgramError::Io { .. })));
     }
 }
