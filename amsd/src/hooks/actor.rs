@@ -19,7 +19,8 @@ use crate::contacts::{ContactId, Contacts};
 use crate::dispatch::Follower;
 use crate::store::{Read, StoreError};
 
-/// Programs that run at once, of all hooks together.
+/// Programs that run at once, of all hooks together. The last place is for a hook of which none runs, so
+/// that one with slow programs does not hold up the others.
 const MAX_RUNNING: usize = 4;
 /// Events without a note on disk that may wait for a hook. Newer ones are dropped then.
 const MAX_PASSING: usize = 64;
@@ -152,8 +153,7 @@ impl Actor {
         hook: &Arc<Hook>,
     ) -> Result<Option<Instant>, StoreError> {
         loop {
-            let of_hook = self.tasks.values().filter(|(task, _)| task.hook() == number);
-            if of_hook.count() >= hook.parallel || self.tasks.len() >= MAX_RUNNING {
+            if !self.has_place(number, hook) {
                 // Whatever ends looks again.
                 return Ok(None);
             }
@@ -180,6 +180,14 @@ impl Actor {
                 Next::Nothing => return Ok(None),
             }
         }
+    }
+
+    /// Whether one more program of a hook may run.
+    fn has_place(&self, number: u64, hook: &Hook) -> bool {
+        let of_hook = self.tasks.values().filter(|(task, _)| task.hook() == number).count();
+        let alone = self.known.borrow().len() == 1;
+        let kept = if of_hook == 0 || alone { 0 } else { 1 };
+        of_hook < hook.parallel && self.tasks.len() < MAX_RUNNING.saturating_sub(kept)
     }
 
     /// Places of the messages that a hook is being run for.

@@ -342,6 +342,38 @@ async fn few_run_at_once() {
     stage.ends().await;
 }
 
+/// A hook whose programs hang takes all places but one.
+#[tokio::test(start_paused = true)]
+async fn a_slow_hook_leaves_a_place_to_the_others() {
+    let slow = Hook { parallel: 4, ..hook("slow") };
+    let hour = Duration::from_hours(1);
+    let other = Hook { on: vec![EventType::RelayDown], ..hook("other") };
+    let mut stage = Scene::new(&[slow.clone(), other], hour, |_| Ok(())).await;
+    for seq in 1..=5 {
+        stage.comes(seq).await;
+    }
+    for seq in 1..=3 {
+        assert_eq!(stage.next().await, (0, seq));
+    }
+    let down = ams_rpc::types::LinkFact { name: "home".into(), reason: None };
+    stage.dispatch.tell(ams_rpc::types::Fact::RelayDown(down));
+    let (_, run) = stage.ran.recv().await.unwrap();
+    assert_eq!(run.hook.name, "other");
+    assert_eq!(stage.most.load(Ordering::SeqCst), 4);
+    stage.ends().await;
+
+    // Where there is no other, it has them all.
+    let mut stage = Scene::new(&[slow], hour, |_| Ok(())).await;
+    for seq in 1..=5 {
+        stage.comes(seq).await;
+    }
+    for seq in 1..=4 {
+        assert_eq!(stage.next().await, (0, seq));
+    }
+    assert_eq!(stage.most.load(Ordering::SeqCst), 4);
+    stage.ends().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_run_for_a_contact_whose_key_is_in_doubt() {
     let mut stage = Scene::new(&[hook("log")], Duration::ZERO, |_| Err("not yet".into())).await;
