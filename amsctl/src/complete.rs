@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ams_rpc::Method;
 use ams_rpc::client::Client;
@@ -20,7 +20,7 @@ use crate::{Cli, text};
 
 /// What a shell sets when it asks.
 pub const VARIABLE: &str = "AMSCTL_COMPLETE";
-/// A shell that completes waits so long for an answer of the daemon, and then does without.
+/// A shell that completes waits so long for all answers of the daemon, and then does without.
 const PATIENCE: Duration = Duration::from_millis(40);
 /// So many of the newest messages are offered.
 const MOST_MESSAGES: u32 = 20;
@@ -124,10 +124,11 @@ fn readers() -> Vec<CompletionCandidate> {
 
 /// What waits for a decision, and the newest of the history.
 fn messages() -> Vec<CompletionCandidate> {
-    let queued = ask::<queue::List>(&QueueListParams::default()).map(|list| list.messages);
+    let Some(mut daemon) = Daemon::find() else { return Vec::new() };
+    let queued = daemon.ask::<queue::List>(&QueueListParams::default()).map(|list| list.messages);
     let queued = queued.unwrap_or_default().into_iter().map(|queued| queued.message);
     let params = HistoryParams { limit: Some(MOST_MESSAGES), ..HistoryParams::default() };
-    let said = ask::<history::List>(&params).map(|list| list.messages).unwrap_or_default();
+    let said = daemon.ask::<history::List>(&params).map(|list| list.messages).unwrap_or_default();
     let mut shown: Vec<CompletionCandidate> = Vec::new();
     for message in queued.chain(said) {
         let id = message.id.to_string();
@@ -148,10 +149,27 @@ fn about(message: &Message) -> String {
 
 /// Asks the daemon; `None` where it does not answer at once.
 fn ask<M: Method>(params: &M::Params) -> Option<M::Result> {
-    let socket = session(std::env::args_os()).socket().ok()?;
-    let mut client = Client::connect(&socket).ok()?;
-    client.set_timeout(Some(PATIENCE)).ok()?;
-    client.call::<M>(params).ok()
+    Daemon::find()?.ask::<M>(params)
+}
+
+/// The daemon, and until when it is waited for, however often it is asked.
+struct Daemon {
+    client: Client,
+    until: Instant,
+}
+
+impl Daemon {
+    fn find() -> Option<Self> {
+        let until = Instant::now().checked_add(PATIENCE)?;
+        let socket = session(std::env::args_os()).socket().ok()?;
+        Some(Self { client: Client::connect(&socket).ok()?, until })
+    }
+
+    fn ask<M: Method>(&mut self, params: &M::Params) -> Option<M::Result> {
+        let left = self.until.checked_duration_since(Instant::now());
+        self.client.set_timeout(Some(left.filter(|left| !left.is_zero())?)).ok()?;
+        self.client.call::<M>(params).ok()
+    }
 }
 
 /// The session of the line that is completed: it may name another profile.

@@ -134,6 +134,19 @@ fn a_daemon_that_does_not_answer_is_not_waited_for() {
     assert!(silent.join().unwrap().contains("contact.list"));
 }
 
+/// What takes two questions has no more time than what takes one: the second is not asked any more.
+#[test]
+fn a_daemon_that_does_not_answer_is_asked_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("amsd.sock")).unwrap();
+    assert_eq!(offered(folder.path(), &["message", "show", "7"]), [""; 0]);
+    let mut asked = String::new();
+    listener.accept().unwrap().0.read_to_string(&mut asked).unwrap();
+    assert_eq!((asked.lines().count(), asked.contains("queue.list")), (1, true), "{asked}");
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
 /// Without a shell that asks, nobody is asked.
 #[test]
 fn a_command_that_runs_completes_nothing() {
