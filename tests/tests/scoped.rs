@@ -125,6 +125,10 @@ fn a_socket_that_may_page_pages_and_does_nothing_else() {
         let refused = call(&page, "message.send", &params);
         assert_eq!(refused["error"]["data"]["kind"], "not_allowed", "{refused}");
     }
+    // Nor from what sending would come to.
+    let would = call(&page, "message.check", &json!({"to": "bob", "body": "x"}));
+    let told = ["to", "via", "presence"].map(|name| &would["result"][name]);
+    assert_eq!(told, [&json!("bob"), &Value::Null, &json!("unknown")], "{would}");
     // Names twice.
     let twice = r#"{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"to":"carol","to":"bob","body":"x"}}"#;
     assert!(answer(&page, twice).get("result").is_none());

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, RpcError};
-use crate::types::words;
+use crate::types::{Presence, words};
 
 words! {
     /// A part of what a socket may be allowed.
@@ -101,14 +101,22 @@ impl Scope {
             .with_hint("its rule is a [[socket]] in the daemon's config")
     }
 
-    /// An answer without what a hint may tell of others: who may be meant by a name that nobody
-    /// has.
+    /// An answer without what goes beyond sending: which relays there are, whether the contact is
+    /// there, and what a hint may tell of others: who may be meant by a name that nobody has.
     pub(crate) fn discreet(&self, answer: Box<RawValue>) -> Box<RawValue> {
         let may = |part| self.allowed.contains(&part);
         if may(Allowed::Full) || may(Allowed::Read) {
             return answer;
         }
         let Ok(mut whole) = serde_json::from_str::<Value>(answer.get()) else { return answer };
+        if let Some(result) = whole.get_mut("result").and_then(Value::as_object_mut) {
+            let mut blank =
+                |name: &str, blank: Value| result.get_mut(name).map(|value| *value = blank);
+            let via = blank("via", Value::Null);
+            let presence = blank("presence", Presence::Unknown.as_str().into());
+            let told = via.or(presence).is_some();
+            return if told { raw(&whole).unwrap_or(answer) } else { answer };
+        }
         let Some(data) = whole.pointer_mut("/error/data").and_then(Value::as_object_mut) else {
             return answer;
         };
@@ -117,8 +125,12 @@ impl Scope {
         if let Some(known) = known.filter(|known| **known != ErrorKind::NotAllowed) {
             data.insert("hint".to_owned(), known.hint().into());
         }
-        RawValue::from_string(whole.to_string()).unwrap_or(answer)
+        raw(&whole).unwrap_or(answer)
     }
+}
+
+fn raw(whole: &Value) -> Option<Box<RawValue>> {
+    RawValue::from_string(whole.to_string()).ok()
 }
 
 /// `send to oncall`, `read`, `read, send`.
@@ -266,5 +278,20 @@ mod tests {
         assert_eq!(only(Allowed::Full, &[]).discreet(raw()).get(), raw().get());
         let result = RawValue::from_string("{\"id\":1,\"result\":{}}".to_owned()).unwrap();
         assert_eq!(page.discreet(result.clone()).get(), result.get());
+    }
+
+    #[test]
+    fn where_a_message_would_go_is_for_others() {
+        let told = json!({"id": 1, "result": {"to": "oncall", "presence": "online",
+            "via": "relay:home", "waits": false}});
+        let raw = || raw(&told).unwrap();
+        let blank: Value =
+            serde_json::from_str(only(Allowed::Send, &[]).discreet(raw()).get()).unwrap();
+        let wanted = json!({"to": "oncall", "presence": "unknown", "via": null, "waits": false});
+        assert_eq!(blank["result"], wanted);
+        for more in [Allowed::Read, Allowed::Full] {
+            let scope = Scope::new([Allowed::Send, more], None);
+            assert_eq!(scope.discreet(raw()).get(), raw().get());
+        }
     }
 }

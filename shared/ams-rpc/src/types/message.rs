@@ -331,9 +331,9 @@ pub struct SendChecked {
     pub to: String,
     /// Its key has been verified.
     pub verified: bool,
-    /// Whether it is there.
+    /// Whether it is there; `unknown` on a socket that may only send.
     pub presence: Presence,
-    /// The path that it would take now; `null`: none is up.
+    /// The path that it would take now; `null`: none is up, or the socket may only send.
     pub via: Option<String>,
     /// It would wait here, because no path is up.
     pub waits: bool,
