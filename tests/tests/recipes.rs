@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use ams_tests::process::{Process, file};
 use ams_tests::programs::{program, root};
@@ -117,6 +117,22 @@ impl House {
         command
     }
 
+    /// As cron runs it: with a few variables, and with that one which the crontab has to set.
+    fn cron(&self, line: &str) -> ExitStatus {
+        let run = self.folder.path().join("run");
+        if !run.exists() {
+            fs::create_dir(&run).unwrap();
+            symlink(self.alice.home(), run.join("ams")).unwrap();
+        }
+        let crontab = fs::read_to_string(root().join("packaging/RECIPES.md")).unwrap();
+        assert!(crontab.contains("\n    XDG_RUNTIME_DIR=/run/user/1000\n    0 3 * * * "));
+        let amsctl = program("amsctl");
+        let mut command = self.script("ams-cron");
+        command.env_clear().env("HOME", self.folder.path()).env("XDG_RUNTIME_DIR", run);
+        command.env("PATH", format!("{}:/usr/bin:/bin", amsctl.parent().unwrap().display()));
+        command.args(["oncall", "sh", "-c", line]).status().unwrap()
+    }
+
     fn oncall_reads(&self) -> serde_json::Value {
         let read = ["recv", "--max", "1", "--timeout", "1m", "--json"];
         serde_json::from_str(&self.oncall.amsctl(&read).ok()).unwrap()
@@ -159,14 +175,10 @@ fn logins_cron_and_ci_page() {
             .success()
     );
 
-    let fine = house.script("ams-cron").args(["oncall", "true"]).status().unwrap();
-    assert!(fine.success());
-    let failed = house
-        .script("ams-cron")
-        .args(["oncall", "sh", "-c", "echo 'no space — left'; exit 3"])
-        .status()
-        .unwrap();
-    assert_eq!(failed.code(), Some(3));
+    assert!(house.cron("true").success());
+    // Bytes that are no character, or none any more: one beyond the last, half of a pair, a lone one.
+    let noise = r"printf 'no \364\220\200\200space \355\240\200— left\377\n'; exit 3";
+    assert_eq!(house.cron(noise).code(), Some(3));
     let read = house.oncall_reads();
     let body = read["body"].as_str().unwrap();
     assert!(body.contains("exit 3 on ") && body.ends_with("no space — left"), "{body}");
