@@ -65,7 +65,9 @@ def default_socket():
     home, runtime = os.environ.get("AMS_HOME"), os.environ.get("XDG_RUNTIME_DIR")
     if home:
         return pathlib.Path(home, "amsd.sock")
-    return pathlib.Path(runtime or f"/run/user/{os.getuid()}", "ams", "amsd.sock")
+    if runtime and os.path.isabs(runtime):
+        return pathlib.Path(runtime, "ams", "amsd.sock")
+    return pathlib.Path(os.environ.get("TMPDIR") or "/tmp", f"ams-{os.geteuid()}", "amsd.sock")
 
 
 def main(arguments):

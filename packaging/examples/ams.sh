@@ -10,7 +10,11 @@
 set -u
 
 socket=${AMS_HOME:+$AMS_HOME/amsd.sock}
-socket=${socket:-${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/ams/amsd.sock}
+case ${XDG_RUNTIME_DIR-} in
+/*) runtime=$XDG_RUNTIME_DIR/ams ;;
+*) runtime=${TMPDIR:-/tmp}/ams-$(id -u) ;;
+esac
+socket=${socket:-$runtime/amsd.sock}
 
 # A text as a JSON string. The daemon refuses control characters that are not escaped.
 quoted() {

@@ -1,12 +1,14 @@
 //! The clients in `packaging/examples`, in Python and in POSIX shell, as somebody runs who copied
 //! them.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use ams_tests::process::Process;
-use ams_tests::programs::root;
+use ams_tests::programs::{program, root};
 use ams_tests::shell::{Operator, User};
 use serde_json::{Value, json};
 
@@ -90,6 +92,53 @@ fn the_python_client_sends_receives_and_echoes() {
     let gone = User::new(&folder.path().join("nobody"));
     exits(&client(&gone, "ams.py", &["send", "bob", "hi"]).output().unwrap(), 11);
     exits(&client(alice, "ams.py", &["sned"]).output().unwrap(), 2);
+}
+
+/// Without `AMS_HOME` they look where `amsctl` does.
+#[test]
+fn the_clients_find_the_socket_where_amsctl_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let alice = User::new(&folder.path().join("alice"));
+    let _daemon = alice.starts_daemon();
+    let user = rustix::process::geteuid().as_raw();
+    let (run, tmp) = (folder.path().join("run"), folder.path().join("tmp"));
+    for (place, name) in [(&run, "ams".to_owned()), (&tmp, format!("ams-{user}"))] {
+        fs::create_dir(place).unwrap();
+        symlink(alice.home(), place.join(name)).unwrap();
+    }
+    let nowhere = folder.path().join("nowhere");
+    let examples = root().join("packaging/examples");
+    // Of the clients: nobody is called carol, and the daemon says so.
+    let programs = [
+        (program("amsctl"), "amsctl", 7),
+        (examples.join("ams.py"), "python3", 7),
+        (examples.join("ams.sh"), "nc", 1),
+    ];
+    for (path, needs, refused) in programs {
+        if needs != "amsctl" && !is_there(needs) {
+            continue;
+        }
+        let exits = |runtime: Option<&Path>, temporary: &Path| {
+            let mut command = Command::new(&path);
+            command.args(["send", "carol", "hi"]).env_remove("AMS_HOME").stdin(Stdio::null());
+            command.env("TMPDIR", temporary).env("HOME", folder.path());
+            match runtime {
+                Some(runtime) => command.env("XDG_RUNTIME_DIR", runtime),
+                None => command.env_remove("XDG_RUNTIME_DIR"),
+            };
+            command.output().unwrap().status.code()
+        };
+        for (runtime, temporary, code) in [
+            (Some(run.as_path()), nowhere.as_path(), refused),
+            (None, &tmp, refused),
+            (Some(Path::new("")), &tmp, refused),
+            (Some(Path::new("relative")), &tmp, refused),
+            (Some(&nowhere), &tmp, 11),
+            (None, &nowhere, 11),
+        ] {
+            assert_eq!(exits(runtime, temporary), Some(code), "{needs}: {runtime:?} {temporary:?}");
+        }
+    }
 }
 
 /// One that dies in the middle of its work has not acknowledged it.
