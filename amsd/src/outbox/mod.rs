@@ -146,8 +146,14 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
     row.next_seq = seq.saturating_add(1);
     contacts::put(txn, contact, Some(&before), &row)?;
     let place = timeline::append(txn, contact, Direction::Out, seq)?;
-    let reason = match decide_first(txn, contact, seq)? {
-        Some(first) => Some(format!("decide {first} first: too much was accepted after it")),
+    let reason = match first_to_end(txn, contact, seq)? {
+        Some(first) => {
+            let (before, after) = match first.state.is_moving() {
+                true => ("it goes after", ""),
+                false => ("decide", " first"),
+            };
+            Some(format!("{before} {}{after}: too much was accepted since", first.id))
+        }
         None => draft.wish.only.as_ref().map(Way::reason),
     };
     let step = StepRow { at: now, state: OutState::Queued, via: None, reason };
@@ -203,13 +209,24 @@ pub fn state_of(
     Ok(db.get::<Ends>(&(id, contact))?.map_or(State::Delivered, State::from))
 }
 
-/// The message to the contact about which the user has to decide before `seq` can leave: the recipient
-/// remembers ids only so far back. `None` also where that message goes on by itself.
+/// The message to the contact about which the user has to decide before `seq` can leave. `None` also
+/// where what `seq` waits for goes on by itself.
 pub fn decide_first(
     db: &impl Read,
     contact: ContactId,
     seq: u64,
 ) -> Result<Option<MessageId>, StoreError> {
+    let first = first_to_end(db, contact, seq)?;
+    Ok(first.filter(|out| !out.state.is_moving()).map(|out| out.id))
+}
+
+/// The message to the contact that has to come to an end before `seq` can leave: the recipient
+/// remembers ids only so far back.
+fn first_to_end(
+    db: &impl Read,
+    contact: ContactId,
+    seq: u64,
+) -> Result<Option<OutRow>, StoreError> {
     if seq < MAX_SPAN {
         return Ok(None);
     }
@@ -217,8 +234,7 @@ pub fn decide_first(
     if seq.saturating_sub(lowest) < MAX_SPAN {
         return Ok(None);
     }
-    let first = db.get::<Out>(&(contact, lowest))?;
-    Ok(first.filter(|out| !out.state.is_moving()).map(|out| out.id))
+    db.get::<Out>(&(contact, lowest))
 }
 
 /// Remembers what a message said, for whoever sends its id again.
