@@ -17,6 +17,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ams_tests::ledger::Balance;
 use ams_tests::process::{Process, file};
 use ams_tests::seed::{self, Seed};
 use ams_tests::shell::{Operator, Ran, User};
@@ -87,6 +88,37 @@ fn a_kill_at_any_moment_loses_nothing_and_doubles_nothing() {
         eprintln!("{kills} kills; half were there again in {middle:?}, all in {worst:?}");
         assert!(*middle < REOPENED, "{middle:?}");
     }
+}
+
+/// The control: a sender who is told that a message is accepted before it is on disk loses some, and that
+/// is noticed.
+#[test]
+fn what_is_accepted_too_early_is_noticed() {
+    let mut seed = Seed::from_environment("AMS_KILLS_SEED");
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Operator::start(folder.path(), &[]);
+    let [(alice, mut alices), (bob, _bobs)] = ["alice", "bob"].map(|name| {
+        let user = User::new(&folder.path().join(name));
+        let daemon = user.starts_daemon();
+        user.joins(&relay.invites(name)).exits(0);
+        (user, daemon)
+    });
+    alice.meets("alice", &bob, "bob");
+    let (from, to) = (Door::new(alice.home()), Door::new(bob.home()));
+    let talk = Talk::hasty((&from, "alice"), (&to, "bob"));
+    thread::scope(|scope| {
+        scope.spawn(|| talk.write());
+        scope.spawn(|| talk.read());
+        for _ in 0..20 {
+            talk.goes_on(1 + draw(&mut seed, 60));
+            spin(Duration::from_micros(seed.below(3_000)));
+            kill(vec![(&mut alices, Some(&from))]);
+        }
+        talk.close();
+    });
+    let balance = talk.balance();
+    assert!(balance.lost > 0, "{balance:?}");
+    assert_eq!(Balance { lost: 0, ..balance }, Balance::EVEN);
 }
 
 /// A number below `bound`.
