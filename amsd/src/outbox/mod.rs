@@ -147,13 +147,10 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
     contacts::put(txn, contact, Some(&before), &row)?;
     let place = timeline::append(txn, contact, Direction::Out, seq)?;
     let reason = match first_to_end(txn, contact, seq)? {
-        Some(first) => {
-            let (before, after) = match first.state.is_moving() {
-                true => ("it goes after", ""),
-                false => ("decide", " first"),
-            };
-            Some(format!("{before} {}{after}: too much was accepted since", first.id))
+        Some(OutRow { id, state, .. }) if state.is_moving() => {
+            Some(format!("it goes after {id}: too much was accepted since"))
         }
+        Some(OutRow { id, .. }) => Some(format!("decide {id} first: too much was accepted since")),
         None => draft.wish.only.as_ref().map(Way::reason),
     };
     let step = StepRow { at: now, state: OutState::Queued, via: None, reason };

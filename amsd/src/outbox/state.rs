@@ -127,9 +127,7 @@ pub fn delivered(
     via: &str,
     now: i64,
 ) -> Result<(), StoreError> {
-    // A receipt may overtake the word that the message was taken: then it names the path.
-    let unnamed = txn.get::<Out>(&(contact, seq))?.is_some_and(|row| row.via.is_none());
-    change(txn, contact, seq, now, unnamed.then_some(via), None, |row| match row.state {
+    change(txn, contact, seq, now, Some(via), None, |row| match row.state {
         OutState::Delivered | OutState::Read => None,
         _ => Some(OutState::Delivered),
     })
@@ -222,6 +220,9 @@ pub(super) fn change(
     let Some(mut row) = txn.get::<Out>(&(contact, seq))? else { return Ok(()) };
     let Some(state) = next(&row) else { return Ok(()) };
     let before = std::mem::replace(&mut row.state, state);
+    // A receipt comes over the way that the contact has, and names the message's own only where it overtook
+    // the word that the message was taken.
+    let via = via.filter(|_| state != OutState::Delivered || row.via.is_none());
     if let Some(via) = via {
         row.via = Some(via.to_owned());
     }
