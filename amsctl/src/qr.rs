@@ -68,6 +68,8 @@ mod tests {
         let width = lines[0].chars().count();
         assert!(lines.iter().all(|line| line.chars().count() == width), "{drawn}");
         assert!(lines.len() * 2 >= width && drawn.contains('█'), "{drawn}");
+        // What is read off it is what was put in: another text is another code.
+        assert_ne!(code("a"), code("b"));
         assert_eq!(code(&"x".repeat(5000)), None);
     }
 }
