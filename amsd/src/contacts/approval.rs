@@ -225,22 +225,6 @@ mod tests {
     const OLD: RootTag = RootTag([1; 8]);
     const NOW: i64 = 1_800_000_000_000;
 
-    fn home() -> RelayRow {
-        RelayRow {
-            nick: "home".to_owned(),
-            at: "home.test:7311".to_owned(),
-            key: Key([1; 32]),
-            device_secret: [9; 32],
-            user: Username::new("alice").unwrap(),
-            enrolled: true,
-            wanted: true,
-            refused: None,
-            relay_counter: 0,
-            deleting: false,
-            adopting: false,
-        }
-    }
-
     /// The keys that alice and bob have had until now.
     fn old_root() -> RootRow {
         RootRow {
@@ -306,14 +290,14 @@ mod tests {
             seal(txn, 4, None)?;
 
             let row = txn.get::<row::Contacts>(&BOB)?.unwrap();
-            ask::ask(txn, &me, (HOME, &home()), BOB, &row, NOW)?;
+            ask::ask(txn, &me, (HOME, &RelayRow::home()), BOB, &row, NOW)?;
             assert_eq!(txn.list::<Ciphers>(&BOB)?.len(), 4, "asking alone changes nothing");
             let asked = txn.get::<Asked>(&(HOME, handle))?.unwrap().secrets()?;
             let intro = introduction::verify(asked.intro()).unwrap();
             let approved = introduction::approve(&bob, &OlmAccount::new(), &intro, None).unwrap();
             let approval = Blob::new(approved.approval);
             let shown = Row { handle, peer: user, state: RowState::Accepted, approval };
-            receive(txn, &me, (HOME, &home()), &shown, NOW)?;
+            receive(txn, &me, (HOME, &RelayRow::home()), &shown, NOW)?;
             Ok::<_, StoreError>(approved.roots.tag)
         });
         let fresh = shown.await.unwrap();

@@ -107,6 +107,24 @@ impl RelayRow {
         })
     }
 
+    /// The account that tests have: alice's at `home`.
+    #[cfg(test)]
+    pub(crate) fn home() -> Self {
+        Self {
+            nick: "home".to_owned(),
+            at: "home.test:7311".to_owned(),
+            key: Key([1; 32]),
+            device_secret: [9; 32],
+            user: Username::new("alice").unwrap(),
+            enrolled: true,
+            wanted: true,
+            refused: None,
+            relay_counter: 0,
+            deleting: false,
+            adopting: false,
+        }
+    }
+
     /// Where introductions say that they are for.
     pub fn place(&self) -> Place {
         if self.at.is_empty() { Place::Direct } else { Place::Relay(Key(self.key.0)) }

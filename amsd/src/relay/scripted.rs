@@ -13,7 +13,6 @@ use ams_wire::from_relay::{FromRelay, RelayHello};
 use ams_wire::id::Key;
 use ams_wire::limits::PROTOCOL_VERSION;
 use ams_wire::to_relay::{Attach, ToRelay};
-use ams_wire::username::Username;
 use tokio::net::TcpListener;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
@@ -117,19 +116,8 @@ pub(super) struct Daemon {
 impl Daemon {
     /// With an account at `relay`.
     pub(super) async fn at(relay: &Relay) -> Self {
-        let row = RelayRow {
-            nick: "home".to_owned(),
-            at: relay.listener.local_addr().unwrap().to_string(),
-            key: relay.public(),
-            device_secret: [9; 32],
-            user: Username::new("alice").unwrap(),
-            enrolled: true,
-            wanted: true,
-            refused: None,
-            relay_counter: 0,
-            deleting: false,
-            adopting: false,
-        };
+        let at = relay.listener.local_addr().unwrap().to_string();
+        let row = RelayRow { at, key: relay.public(), ..RelayRow::home() };
         let daemon = Self::new().await;
         daemon
             .write(move |txn| {

@@ -127,7 +127,6 @@ mod tests {
 
     use ams_crypto::store::StoreKey;
     use ams_rpc::types::LinkState;
-    use ams_wire::id::Key;
     use ams_wire::to_relay::ToRelay;
     use ams_wire::username::Username;
 
@@ -139,22 +138,6 @@ mod tests {
     use crate::store::Store;
 
     const HOME: RelayId = RelayId(1);
-
-    fn home() -> RelayRow {
-        RelayRow {
-            nick: "home".to_owned(),
-            at: "home.test:7311".to_owned(),
-            key: Key([1; 32]),
-            device_secret: [9; 32],
-            user: Username::new("alice").unwrap(),
-            enrolled: true,
-            wanted: true,
-            refused: None,
-            relay_counter: 0,
-            deleting: false,
-            adopting: false,
-        }
-    }
 
     /// Where the contact is online, else where something went last; whoever asks.
     #[test]
@@ -204,9 +187,11 @@ mod tests {
         live.relay(HOME, "home", LinkState::Up, None);
 
         let bob = store.write(move |txn| {
-            txn.put::<Relays>(&HOME, &home())?;
+            txn.put::<Relays>(&HOME, &RelayRow::home())?;
             let user = Username::new("bob").unwrap();
-            Ok::<_, StoreError>(ask::add(txn, &me, (HOME, &home()), &user, None, 0).unwrap())
+            Ok::<_, StoreError>(
+                ask::add(txn, &me, (HOME, &RelayRow::home()), &user, None, 0).unwrap(),
+            )
         });
         let (id, bob) = bob.await.unwrap();
         let handle = bob.paths.first().unwrap().handle;

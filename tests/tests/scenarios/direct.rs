@@ -29,6 +29,15 @@ async fn two(net: &Net) -> (Person, Person) {
     (alice, bob)
 }
 
+/// The same two, where bob lets everybody in.
+async fn by_rule(net: &Net) -> (Person, Person) {
+    let alice = net.stranger("alice", |_| ()).await;
+    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
+    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
+    alice.contact_is("bob", ContactState::Active).await;
+    (alice, bob)
+}
+
 /// The next messages of `person`, each with the way that it came.
 async fn came(person: &Person, expected: &[(&str, &str)]) {
     let got = person.receives(expected.len()).await;
@@ -186,10 +195,7 @@ async fn a_request_waits_for_its_answer_and_is_made_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_answers_directly_too() {
     let net = Net::new().await;
-    let alice = net.stranger("alice", |_| ()).await;
-    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
-    alice.connect(&bob.peer_link().await, "bob").await.unwrap();
-    alice.contact_is("bob", ContactState::Active).await;
+    let (alice, _bob) = by_rule(&net).await;
     alice.delivers("bob", "hi").await;
 }
 
@@ -197,11 +203,8 @@ async fn a_rule_answers_directly_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_takes_back_no_disconnection() {
     let net = Net::new().await;
-    let alice = net.stranger("alice", |_| ()).await;
-    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
+    let (alice, bob) = by_rule(&net).await;
     let link = bob.peer_link().await;
-    alice.connect(&link, "bob").await.unwrap();
-    alice.contact_is("bob", ContactState::Active).await;
     let name = alice.stranger_name().await;
     bob.call::<peer::Disconnect>(PeerParams { name: name.clone() }).await;
     alice.peer_is("bob", LinkState::Down).await;
@@ -219,11 +222,8 @@ async fn a_rule_takes_back_no_disconnection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_waits_is_answered_once_the_disconnection_is_taken_back() {
     let net = Net::new().await;
-    let alice = net.stranger("alice", |_| ()).await;
-    let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
+    let (alice, bob) = by_rule(&net).await;
     let link = bob.peer_link().await;
-    alice.connect(&link, "bob").await.unwrap();
-    alice.contact_is("bob", ContactState::Active).await;
     let name = alice.stranger_name().await;
     let bobs = || ams_rpc::types::ContactParams { name: "bob".to_owned() };
     for is_removed in [false, true] {
