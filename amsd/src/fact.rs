@@ -28,6 +28,9 @@ pub enum Fact {
     Peers,
     /// A message came in.
     Arrived,
+    /// An earlier commit failed and may be on the disk all the same, and nothing of it was told: whoever
+    /// waits for anything looks.
+    Unsure,
     /// A message of ours is in another state.
     State {
         /// To whom.

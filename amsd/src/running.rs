@@ -368,8 +368,15 @@ fn route(
                         links.relays_changed();
                     }
                 }
-                // Also where a commit failed that may be on the disk all the same.
                 Fact::Hooks | Fact::Arrived => hooks.poke(),
+                Fact::Unsure => {
+                    router.everybody();
+                    hooks.poke();
+                    if let (Some(links), Some(peers)) = (links.get(), peers.get()) {
+                        links.look_at_all();
+                        peers.look_at_all();
+                    }
+                }
                 Fact::Event(_) | Fact::State { .. } => {}
             }
         }

@@ -50,7 +50,12 @@ impl Net {
 
     /// One more relay.
     pub async fn relay(&self, nick: &str) -> Relay {
-        Relay::start_new(nick, &self.folder.path().join(format!("relay-{nick}")), |_| (), None)
+        self.relay_with(nick, |_| ()).await
+    }
+
+    /// As [`Net::relay`], with another config.
+    pub async fn relay_with(&self, nick: &str, adjust: impl FnOnce(&mut Config)) -> Relay {
+        Relay::start_new(nick, &self.folder.path().join(format!("relay-{nick}")), adjust, None)
             .await
     }
 

@@ -43,6 +43,7 @@ impl Dispatch {
                     self.tell(*event);
                 }
                 Fact::Arrived => self.waiters.arrived(),
+                Fact::Unsure => self.waiters.unsure(),
                 Fact::State { contact, id } => self.waiters.moved(contact, id),
                 // For the router, the links and the hooks.
                 Fact::Due(_)

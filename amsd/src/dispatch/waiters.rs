@@ -37,6 +37,14 @@ impl Waiters {
         self.0.arrivals.send_replace(());
     }
 
+    /// Whatever anybody waits for may be so.
+    pub(super) fn unsure(&self) {
+        self.arrived();
+        for waiting in self.places().values() {
+            waiting.send_replace(());
+        }
+    }
+
     pub(super) fn moved(&self, contact: ContactId, id: MessageId) {
         if let Some(waiting) = self.places().get(&(contact, id)) {
             waiting.send_replace(());

@@ -15,6 +15,9 @@ use crate::relay::{RelayId, Relays};
 use crate::session::row as session;
 use crate::store::{Read, StoreError, Txn};
 
+/// Messages of one contact that change their state in one transaction: more than have room in a window.
+pub(super) const MAX_MOVED: usize = 256;
+
 /// What to do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -165,27 +168,32 @@ pub fn decide(
     Ok(row.map(|row| Decided { id: row.id, state: row.state }))
 }
 
-/// Everything that waits for the contact goes out: it is there, at `relay`. What may only go another
-/// way waits on.
+/// What waits for the contact goes out, the oldest first: it is there, at `relay`. What may only go
+/// another way waits on. So many at a time that one transaction has room for them: the rest follows
+/// with the receipts of these.
 pub fn contact_is_there(
     txn: &Txn<'_>,
     contact: ContactId,
     relay: RelayId,
     now: i64,
 ) -> Result<(), StoreError> {
-    let waiting = txn.list::<Waiting>(&contact)?;
-    if waiting.is_empty() {
+    if !has_waiting(txn, contact)? {
         return Ok(());
     }
     let one_way = wish::one_way(txn, contact)?;
     let nick = txn.get::<Relays>(&relay)?.map(|row| row.nick);
-    for ((_, seq), ()) in waiting {
-        match one_way.get(&seq) {
-            Some(Way::Direct) if !relay.is_direct() => continue,
-            Some(Way::Relay) if relay.is_direct() => continue,
-            Some(Way::Through(only)) if nick.as_ref() != Some(only) => continue,
-            Some(_) | None => {}
-        }
+    let may_go = |seq| match one_way.get(&seq) {
+        Some(Way::Direct) => relay.is_direct(),
+        Some(Way::Relay) => !relay.is_direct(),
+        Some(Way::Through(only)) => nick.as_ref() == Some(only),
+        None => true,
+    };
+    let mut due = Vec::new();
+    txn.each::<Waiting>(&contact, None, |(_, seq), ()| {
+        due.extend(may_go(seq).then_some(seq));
+        if due.len() < MAX_MOVED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    for seq in due {
         change(txn, contact, seq, now, None, Some("the contact is there"), |row| {
             (row.state == OutState::Waiting).then_some(OutState::Queued)
         })?;

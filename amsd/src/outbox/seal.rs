@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use ams_wire::body::{Body, KIND_QUESTION, KIND_TEXT};
 use ams_wire::id::WorkMark;
 
+use super::queue::MAX_MOVED;
 use super::row::{Out, OutRow, Queued, Texts};
 use super::wish::seconds_left;
 use super::{MAX_SPAN, low, state};
@@ -176,24 +177,26 @@ pub fn has_unsealed(db: &impl Read, desk: &Desk, routes: &Routes) -> Result<bool
     Ok(!next_queued(db, desk, routes, 1)?.is_empty())
 }
 
-/// Ends what is queued and could not be sealed for too long.
+/// Ends what is queued and could not be sealed for too long, some of it at a time; answers whether
+/// there is more.
 pub fn give_up(
     txn: &Txn<'_>,
     contact: ContactId,
     routes: &Routes,
     policy: Undeliverable,
     now: i64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let desk = Desk::open(txn, contact)?;
     let why = match desk.room() {
-        Room::For(_) => return Ok(()),
+        Room::For(_) => return Ok(false),
         Room::NoRoot => NO_KEYS,
         Room::Full => NO_ROOM,
     };
-    for seq in next_queued(txn, &desk, routes, usize::MAX)? {
-        state::never_sealed(txn, contact, seq, policy, why, now)?;
+    let ended = next_queued(txn, &desk, routes, MAX_MOVED)?;
+    for seq in &ended {
+        state::never_sealed(txn, contact, *seq, policy, why, now)?;
     }
-    Ok(())
+    Ok(ended.len() == MAX_MOVED)
 }
 
 const NO_KEYS: &str = "the contact has not answered yet with the fresh keys that it was asked for";

@@ -10,6 +10,7 @@ use super::wish;
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
 use crate::hooks::jobs as hooks;
+use crate::relay::RelayId;
 use crate::session::row::{self as session, Ciphers, Roots};
 use crate::session::seal::CipherKey;
 use crate::settings::Undeliverable;
@@ -27,6 +28,13 @@ pub enum Outcome {
     Silence,
     /// Nothing was heard of it for long on a direct link that is up.
     Unconfirmed,
+}
+
+impl Outcome {
+    /// What it means that nothing is heard of a message on that link.
+    pub fn of_silence(on: RelayId) -> Self {
+        if on.is_direct() { Self::Unconfirmed } else { Self::Silence }
+    }
 }
 
 /// Records `outcome` for the message in ciphertext `key`, if it is still on its way.

@@ -132,6 +132,14 @@ impl PeersHandle {
         }
     }
 
+    /// Anything may be new on disk. Returns at once.
+    pub fn look_at_all(&self) {
+        self.changed();
+        for peer in self.known.lock().values() {
+            peer.handle.pokes.news.notify_one();
+        }
+    }
+
     /// Dials now, without waiting for the pause after the last failure to end.
     pub fn hurry(&self, way: RelayId) {
         if let Some(peer) = self.known.lock().get(&way) {

@@ -460,6 +460,7 @@ impl<'a> Served<'a> {
     }
 
     fn heard(&mut self, now: Instant) {
+        self.parcels.hears(now);
         for silence in self.silences() {
             silence.heard(now);
         }

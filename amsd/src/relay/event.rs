@@ -1,11 +1,12 @@
 //! What a link tells the router, and what the router gives a link.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ams_wire::id::{EnvelopeId, Handle, WorkMark};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::row::RelayId;
 use crate::inbox::Accepted;
@@ -90,6 +91,7 @@ const MAILBOX_BYTES: usize = 4 << 20;
 pub struct LinkHandle {
     parcels: mpsc::Sender<Vec<Parcel>>,
     bytes: Arc<AtomicUsize>,
+    heard: Arc<Mutex<Instant>>,
 }
 
 /// The link's end.
@@ -97,6 +99,7 @@ pub struct LinkHandle {
 pub struct Mailbox {
     parcels: mpsc::Receiver<Vec<Parcel>>,
     bytes: Arc<AtomicUsize>,
+    heard: Arc<Mutex<Instant>>,
 }
 
 impl LinkHandle {
@@ -104,7 +107,14 @@ impl LinkHandle {
     pub fn pair() -> (Self, Mailbox) {
         let (sender, parcels) = mpsc::channel(MAILBOX);
         let bytes = Arc::new(AtomicUsize::new(0));
-        (Self { parcels: sender, bytes: bytes.clone() }, Mailbox { parcels, bytes })
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let handle = Self { parcels: sender, bytes: bytes.clone(), heard: heard.clone() };
+        (handle, Mailbox { parcels, bytes, heard })
+    }
+
+    /// When anything was heard on the link: until then it was alive.
+    pub fn heard(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands `parcels` over, in order.
@@ -126,6 +136,11 @@ impl LinkHandle {
 }
 
 impl Mailbox {
+    /// Something was heard on the link.
+    pub fn hears(&self, now: Instant) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
     /// Waits for the next parcels. Nothing is lost if the future is dropped.
     pub async fn recv(&mut self) -> Option<Vec<Parcel>> {
         let parcels = self.parcels.recv().await;

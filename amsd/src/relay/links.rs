@@ -135,6 +135,14 @@ impl LinksHandle {
         }
     }
 
+    /// Anything may be new on disk. Returns at once.
+    pub fn look_at_all(&self) {
+        self.relays_changed();
+        for actor in self.shared.actors().values() {
+            actor.pokes.chores.notify_one();
+        }
+    }
+
     /// Tries now, without waiting for the pause after the last failure to end.
     pub fn connect(&self, relay: RelayId) {
         if let Some(actor) = self.shared.actors().get(&relay) {

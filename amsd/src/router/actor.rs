@@ -1,13 +1,14 @@
 //! The router's task.
 
 mod ping;
+mod presence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ams_crypto::envelope;
-use ams_wire::id::{EnvelopeId, Handle};
+use ams_wire::id::EnvelopeId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,11 +20,12 @@ use super::serve::{self, Look, Want, Work};
 use super::{Deps, Due};
 use crate::contacts::{self, ContactId, ask};
 use crate::inbox::Accepted;
-use crate::outbox::{self, queue, state, wish};
+use crate::outbox::{self, state, wish};
 use crate::pulse::Pulse;
 use crate::relay::{LinkEvent, LinkHandle, RelayId, account};
 use crate::session::seal::CipherKey;
 use crate::store::StoreError;
+use presence::Heard;
 
 /// Contacts that are looked at in one transaction.
 const MAX_LOOKS: usize = 64;
@@ -59,6 +61,8 @@ pub(super) struct RouterActor {
     seen: BTreeMap<ContactId, Seen>,
     flights: Flights,
     alarms: Alarms,
+    /// What relays said of who is there, and the disk had no room for.
+    unheard: Vec<Heard>,
 }
 
 impl RouterActor {
@@ -71,6 +75,7 @@ impl RouterActor {
             seen: BTreeMap::new(),
             flights: Flights::default(),
             alarms: Alarms::default(),
+            unheard: Vec::new(),
         }
     }
 
@@ -129,12 +134,12 @@ impl RouterActor {
         match event {
             LinkEvent::Up { relay, nick, link, window } => {
                 self.links.insert(relay, Link { handle: link, nick, window });
-                self.greet(relay).await;
+                self.greet(Some(relay)).await;
             }
             LinkEvent::Down { relay, reason } => self.link_down(relay, reason).await,
             LinkEvent::Presence { relay, online, offline } => {
-                self.presence(relay, online, true).await;
-                self.presence(relay, offline, false).await;
+                self.presence(Heard { relay, handles: online, online: true }).await;
+                self.presence(Heard { relay, handles: offline, online: false }).await;
             }
             LinkEvent::Taken { relay, keys } => {
                 self.settle(relay, keys, state::Outcome::Sent).await;
@@ -148,12 +153,14 @@ impl RouterActor {
         }
     }
 
-    /// A link is up: everybody behind it is looked at, and what has no receipt goes again.
-    async fn greet(&mut self, relay: RelayId) {
+    /// Everybody is looked at, or whom there is behind a link that is up, and what has no receipt goes
+    /// again.
+    async fn greet(&mut self, behind: Option<RelayId>) {
         let behind = self.deps.store.read(move |db| {
-            let rows = contacts::all(db)?;
-            let behind = rows.into_iter().filter(|(_, row)| row.path(relay).is_some());
-            Ok::<_, StoreError>(behind.map(|(id, _)| id).collect::<Vec<_>>())
+            let rows = contacts::all(db)?.into_iter();
+            let those =
+                rows.filter(|(_, row)| behind.is_none_or(|relay| row.path(relay).is_some()));
+            Ok::<_, StoreError>(those.map(|(id, _)| id).collect::<Vec<_>>())
         });
         for contact in log_failure(behind.await).unwrap_or_default() {
             self.due.add(contact, |want| want.greet = true);
@@ -164,6 +171,7 @@ impl RouterActor {
         self.links.remove(&relay);
         let lost = self.flights.link_lost(relay);
         self.deps.live.clear_online(relay);
+        self.unheard.retain(|heard| heard.relay != relay);
         let mut moved = Vec::new();
         for (contact, seen) in &mut self.seen {
             if self.deps.live.used_last(*contact) == Some(relay) {
@@ -179,48 +187,6 @@ impl RouterActor {
         for contact in moved {
             // Another path may be up.
             self.due.add(contact, |want| want.greet = true);
-        }
-    }
-
-    async fn presence(&mut self, relay: RelayId, handles: Vec<Handle>, online: bool) {
-        let live = &self.deps.live;
-        let handles: Vec<_> =
-            handles.into_iter().filter(|handle| live.set_online(relay, *handle, online)).collect();
-        if handles.is_empty() {
-            return;
-        }
-        let (news, now) = (handles.clone(), self.deps.clock.now());
-        let known = self.deps.store.write(move |txn| {
-            let mut known = Vec::new();
-            for handle in &news {
-                let Some((id, row)) = contacts::by_handle(txn, relay, *handle)? else { continue };
-                if row.is_in_doubt(relay) {
-                    continue;
-                }
-                if online {
-                    queue::contact_is_there(txn, id, relay, now)?;
-                }
-                known.push((id, row));
-            }
-            Ok::<_, StoreError>(known)
-        });
-        let Some(known) = log_failure(known.await) else {
-            // It was not acted upon, so it must count as news when it is said again.
-            for handle in handles {
-                self.deps.live.set_online(relay, handle, !online);
-            }
-            return;
-        };
-        for (id, row) in known {
-            self.deps.live.tell_presence(id, &row, online);
-            if online {
-                self.seen.entry(id).or_default().probe = None;
-                self.alarms.cancel(Alarm::Probe(id));
-                self.due.add(id, |want| want.greet = true);
-            } else if row.paths.len() > 1 {
-                // It may be online over another path.
-                self.due.add(id, |_| ());
-            }
         }
     }
 
@@ -301,6 +267,9 @@ impl RouterActor {
 
     async fn serve_due(&mut self) {
         self.send_pings().await;
+        if self.due.take_everybody() {
+            self.greet(None).await;
+        }
         let now = Instant::now();
         let due = self.due.take(MAX_LOOKS);
         let looks: Vec<Look> = due.into_iter().map(|(id, want)| self.plan(id, want, now)).collect();
@@ -451,25 +420,22 @@ impl RouterActor {
                 }
                 Alarm::Retry(contact) => self.due.add(contact, |_| ()),
                 Alarm::Expiry => self.expire().await,
+                Alarm::Presence => self.hear_again().await,
             }
         }
         let mut silent: BTreeMap<RelayId, Vec<CipherKey>> = BTreeMap::new();
-        for (relay, key) in self.flights.take_due(now) {
+        let heard = |relay| self.links.get(&relay).map(|link| link.handle.heard());
+        for (relay, key) in self.flights.take_due(now, heard) {
             silent.entry(relay).or_default().push(key);
         }
         for (relay, keys) in silent {
-            let outcome = match relay.is_direct() {
-                true => state::Outcome::Unconfirmed,
-                false => state::Outcome::Silence,
-            };
-            self.settle(relay, keys, outcome).await;
+            self.settle(relay, keys, state::Outcome::of_silence(relay)).await;
         }
     }
 
     /// What could not be sealed for a whole window ends as if it had failed.
     async fn give_up_unsealed(&mut self, contact: ContactId) {
-        let seen = self.seen.entry(contact).or_default();
-        if seen.blocked_since.take().is_none() {
+        if self.seen.entry(contact).or_default().blocked_since.take().is_none() {
             return;
         }
         let live = self.deps.live.clone();
@@ -477,7 +443,11 @@ impl RouterActor {
         let now = self.deps.clock.now();
         let given_up =
             self.deps.store.write(move |txn| serve::give_up(txn, &live, contact, policy, now));
-        log_failure(given_up.await);
+        if log_failure(given_up.await) == Some(true) {
+            let soon = Instant::now();
+            self.seen.entry(contact).or_default().blocked_since = Some(soon);
+            self.alarms.set(soon, Alarm::Blocked(contact));
+        }
         self.due.add(contact, |_| ());
     }
 

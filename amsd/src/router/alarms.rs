@@ -21,6 +21,8 @@ pub(super) enum Alarm {
     Retry(ContactId),
     /// The time of a message may be over.
     Expiry,
+    /// What was said of who is there could not be acted upon.
+    Presence,
 }
 
 /// The wall clock is looked at this often: it may have been set, or the machine may have slept.

@@ -2,6 +2,7 @@
 //! what a `Failed` speaks of, and when silence counts as an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ams_wire::id::EnvelopeId;
 use tokio::time::Instant;
@@ -10,10 +11,16 @@ use crate::contacts::ContactId;
 use crate::relay::RelayId;
 use crate::session::seal::CipherKey;
 
+/// Between two looks whether a link is alive on which something is silent.
+const LOOK: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     relay: RelayId,
     envelope: EnvelopeId,
+    /// From then on it counts as silent, if its link does not.
+    silent: Instant,
+    /// When that is looked at.
     due: Instant,
 }
 
@@ -26,18 +33,18 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    /// `relay` took it; without a word until `due` it counts as failed.
+    /// `relay` took it; without a word until `silent` it counts as failed.
     pub(super) fn start(
         &mut self,
         key: CipherKey,
         relay: RelayId,
         envelope: EnvelopeId,
-        due: Instant,
+        silent: Instant,
     ) {
         self.end(key);
-        self.flights.insert(key, Flight { relay, envelope, due });
+        self.flights.insert(key, Flight { relay, envelope, silent, due: silent });
         self.by_envelope.insert(envelope, key);
-        self.by_due.insert((due, key));
+        self.by_due.insert((silent, key));
     }
 
     /// It has a receipt, or is to be handed over anew.
@@ -77,12 +84,24 @@ impl Flights {
         self.by_due.first().map(|(due, _)| *due)
     }
 
-    /// Takes those that have.
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<(RelayId, CipherKey)> {
+    /// Takes those that have, though something else was `heard` on their link since. On a link that is
+    /// silent itself nothing fails: it comes to life, or ends, and then all that was on it goes again.
+    pub(super) fn take_due(
+        &mut self,
+        now: Instant,
+        heard: impl Fn(RelayId) -> Option<Instant>,
+    ) -> Vec<(RelayId, CipherKey)> {
         let mut silent = Vec::new();
         while let Some((due, key)) = self.by_due.first().copied()
             && due <= now
         {
+            self.by_due.remove(&(due, key));
+            let Some(flight) = self.flights.get_mut(&key) else { continue };
+            if heard(flight.relay).is_some_and(|heard| heard < flight.silent) {
+                flight.due = now.checked_add(LOOK).unwrap_or(now);
+                self.by_due.insert((flight.due, key));
+                continue;
+            }
             silent.extend(self.end(key).map(|relay| (relay, key)));
         }
         silent
@@ -114,7 +133,7 @@ mod tests {
         assert_eq!(flights.failed(other, EnvelopeId([1; 16])), None, "another relay's word");
         assert_eq!(flights.failed(one, EnvelopeId([1; 16])), Some(key(1, 1)));
         assert_eq!(flights.failed(one, EnvelopeId([1; 16])), None);
-        assert_eq!(flights.take_due(now), [(other, key(1, 2)), (one, key(2, 1))]);
+        assert_eq!(flights.take_due(now, |_| None), [(other, key(1, 2)), (one, key(2, 1))]);
         assert_eq!(flights.next_due(), None);
     }
 
@@ -124,8 +143,22 @@ mod tests {
         let later = now + Duration::from_secs(1);
         flights.start(key(1, 1), RelayId(1), EnvelopeId([1; 16]), now);
         flights.start(key(1, 1), RelayId(1), EnvelopeId([1; 16]), later);
-        assert!(flights.take_due(now).is_empty());
+        assert!(flights.take_due(now, |_| None).is_empty());
         assert_eq!(flights.link_lost(RelayId(1)), [key(1, 1)]);
+        assert_eq!(flights.next_due(), None);
+    }
+
+    #[test]
+    fn nothing_fails_on_a_link_that_is_silent() {
+        let (mut flights, now) = (Flights::default(), Instant::now());
+        let silent = now + Duration::from_secs(1);
+        flights.start(key(1, 1), RelayId(1), EnvelopeId([1; 16]), silent);
+        assert!(flights.take_due(silent, |_| Some(now)).is_empty());
+        assert_eq!(flights.next_due(), Some(silent + LOOK));
+        let later = silent + LOOK;
+        assert!(flights.take_due(later, |_| Some(now)).is_empty(), "silent still");
+        let last = later + LOOK;
+        assert_eq!(flights.take_due(last, |_| Some(silent)), [(RelayId(1), key(1, 1))]);
         assert_eq!(flights.next_due(), None);
     }
 }

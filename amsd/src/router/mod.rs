@@ -18,6 +18,7 @@ mod seen;
 mod serve;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -40,6 +41,8 @@ use serve::Want;
 #[derive(Default)]
 struct Due {
     contacts: Mutex<BTreeMap<ContactId, Want>>,
+    /// Whoever there is.
+    everybody: AtomicBool,
     pings: Pings,
     news: Notify,
 }
@@ -50,6 +53,11 @@ impl Due {
         change(contacts.entry(contact).or_default());
         drop(contacts);
         self.news.notify_one();
+    }
+
+    /// Whether everybody is to be looked at, since this was asked last.
+    fn take_everybody(&self) -> bool {
+        self.everybody.swap(false, Ordering::Relaxed)
     }
 
     /// Takes up to `most` of them.
@@ -105,6 +113,12 @@ impl RouterHandle {
     /// This contact may not know yet that we have its keys.
     pub fn greet(&self, contact: ContactId) {
         self.due.add(contact, |want| want.greet = true);
+    }
+
+    /// Something of anybody's may be to be sent.
+    pub fn everybody(&self) {
+        self.due.everybody.store(true, Ordering::Relaxed);
+        self.due.news.notify_one();
     }
 
     /// Asks a contact's daemon for a sign of life, and waits for it. Dropped, it waits no more.

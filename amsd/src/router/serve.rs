@@ -140,15 +140,15 @@ pub(super) fn look(
     Ok(Some(Work { contact, route, sealed, bare, moved, blocked, waits }))
 }
 
-/// Ends what could not be sealed for the contact for a whole window.
+/// Ends what could not be sealed for the contact for a whole window; answers whether there is more.
 pub(super) fn give_up(
     txn: &Txn<'_>,
     live: &Live,
     contact: ContactId,
     policy: Undeliverable,
     now: i64,
-) -> Result<(), StoreError> {
-    let Some(row) = txn.get::<Contacts>(&contact)? else { return Ok(()) };
-    let Some(routes) = Routes::find(txn, contact, &row, live)? else { return Ok(()) };
+) -> Result<bool, StoreError> {
+    let Some(row) = txn.get::<Contacts>(&contact)? else { return Ok(false) };
+    let Some(routes) = Routes::find(txn, contact, &row, live)? else { return Ok(false) };
     seal::give_up(txn, contact, &routes, policy, now)
 }

@@ -99,7 +99,7 @@ impl Writer {
                     job.answer(Ok(()));
                 }
                 if std::mem::take(&mut self.stumbled) {
-                    facts.push(Fact::Arrived);
+                    facts.push(Fact::Unsure);
                 }
                 (self.told)(facts);
             }

@@ -10,6 +10,7 @@
     reason = "a test that goes wrong may panic"
 )]
 
+mod hands;
 mod keys;
 mod meeting;
 mod messages;

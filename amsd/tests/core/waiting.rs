@@ -1,227 +1,21 @@
-//! The router with a link that is a test's hands, under a clock that stands until a test moves it:
-//! what a relay says of messages and of people, and every way in which a message that waits goes out.
+//! The router with a link that is a test's hands: what a relay says of messages and of people, and every
+//! way in which a message that waits goes out.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ams_crypto::envelope;
-use ams_rpc::types::{LinkState, State};
+use ams_rpc::types::State;
 use ams_wire::id::{EnvelopeId, Handle};
-use amsd::clock::Clock;
-use amsd::live::Live;
+use amsd::outbox::queue::Decision;
 use amsd::outbox::row::OutState;
 use amsd::outbox::wish::Wish;
 use amsd::outbox::{self, Draft, queue};
-use amsd::relay::{LinkEvent, LinkHandle, Mailbox, Parcel};
-use amsd::router::Deps;
-use amsd::settings::{Settings, Undeliverable};
+use amsd::relay::LinkEvent;
+use amsd::settings::Undeliverable;
 use amsd::store::StoreError;
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::person::{NOW, Person, RELAY, draft, friends};
-
-/// How long the relay tries.
-const WINDOW: Duration = Duration::from_secs(60);
-/// How far the clock is moved at a time.
-const STEP: Duration = Duration::from_secs(5);
-/// Of real time, for what needs none but the disk's.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// The relay, as alice's router sees it.
-struct Hands {
-    alice: Person,
-    bob: Person,
-    events: mpsc::Sender<LinkEvent>,
-    live: Live,
-    mailbox: Mailbox,
-    waiting: VecDeque<Parcel>,
-    _settings: watch::Sender<Settings>,
-    _stop: DropGuard,
-    _still: std::sync::mpsc::Sender<()>,
-}
-
-impl Hands {
-    async fn new(policy: Undeliverable) -> Self {
-        // A paused clock jumps when every task rests, also while the disk's thread works; it does not
-        // while something runs beside the tasks.
-        let (still, until) = std::sync::mpsc::channel::<()>();
-        tokio::task::spawn_blocking(move || until.recv());
-        let (alice, bob) = friends().await;
-        let (events, received) = mpsc::channel(64);
-        let chosen = Settings { undeliverable: policy, ..Settings::default() };
-        let (settings, watched) = watch::channel(chosen);
-        let live = Live::new(Arc::new(|_| ()));
-        let stop = CancellationToken::new();
-        let began = Instant::now();
-        let clock = move || NOW + i64::try_from(began.elapsed().as_millis()).unwrap();
-        let deps = Deps {
-            store: alice.store.clone(),
-            me: alice.me.clone(),
-            clock: Clock::told_by(clock),
-            settings: watched,
-            live: live.clone(),
-            events: received,
-        };
-        alice.router.start(deps, stop.clone());
-        let mut hands = Self {
-            alice,
-            bob,
-            events,
-            live,
-            mailbox: LinkHandle::pair().1,
-            waiting: VecDeque::new(),
-            _settings: settings,
-            _stop: stop.drop_guard(),
-            _still: still,
-        };
-        hands.link_up().await;
-        hands
-    }
-
-    async fn tell(&self, event: LinkEvent) {
-        assert!(self.events.send(event).await.is_ok(), "the router ended");
-    }
-
-    async fn link_up(&mut self) {
-        let (link, mailbox) = LinkHandle::pair();
-        self.mailbox = mailbox;
-        self.waiting.clear();
-        self.live.relay(RELAY, "home", LinkState::Up, None);
-        self.tell(LinkEvent::Up { relay: RELAY, nick: "home".into(), link, window: WINDOW }).await;
-    }
-
-    async fn link_down(&self) {
-        self.live.relay(RELAY, "home", LinkState::Down, None);
-        self.tell(LinkEvent::Down { relay: RELAY, reason: "lost".into() }).await;
-    }
-
-    async fn presence(&self, online: bool) {
-        let bob = vec![self.alice.handle("bob")];
-        let (online, offline) = if online { (bob, Vec::new()) } else { (Vec::new(), bob) };
-        self.tell(LinkEvent::Presence { relay: RELAY, online, offline }).await;
-    }
-
-    /// The next thing that leaves, while the clock stands.
-    async fn next(&mut self) -> Parcel {
-        let since = std::time::Instant::now();
-        loop {
-            if let Some(parcel) = self.left() {
-                return parcel;
-            }
-            assert!(since.elapsed() < PATIENCE, "nothing leaves");
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// The next thing that leaves, and how long that takes.
-    async fn next_in_time(&mut self) -> (Parcel, Duration) {
-        let since = Instant::now();
-        loop {
-            self.settle().await;
-            if let Some(parcel) = self.left() {
-                return (parcel, since.elapsed());
-            }
-            assert!(since.elapsed() < Duration::from_secs(7200), "nothing leaves");
-            tokio::time::advance(STEP).await;
-        }
-    }
-
-    fn left(&mut self) -> Option<Parcel> {
-        while let Some(parcels) = self.mailbox.try_recv() {
-            self.waiting.extend(parcels);
-        }
-        self.waiting.pop_front()
-    }
-
-    /// Lets the router do what is due now: each step of it is a transaction, behind which these come.
-    async fn settle(&self) {
-        for _ in 0..4 {
-            let done: Result<(), StoreError> = self.alice.store.write(|_| Ok(())).await;
-            done.unwrap();
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// The next that is no bare envelope, while the clock stands.
-    async fn next_full(&mut self) -> Parcel {
-        loop {
-            let parcel = self.next().await;
-            if parcel.key.is_some() {
-                return parcel;
-            }
-        }
-    }
-
-    async fn taken(&self, parcel: &Parcel) {
-        let keys = vec![parcel.key.unwrap()];
-        self.tell(LinkEvent::Taken { relay: RELAY, keys }).await;
-    }
-
-    async fn failed(&self, parcel: &Parcel) {
-        let envelope = envelope::id(&parcel.envelope).unwrap();
-        self.tell(LinkEvent::Failed { relay: RELAY, envelope }).await;
-    }
-
-    /// Waits until alice's messages are so, while the clock stands.
-    async fn states_are(&self, wanted: &[OutState]) {
-        let since = std::time::Instant::now();
-        while self.alice.states("bob") != wanted {
-            assert!(since.elapsed() < PATIENCE, "{:?}", self.alice.states("bob"));
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Bob opens it, and what he has to say comes to alice.
-    async fn arrives(&mut self, parcel: &Parcel) {
-        self.bob.open("alice", &parcel.envelope).await;
-        let receipt = self.bob.bare("alice", false).unwrap();
-        self.comes(&receipt).await;
-    }
-
-    async fn comes(&self, envelope: &[u8]) {
-        let accepted = self.alice.open("bob", envelope).await;
-        self.tell(LinkEvent::Handled { relay: RELAY, of: vec![accepted] }).await;
-    }
-
-    /// A message that waits, because bob is not there. What it left as.
-    async fn kept(&mut self) -> Parcel {
-        self.alice.push("bob", "kept").await;
-        let parcel = self.next_full().await;
-        self.taken(&parcel).await;
-        self.states_are(&[OutState::Sent]).await;
-        self.failed(&parcel).await;
-        self.states_are(&[OutState::Waiting]).await;
-        parcel
-    }
-
-    /// It leaves again, as the same bytes, and nothing else was asked before; then it arrives.
-    async fn goes_out(&mut self, kept: &Parcel) {
-        let again = self.next_full().await;
-        self.is_kept(&again, kept).await;
-    }
-
-    /// The answer to a question passed over it, so that it is sealed anew.
-    async fn goes_out_anew(&mut self, kept: &Parcel) {
-        let anew = self.next_full().await;
-        assert!(anew.envelope != kept.envelope);
-        self.has_arrived(&anew).await;
-    }
-
-    async fn is_kept(&mut self, again: &Parcel, kept: &Parcel) {
-        assert!(again.envelope == kept.envelope, "a question, or another message");
-        self.has_arrived(again).await;
-    }
-
-    async fn has_arrived(&mut self, parcel: &Parcel) {
-        self.arrives(parcel).await;
-        self.states_are(&[OutState::Delivered]).await;
-        assert_eq!(self.bob.inbox(), ["kept"]);
-        self.alice.counts_are_right();
-    }
-}
+use crate::hands::{Hands, MANY, STEP, WINDOW};
+use crate::person::{NOW, RELAY, draft};
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_goes_out_if_the_contact_is_online_now() {
@@ -336,7 +130,7 @@ async fn a_relay_that_lies_about_failures_makes_nothing_wrong_for_long() {
     assert_eq!(hands.bob.inbox(), ["kept", "then"]);
 }
 
-/// Silence of the relay counts as a failure, but only while the link is up.
+/// Silence of the relay about a message counts as a failure, but only while the link is alive.
 #[tokio::test(start_paused = true)]
 async fn a_relay_that_swallows_everything_is_noticed() {
     let mut hands = Hands::new(Undeliverable::Ask).await;
@@ -344,13 +138,77 @@ async fn a_relay_that_swallows_everything_is_noticed() {
     let parcel = hands.next_full().await;
     let before = Instant::now();
     while hands.alice.states("bob") != [OutState::Undelivered] {
-        tokio::time::advance(STEP).await;
-        hands.settle().await;
+        hands.passes(STEP).await;
     }
     let silent = before.elapsed();
     assert!(silent >= WINDOW && silent <= WINDOW + Duration::from_secs(30), "{silent:?}");
     hands.arrives(&parcel).await;
     hands.states_are(&[OutState::Delivered]).await;
+}
+
+/// A link on which nothing comes any more is found out by its own silence: no message fails before.
+#[tokio::test(start_paused = true)]
+async fn what_is_on_a_link_that_fell_silent_goes_again_over_the_next() {
+    let mut hands = Hands::new(Undeliverable::Discard).await;
+    hands.alice.push("bob", "kept").await;
+    let parcel = hands.next_full().await;
+    hands.taken(&parcel).await;
+    hands.states_are(&[OutState::Sent]).await;
+    for _ in 0..60 {
+        tokio::time::advance(STEP).await;
+        hands.settle().await;
+    }
+    hands.states_are(&[OutState::Sent]).await;
+    hands.link_down().await;
+    hands.states_are(&[OutState::Queued]).await;
+    hands.link_up().await;
+    hands.goes_out(&parcel).await;
+}
+
+/// More than one transaction has room for.
+#[tokio::test(start_paused = true)]
+async fn however_many_wait_they_go_out_in_their_order() {
+    let mut hands = Hands::new(Undeliverable::Keep).await;
+    let bodies = hands.many().await;
+    let bob = hands.alice.contact("bob").0;
+    let kept = hands.alice.store.write(move |txn| {
+        for (_, seq, _) in queue::live(txn, Some(bob))? {
+            queue::decide(txn, bob, seq, Decision::Keep, NOW)?;
+        }
+        Ok::<_, StoreError>(())
+    });
+    kept.await.unwrap();
+    hands.link_up().await;
+    hands.presence(true).await;
+    let mut parcel = hands.next_full().await;
+    assert!(hands.alice.states("bob").contains(&OutState::Waiting), "all were moved at once");
+    for left in (0..MANY).rev() {
+        hands.bob.open("alice", &parcel.envelope).await;
+        if left % 16 == 0 {
+            let receipt = hands.bob.bare("alice", false).unwrap();
+            hands.comes(&receipt).await;
+        }
+        if left > 0 {
+            parcel = hands.next_full().await;
+        }
+    }
+    hands.states_are(&[OutState::Delivered; MANY]).await;
+    assert_eq!(hands.bob.inbox(), bodies);
+    hands.alice.counts_are_right();
+}
+
+/// They could not be sealed for a whole window, and what was has no receipt.
+#[tokio::test(start_paused = true)]
+async fn however_many_found_no_room_their_sender_hears_of_all() {
+    let mut hands = Hands::new(Undeliverable::Ask).await;
+    hands.many().await;
+    hands.link_up().await;
+    let since = Instant::now();
+    while hands.alice.states("bob") != [OutState::Undelivered; MANY] {
+        assert!(since.elapsed() < WINDOW * 3, "some are not");
+        hands.passes(STEP).await;
+    }
+    hands.alice.counts_are_right();
 }
 
 /// It says that somebody is there who is not, again and again, and speaks of people nobody knows.

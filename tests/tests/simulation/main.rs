@@ -13,7 +13,7 @@
 //! and [`relay`] on a [`disk`] each, [`net`] and its [`wire`]s between them, [`street`] and its
 //! [`line`]s between people without a relay, [`story`] (what happens: [`contacts`], [`direct`],
 //! [`talk`], [`reader`], [`trouble`]), [`books`] (what was accepted and shown), [`travel`] (every
-//! envelope on the way), [`verdict`].
+//! envelope on the way), [`verdict`], [`memory`].
 //!
 //! A seed gives the same schedule and the same faults each time. Keys, handles and ids come from the
 //! operating system, so what depends on their order may differ.
@@ -31,6 +31,7 @@ mod contacts;
 mod direct;
 mod disk;
 mod line;
+mod memory;
 mod net;
 mod person;
 mod reader;
@@ -49,6 +50,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 use ams_tests::seed::count;
+use memory::Memory;
 use story::{Control, Story, Ways};
 
 thread_local! {
@@ -90,12 +92,13 @@ fn run(number: u64, control: Control, ways: Ways) -> Vec<String> {
 /// Runs seeds; a failure says how to see it again.
 fn run_all(seeds: impl Iterator<Item = u64>, ways: Ways) {
     let also = if ways == Ways::Relays { "AMS_RELAYS_ALONE=1 " } else { "" };
-    let (mut done, mut failed) = (0_u64, Vec::new());
+    let (mut done, mut failed, mut memory) = (0_u64, Vec::new(), Memory::default());
     for number in seeds {
-        let wrong = run(number, Control::Honest, ways);
+        let mut wrong = run(number, Control::Honest, ways);
         done += 1;
+        wrong.extend(memory.look(done));
         if done % 100 == 0 {
-            eprintln!("{done} seeds");
+            eprintln!("{done} seeds; {}", memory.tell());
         }
         if !wrong.is_empty() {
             eprintln!("seed {number}:\n  {}", wrong.join("\n  "));

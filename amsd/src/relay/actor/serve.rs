@@ -181,7 +181,9 @@ impl<'a> Served<'a> {
     }
 
     async fn on_batch(&mut self, batch: Batch) -> Result<(), End> {
-        self.keepalive.heard(Instant::now());
+        let now = Instant::now();
+        self.keepalive.heard(now);
+        self.parcels.hears(now);
         for frame in batch {
             self.on_frame(frame)?;
         }
