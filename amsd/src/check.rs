@@ -70,7 +70,7 @@ impl Findings {
 ///
 /// # Errors
 /// When it cannot be read, or its structure is damaged.
-pub fn examine(place: &Place, key: &StoreKey) -> Result<Findings, StoreError> {
+pub fn examine(place: &Place, key: StoreKey) -> Result<Findings, StoreError> {
     let mut rows = Rows::default();
     let mut each = |table: &str, key: &[u8], row: Option<&[u8]>| rows.note(table, key, row);
     // Whatever cannot be read any more is among the rows already: what is left is still looked at.
@@ -105,7 +105,7 @@ pub fn report(places: Places, passphrase: Option<Passphrase>) -> Result<ExitCode
     }
     let key = open::existing_key(&home)?;
     writeln!(out, "key        {}", home.key_file().display())?;
-    let found = examine(&place, &key)
+    let found = examine(&place, key)
         .map_err(|source| OpenError::Store { path: home.database(), source })?;
     if found.identity.is_none() && found.rows.are_whole() {
         return Err(OpenError::Lost { path: home.database(), what: "without an identity" }.into());

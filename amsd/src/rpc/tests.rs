@@ -28,6 +28,7 @@ use crate::timeline::{self, Direction};
 mod inbox;
 mod messages;
 mod queue;
+mod scale;
 #[cfg(unix)]
 mod subscribing;
 
@@ -142,28 +143,8 @@ impl Bench {
     async fn arrives(&self, seq: u64, text: &str) {
         let text = text.to_owned();
         let written = self.store.write(move |txn| {
-            let id = WireId([u8::try_from(seq).unwrap(); 16]);
-            let place = timeline::append(txn, ALICE, Direction::In, seq)?;
-            let row = InRow {
-                contact: ALICE,
-                id,
-                seq,
-                sent_at: clock(),
-                received_at: clock(),
-                via: "relay:home".into(),
-                verified: false,
-                text: text.clone(),
-                reply_to: None,
-                title: None,
-                priority: None,
-                tags: Vec::new(),
-                choices: None,
-            };
-            txn.put::<In>(&place, &row)?;
-            txn.put::<InIds>(&(id, ALICE), &place)?;
-            txn.put::<Received>(&(ALICE, seq), &ReceivedRow::default())?;
             txn.tell(Fact::Arrived);
-            Ok(())
+            come_in(txn, seq, WireId([u8::try_from(seq).unwrap(); 16]), &text)
         });
         Result::<_, StoreError>::unwrap(written.await);
     }
@@ -178,6 +159,29 @@ impl Bench {
         self.stop.cancel();
         self.server.await.unwrap();
     }
+}
+
+/// A message from alice with this number and id.
+fn come_in(txn: &Txn<'_>, seq: u64, id: WireId, text: &str) -> Result<(), StoreError> {
+    let place = timeline::append(txn, ALICE, Direction::In, seq)?;
+    let row = InRow {
+        contact: ALICE,
+        id,
+        seq,
+        sent_at: clock(),
+        received_at: clock(),
+        via: "relay:home".into(),
+        verified: false,
+        text: text.to_owned(),
+        reply_to: None,
+        title: None,
+        priority: None,
+        tags: Vec::new(),
+        choices: None,
+    };
+    txn.put::<In>(&place, &row)?;
+    txn.put::<InIds>(&(id, ALICE), &place)?;
+    txn.put::<Received>(&(ALICE, seq), &ReceivedRow::default())
 }
 
 fn clock() -> i64 {

@@ -11,6 +11,7 @@ use redb::{
     Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableHandle,
 };
 
+use super::txn::Sealer;
 use super::{CACHE, Disk, Place, StoreError, View};
 
 /// Takes each row: its table, its key, and what is in it, where that opens with the key.
@@ -22,7 +23,7 @@ pub type EachRow<'a> = &'a mut dyn FnMut(&str, &[u8], Option<&[u8]>);
 /// When it cannot be read, or is damaged.
 pub fn inspect<T, E: From<StoreError>>(
     place: &Place,
-    key: &StoreKey,
+    key: StoreKey,
     each: EachRow<'_>,
     look: impl FnOnce(&View<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
@@ -33,7 +34,8 @@ pub fn inspect<T, E: From<StoreError>>(
         .create_with_backend(overlay)
         .map_err(StoreError::from)?;
     let raw = db.begin_read().map_err(StoreError::from)?;
-    let view = View::new(&raw, key);
+    let sealer = Sealer::new(key);
+    let view = View::new(&raw, &sealer);
     every_row(&view, each)?;
     look(&view)
 }
@@ -44,7 +46,7 @@ fn every_row(view: &View<'_>, each: EachRow<'_>) -> Result<(), StoreError> {
         let table = view.raw.open_table(TableDefinition::<&[u8], &[u8]>::new(&name))?;
         for row in table.iter()? {
             let (key, sealed) = row?;
-            let opened = view.key.open(&name, key.value(), sealed.value());
+            let opened = view.sealer.key.open(&name, key.value(), sealed.value());
             each(&name, key.value(), opened.as_deref().ok());
         }
     }

@@ -33,6 +33,7 @@ use crate::fact::Fact;
 use place::Opened;
 pub use place::{Disk, Place};
 pub use table::{Key, Table};
+use txn::Sealer;
 pub use txn::{Found, Read, Rows, Txn, View};
 use writer::{Job, Task, Writer};
 
@@ -155,18 +156,20 @@ enum Runs {
 
 struct Shared {
     file: Opened,
-    key: StoreKey,
+    sealer: Sealer,
     commits: AtomicU64,
     writes: AtomicU64,
 }
 
-/// What was written since the store was opened.
+/// What was written and looked at since the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Durable commits.
     pub commits: u64,
     /// Closures of [`Store::write`] that they were for: several may share one.
     pub writes: u64,
+    /// Rows that were looked at, also for reading.
+    pub seen: u64,
 }
 
 impl Store {
@@ -215,7 +218,7 @@ impl Store {
     fn start(place: Place, key: StoreKey, told: Told, runs: Runs) -> Result<Self, StoreError> {
         let file = Opened::open(place)?;
         let (commits, writes) = Default::default();
-        let shared = Arc::new(Shared { file, key, commits, writes });
+        let shared = Arc::new(Shared { file, sealer: Sealer::new(key), commits, writes });
         let (jobs, queue) = mpsc::channel(WAITING);
         let writer = Writer { shared: shared.clone(), queue, told, stumbled: false };
         let (ending, ended) = watch::channel(());
@@ -279,10 +282,14 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
     }
 
-    /// How much was written.
+    /// How much was written and looked at.
     pub fn counts(&self) -> Counts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts { commits: of(&self.shared.commits), writes: of(&self.shared.writes) }
+        Counts {
+            commits: of(&self.shared.commits),
+            writes: of(&self.shared.writes),
+            seen: of(&self.shared.sealer.seen),
+        }
     }
 
     /// Runs `look` on a snapshot of what is durable, off the async threads.
@@ -337,7 +344,7 @@ impl Shared {
                     Err(error) => return (Some(Err(error.clone().into())), error.is_of_the_disk()),
                     Ok(raw) => raw,
                 };
-                let view = View::new(&raw, &self.key);
+                let view = View::new(&raw, &self.sealer);
                 let looked = look.take().map(|look| look(&view));
                 (looked, view.has_failed())
             })?;

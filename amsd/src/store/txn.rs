@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ams_crypto::store::StoreKey;
 use redb::{
@@ -161,13 +162,25 @@ fn decode<T: Table>(row: &[u8]) -> Result<T::Row, StoreError> {
     minicbor::decode(row).map_err(|_| StoreError::Damaged(T::NAME))
 }
 
-fn open(
-    sealer: &StoreKey,
-    table: &'static str,
-    key: &[u8],
-    sealed: &[u8],
-) -> Result<Vec<u8>, StoreError> {
-    sealer.open(table, key, sealed).map_err(|_| StoreError::Damaged(table))
+/// What rows are sealed with. It counts those that were looked at: what an answer costs.
+pub(super) struct Sealer {
+    pub(super) key: StoreKey,
+    pub(super) seen: AtomicU64,
+}
+
+impl Sealer {
+    pub(super) fn new(key: StoreKey) -> Self {
+        Self { key, seen: AtomicU64::new(0) }
+    }
+
+    fn saw_one(&self) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn open(&self, table: &'static str, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.saw_one();
+        self.key.open(table, key, sealed).map_err(|_| StoreError::Damaged(table))
+    }
 }
 
 /// The first key behind all that begin with `prefix`.
@@ -185,7 +198,7 @@ fn after(prefix: &[u8]) -> Option<Vec<u8>> {
 /// A snapshot of what is durable.
 pub struct View<'a> {
     pub(super) raw: &'a ReadTransaction,
-    pub(super) key: &'a StoreKey,
+    pub(super) sealer: &'a Sealer,
     failed: Cell<bool>,
     /// Each is opened once: a list looks into the same few for every message. `None`: it was not
     /// made yet.
@@ -195,8 +208,8 @@ pub struct View<'a> {
 type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 impl<'a> View<'a> {
-    pub(super) fn new(raw: &'a ReadTransaction, key: &'a StoreKey) -> Self {
-        Self { raw, key, failed: Cell::new(false), tables: RefCell::default() }
+    pub(super) fn new(raw: &'a ReadTransaction, sealer: &'a Sealer) -> Self {
+        Self { raw, sealer, failed: Cell::new(false), tables: RefCell::default() }
     }
 
     fn table(&self, table: &'static str) -> Result<Option<Rc<Opened>>, StoreError> {
@@ -224,7 +237,7 @@ impl<'a> View<'a> {
     fn opened_row(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(opened) = self.table(table)? else { return Ok(None) };
         match opened.get(key)? {
-            Some(row) => open(self.key, table, key, row.value()).map(Some),
+            Some(row) => self.sealer.open(table, key, row.value()).map(Some),
             None => Ok(None),
         }
     }
@@ -236,7 +249,7 @@ impl<'a> View<'a> {
         step: Step<'_>,
     ) -> Result<(), StoreError> {
         let Some(opened) = self.table(table)? else { return Ok(()) };
-        walk_over(&*opened, self.key, table, walk, step)
+        walk_over(&*opened, self.sealer, table, walk, step)
     }
 
     fn rows_of(&self, table: &'static str) -> Result<u64, StoreError> {
@@ -246,13 +259,13 @@ impl<'a> View<'a> {
 
     fn rows_on(&self, table: &'static str, walk: &Walk) -> Result<u64, StoreError> {
         let Some(opened) = self.table(table)? else { return Ok(0) };
-        count_over(&*opened, walk)
+        count_over(&*opened, self.sealer, walk)
     }
 }
 
 impl Read for View<'_> {
     fn sealer(&self) -> &StoreKey {
-        self.key
+        &self.sealer.key
     }
 
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -298,17 +311,17 @@ impl Sheet<'_> {
 /// A transaction that is being written. It sees its own changes.
 pub struct Txn<'a> {
     raw: &'a WriteTransaction,
-    key: &'a StoreKey,
+    sealer: &'a Sealer,
     sheets: RefCell<BTreeMap<&'static str, Rc<RefCell<Sheet<'a>>>>>,
     changes: Cell<u64>,
     facts: RefCell<Vec<Fact>>,
 }
 
 impl<'a> Txn<'a> {
-    pub(super) fn new(raw: &'a WriteTransaction, key: &'a StoreKey) -> Self {
+    pub(super) fn new(raw: &'a WriteTransaction, sealer: &'a Sealer) -> Self {
         Self {
             raw,
-            key,
+            sealer,
             sheets: RefCell::default(),
             changes: Cell::new(0),
             facts: RefCell::default(),
@@ -346,7 +359,7 @@ impl<'a> Txn<'a> {
     /// Writes every changed row down, and gives what is to be told after the commit.
     pub(super) fn finish(self) -> Result<Vec<Fact>, StoreError> {
         for (name, sheet) in self.sheets.take() {
-            sheet.borrow_mut().write_down(self.key, name)?;
+            sheet.borrow_mut().write_down(&self.sealer.key, name)?;
         }
         Ok(self.facts.into_inner())
     }
@@ -379,7 +392,7 @@ const WALKED: &str = "a table that was changed while it was walked over";
 
 impl Read for Txn<'_> {
     fn sealer(&self) -> &StoreKey {
-        self.key
+        &self.sealer.key
     }
 
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -389,7 +402,7 @@ impl Read for Txn<'_> {
             return Ok(changed.clone());
         }
         match sheet.table.get(key)? {
-            Some(row) => open(self.key, table, key, row.value()).map(Some),
+            Some(row) => self.sealer.open(table, key, row.value()).map(Some),
             None => Ok(None),
         }
     }
@@ -399,15 +412,15 @@ impl Read for Txn<'_> {
         let sheet = self.sheet(table)?;
         // Within another walk over this table nothing has changed since that began.
         if let Ok(mut sheet) = sheet.try_borrow_mut() {
-            sheet.write_down(self.key, table)?;
+            sheet.write_down(&self.sealer.key, table)?;
         }
-        walk_over(&sheet.borrow().table, self.key, table, &walk, step)
+        walk_over(&sheet.borrow().table, self.sealer, table, &walk, step)
     }
 
     fn raw_count(&self, table: &'static str) -> Result<u64, StoreError> {
         let sheet = self.sheet(table)?;
         if let Ok(mut sheet) = sheet.try_borrow_mut() {
-            sheet.write_down(self.key, table)?;
+            sheet.write_down(&self.sealer.key, table)?;
         }
         Ok(sheet.borrow().table.len()?)
     }
@@ -415,15 +428,15 @@ impl Read for Txn<'_> {
     fn raw_count_on(&self, table: &'static str, walk: Walk) -> Result<u64, StoreError> {
         let sheet = self.sheet(table)?;
         if let Ok(mut sheet) = sheet.try_borrow_mut() {
-            sheet.write_down(self.key, table)?;
+            sheet.write_down(&self.sealer.key, table)?;
         }
-        count_over(&sheet.borrow().table, &walk)
+        count_over(&sheet.borrow().table, self.sealer, &walk)
     }
 }
 
 fn walk_over(
     rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    sealer: &StoreKey,
+    sealer: &Sealer,
     table: &'static str,
     walk: &Walk,
     step: Step<'_>,
@@ -434,7 +447,7 @@ fn walk_over(
         let next = if walk.backward { rows.next_back() } else { rows.next() };
         let Some(row) = next else { return Ok(()) };
         let (key, sealed) = row?;
-        let (key, opened) = (key.value(), open(sealer, table, key.value(), sealed.value())?);
+        let (key, opened) = (key.value(), sealer.open(table, key.value(), sealed.value())?);
         if step(key, &opened)?.is_break() {
             return Ok(());
         }
@@ -443,12 +456,14 @@ fn walk_over(
 
 fn count_over(
     rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    sealer: &Sealer,
     walk: &Walk,
 ) -> Result<u64, StoreError> {
     let Some(bounds) = walk.bounds() else { return Ok(0) };
     let mut count = 0_u64;
     for row in rows.range::<&[u8]>(bounds)? {
         row?;
+        sealer.saw_one();
         count = count.saturating_add(1);
     }
     Ok(count)

@@ -138,7 +138,7 @@ impl Writer {
             .map_err(|error| StoreError::Io(error.to_string()))?;
         // The allocator state goes into each commit, so that a start after a crash is instant.
         raw.set_quick_repair(true);
-        let (txn, writes) = (Txn::new(&raw, &self.shared.key), group.len());
+        let (txn, writes) = (Txn::new(&raw, &self.shared.sealer), group.len());
         for job in group {
             let before = txn.changes();
             if !job.run(&txn) && txn.changes() != before {

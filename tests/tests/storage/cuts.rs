@@ -49,7 +49,7 @@ struct Recording<'a> {
 impl<'a> Recording<'a> {
     fn of(recorded: &'a Recorded, seed: Seed) -> Self {
         let devices = [Who::Alice, Who::Bob]
-            .map(|who| look::devices(recorded.disk(who), &look::key(recorded.person(who).home())));
+            .map(|who| look::devices(recorded.disk(who), look::key(recorded.person(who).home())));
         let devices = devices.concat();
         Self { recorded, devices, synced: BTreeMap::new(), seed, again_everywhere: false }
     }
@@ -139,7 +139,7 @@ impl<'a> Recording<'a> {
                 Who::Relay => look::relay(&disk, &self.devices, &[]).await.unwrap(),
                 Who::Alice | Who::Bob => {
                     let key = look::key(self.recorded.person(who).home());
-                    look::dump(&Place::Disk(disk), &key).unwrap()
+                    look::dump(&Place::Disk(disk), key).unwrap()
                 }
             };
             self.synced.insert((who, sync), dump);

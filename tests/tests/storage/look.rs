@@ -63,15 +63,15 @@ pub(crate) async fn daemon(
     if !untrue.is_empty() {
         return Err(format!("{who:?} was told what is not so: {untrue:?}"));
     }
-    let findings = amsd::check::examine(&place, &key()).map_err(failed)?;
+    let findings = amsd::check::examine(&place, key()).map_err(failed)?;
     if !findings.are_good() {
         return Err(format!("{who:?}: amsd --check finds {findings:?}"));
     }
-    dump(&place, &key()).map_err(failed)
+    dump(&place, key()).map_err(failed)
 }
 
 /// Every row of a daemon's disk, which stays as it is.
-pub(crate) fn dump(place: &Place, key: &StoreKey) -> Result<Dump, StoreError> {
+pub(crate) fn dump(place: &Place, key: StoreKey) -> Result<Dump, StoreError> {
     let mut rows = Dump::new();
     let mut each = |table: &str, key: &[u8], row: Option<&[u8]>| {
         rows.insert((table.to_owned(), key.to_vec()), row.unwrap_or_default().to_vec());
@@ -120,7 +120,7 @@ fn holds(db: &impl Read, who: Who, fact: &Fact) -> Result<bool, StoreError> {
 }
 
 /// The keys by which alice and bob are known to the relay, as their own disks say.
-pub(crate) fn devices(disk: &Arc<Disk>, key: &StoreKey) -> Vec<Key> {
+pub(crate) fn devices(disk: &Arc<Disk>, key: StoreKey) -> Vec<Key> {
     let place = Place::Disk(disk.clone());
     let mut each = |_: &str, _: &[u8], _: Option<&[u8]>| ();
     inspect::inspect(&place, key, &mut each, |db| {
