@@ -221,6 +221,25 @@ pub fn renew(
     ask(txn, me, relay, id, &row, now)
 }
 
+/// Nothing can be sealed for a contact. Where what it was asked for expired before it answered, it is
+/// asked anew.
+pub fn renew_expired(
+    txn: &Txn<'_>,
+    me: &Me,
+    relay: RelayId,
+    id: ContactId,
+    now: i64,
+) -> Result<(), StoreError> {
+    let Some(contact) = txn.get::<Contacts>(&id)? else { return Ok(()) };
+    let Some(path) = contact.path(relay) else { return Ok(()) };
+    let asked = txn.get::<Asked>(&(relay, path.handle))?;
+    let stands = asked.is_some_and(|row| (0..LIFE).contains(&now.saturating_sub(row.at)));
+    match account(txn, me, relay)? {
+        Some(row) if !stands => renew(txn, me, (relay, &row), id, now),
+        _ => Ok(()),
+    }
+}
+
 /// `relay` saw a newer copy of this profile, which may have used the keys of every contact there. Over
 /// other paths nothing more is sealed under them either: who has some is asked for fresh ones there.
 pub(crate) fn anew_elsewhere(

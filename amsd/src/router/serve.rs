@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::path::{Route, Routes};
-use crate::contacts::{ContactId, ContactRow, Contacts, PathRow, Stage};
+use crate::contacts::{ContactId, ContactRow, Contacts, PathRow, Stage, ask};
 use crate::live::Live;
 use crate::outbox::queue;
 use crate::outbox::seal::{self, Outgoing};
@@ -136,6 +136,9 @@ pub(super) fn look(
     let bare = bare.map(|envelope| (back, envelope));
     let unsealed = seal::has_unsealed(txn, &desk, &routes)?;
     let blocked = row.stage == Stage::Active && unsealed && !matches!(desk.room(), Room::For(_));
+    if blocked && matches!(desk.room(), Room::NoRoot) {
+        ask::renew_expired(txn, me, route.relay, contact, now)?;
+    }
     let waits = blocked || queue::has_waiting(txn, contact)?;
     Ok(Some(Work { contact, route, sealed, bare, moved, blocked, waits }))
 }
