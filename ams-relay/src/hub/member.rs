@@ -110,6 +110,12 @@ impl Member {
         }
     }
 
+    /// Gives up its lanes, and whatever waits on them.
+    pub(super) fn let_go(&self) {
+        drop(std::mem::take(&mut *lock(&self.mailbox)));
+        drop(std::mem::take(&mut *lock(&self.outgoing)));
+    }
+
     pub(crate) fn name(&self) -> &Username {
         &self.name
     }

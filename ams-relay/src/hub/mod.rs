@@ -306,6 +306,15 @@ impl Hub {
     }
 }
 
+impl Drop for Hub {
+    /// Members and lanes hold each other.
+    fn drop(&mut self) {
+        for member in lock(&self.directory).values() {
+            member.let_go();
+        }
+    }
+}
+
 /// Carries pokes and watches the deadlines.
 #[derive(Debug)]
 pub(crate) struct Porter {

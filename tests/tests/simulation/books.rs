@@ -303,11 +303,13 @@ pub(crate) fn life(message: &MessageSteps) -> String {
 
 /// Whether a message lost its place: one that was undelivered or waiting comes when it can. So does
 /// one that was on its way for longer than the relay's `window`: the relay may have given up on it
-/// while its sender's link was dead, and nobody was there to be told.
+/// while its sender's link was dead, and nobody was there to be told. One that its sender had ended is
+/// not sent again with the others: where it left before, it comes when it comes.
 fn has_strayed(message: &MessageSteps, window: Duration) -> bool {
     // Of very many steps those in the middle are not kept.
     let forgotten = message.steps.len() >= 40;
-    let strayed = |what: &str| ["undelivered", "waiting"].contains(&what);
+    let strayed =
+        |what: &str| ["undelivered", "waiting", "replaced", "discarded", "expired"].contains(&what);
     let at = |step: &Step| step.time.0.as_millisecond();
     let arrived = message.steps.iter().find(|step| step.what == "delivered");
     let took = arrived.zip(message.steps.first()).map(|(end, begin)| at(end) - at(begin));

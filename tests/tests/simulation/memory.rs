@@ -9,7 +9,7 @@ use cap::Cap;
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 /// What a run may take at most: two relays, five daemons, and the disks of all of them.
-const MOST: usize = 256 << 20;
+const MOST: usize = 64 << 20;
 /// What may stay behind when many runs are over, one after the other: the process's own, and no part of
 /// each run.
 const LEFT_BEHIND: usize = 4 << 20;

@@ -92,7 +92,7 @@ impl Travels {
 }
 
 /// Whether an envelope that `me` got at `relay` under `handle` is on the disk: its counter is taken, or
-/// it is one that need not be kept.
+/// it is one that need not be kept or that the ratchet opens no more.
 pub(crate) fn is_kept(
     store: &Store,
     me: &IdentityPublic,
@@ -131,7 +131,9 @@ fn is_taken(
         let opened = envelope::open(keys.opening(root.side()), direction, envelope);
         let inner = opened.ok().and_then(|padded| Inner::decode(&padded).ok());
         if let Some(full) = inner.and_then(|inner| inner.full) {
-            return Ok(root.taken.standing(full.ctr) != Standing::New);
+            let opens =
+                || root.ratchet().map(|mut olm| olm.decrypt(full.olm_type, &full.olm).is_ok());
+            return Ok(root.taken.standing(full.ctr) != Standing::New || !opens()?);
         }
     }
     Ok(true)

@@ -57,6 +57,8 @@ impl Story {
             rested += LOOK;
             if rested >= asked + ASK_AGAIN {
                 asked = rested;
+                // As `amsctl status` says: what was made by a clock that is far behind has expired.
+                self.world.people.iter().for_each(|person| person.set_clock());
                 self.ask_whoever_did_not_answer().await;
             }
             open = self.open_ends(&mut fates).await;
@@ -79,14 +81,10 @@ impl Story {
         (!self.has_lies).then_some(self.window)
     }
 
-    /// What a user does who sees for twenty minutes that somebody is pending, with a clock that is
-    /// right: a request that came to a clock which was ahead had expired.
+    /// What a user does who sees for twenty minutes that somebody is pending.
     async fn ask_whoever_did_not_answer(&self) {
         for pair in self.unmet().await {
             self.tell(|| format!("{pair:?} ask again"));
-            for who in [pair.asker, pair.asked] {
-                self.world.people[who].set_clock();
-            }
             ask_again(&self.world, pair).await;
         }
     }
