@@ -212,20 +212,70 @@ fn alertmanager_pages() {
     }
     let house = house();
     let mut server = house.script("ams-alertmanager").args(["oncall", "0"]).spawn().unwrap();
+    let mut complained = server.stderr.take().unwrap();
     let mut said = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
     let port = said.trim().rsplit(' ').next().unwrap();
     let alert = r#"{"alerts":[{"status":"firing","fingerprint":"c0ffee","labels":{"alertname":"Disk","severity":"critical"},"annotations":{"summary":"disk full"}}]}"#;
-    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-    let length = alert.len();
-    write!(stream, "POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{alert}").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let post = |body: &str| {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        let length = body.len();
+        write!(stream, "POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    // What is none of Alertmanager's is refused, in a line and not in a traceback.
+    let wrong = ["no JSON", "[]", "{}", r#"{"alerts":[1]}"#, r#"{"alerts":[{"status":"firing"}]}"#];
+    for body in wrong {
+        let answer = post(body);
+        assert!(answer.starts_with("HTTP/1.0 400"), "{body}: {answer}");
+    }
+    let answer = post(alert);
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    let mut lines = String::new();
+    complained.read_to_string(&mut lines).unwrap();
+    let is_short = |line: &str| line.starts_with("ams-alertmanager: not what Alertmanager sends: ");
+    assert!(lines.lines().count() == wrong.len() && lines.lines().all(is_short), "{lines}");
     let read = house.oncall_reads();
     assert_eq!((&read["body"], &read["priority"]), (&"FIRING: disk full".into(), &5.into()));
+}
+
+/// As Icinga makes a command line of it: what has no order comes first, by name, and macros are
+/// replaced.
+#[test]
+fn icinga_pages() {
+    let house = house();
+    let text = fs::read_to_string(root().join("packaging/RECIPES.md")).unwrap();
+    let (_, object) = text.split_once("object NotificationCommand").unwrap();
+    let (object, _) = object.split_once("```").unwrap();
+    let strings = |line: &str| -> Vec<String> {
+        line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let line_of = |begin: &str| object.lines().find(|line| line.trim().starts_with(begin)).unwrap();
+    let mut words = strings(line_of("command ="));
+    assert_eq!(words.remove(0), "/usr/bin/amsctl");
+    words.extend(["\"--tag\"", "\"--title\""].iter().flat_map(|key| strings(line_of(key))));
+    let body = line_of("\"text\"");
+    assert!(body.contains("skip_key = true, order = 9"), "{body}");
+    words.push(strings(body).remove(1));
+    let own = house.folder.path().join("own");
+    let replaced = words.iter().map(|word| {
+        word.replace("/run/ams/", &format!("{}/", own.display()))
+            .replace("$notification.type$", "PROBLEM")
+            .replace("$host.display_name$", "db 1")
+            .replace("$service.display_name$", "disk")
+            .replace("$service.state$", "CRITICAL")
+            .replace("$service.output$", "DISK CRITICAL - free space: / 3 MB (0%)")
+    });
+    let sent = Command::new(program("amsctl")).args(replaced).output().unwrap();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let read = house.oncall_reads();
+    assert_eq!(read["title"], "PROBLEM: db 1");
+    assert_eq!(read["tags"][0], "icinga");
+    assert_eq!(read["body"], "disk is CRITICAL: DISK CRITICAL - free space: / 3 MB (0%)");
 }
 
 /// Folders that it names.
