@@ -10,7 +10,7 @@ use crate::home::Home;
 use crate::hooks::Hook;
 use crate::platform::{self, Asked, Signals};
 use crate::running::{Running, Start, StartError, start};
-use crate::scoped::{ScopedError, ScopedSocket};
+use crate::scoped::ScopedSocket;
 
 /// Where the config is, to be read again.
 #[derive(Debug)]
@@ -27,9 +27,6 @@ pub enum RunError {
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// One of the sockets of its config.
-    #[error(transparent)]
-    Scoped(#[from] ScopedError),
     /// The system refused its threads.
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
@@ -83,14 +80,11 @@ async fn live(
     // Before anything else, so that a signal during the start ends it in order.
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let running = start(what).await?;
-    let further = async {
-        running.run_hooks(hooks).await.map_err(StartError::from)?;
-        Ok::<_, RunError>(running.serve(sockets).await?)
-    };
-    if let Err(error) = further.await {
+    if let Err(error) = running.run_hooks(hooks).await {
         running.stop().await;
-        return Err(error);
+        return Err(StartError::from(error).into());
     }
+    running.serve(sockets).await;
     platform::tell_ready();
     ready();
     until_stopped(&running, &mut signals, &config).await;
@@ -183,13 +177,8 @@ async fn take(running: &Running, config: Config) {
         running.keep_config(error.to_string());
         return;
     }
-    match running.serve(config.sockets).await {
-        Ok(()) => tracing::info!("the config was read again"),
-        Err(error) => {
-            tracing::error!("{error}; that socket is not served");
-            running.keep_config(error.to_string());
-        }
-    }
+    running.serve(config.sockets).await;
+    tracing::info!("the config was read again");
 }
 
 #[cfg(test)]

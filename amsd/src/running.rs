@@ -37,7 +37,7 @@ use crate::profile::{self, Me};
 use crate::relay::{self, Accounts, Links, LinksHandle};
 use crate::router::{self, RouterHandle};
 use crate::rpc::{self, Core};
-use crate::scoped::{Scoped, ScopedError, ScopedSocket};
+use crate::scoped::{Scoped, ScopedSocket};
 use crate::settings::Settings;
 use crate::store::{Disk, Store, StoreError, Told};
 use crate::tcp::Tcp;
@@ -103,6 +103,7 @@ pub struct Engine {
     asked: CancellationToken,
     settings: watch::Sender<Settings>,
     config_mistake: watch::Sender<Option<String>>,
+    unserved: watch::Sender<Vec<String>>,
     /// What of the config waits for the next start.
     restart: watch::Sender<Option<String>>,
     hooks_handle: HooksHandle,
@@ -190,16 +191,13 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         None => Listener::bind(&socket)?,
     };
     let server_stop = CancellationToken::new();
-    let server = Server::new(listener, service.clone());
-    let server = tokio::spawn(server.run(server_stop.clone()));
-    let scoped = Mutex::default();
+    let server = tokio::spawn(Server::new(listener, service.clone()).run(server_stop.clone()));
     tracing::info!("ready");
-    let listen = start.listen;
     Ok(Running {
         socket,
         network,
-        listen,
-        scoped,
+        listen: start.listen,
+        scoped: Mutex::new(Scoped::new(engine.unserved.clone())),
         server: (server_stop, server),
         service,
         engine,
@@ -266,6 +264,7 @@ impl Engine {
 
         let asked = CancellationToken::new();
         let (config_mistake, restart) = (watch::Sender::new(None), watch::Sender::new(None));
+        let unserved = watch::Sender::default();
         let service = rpc::service(Core {
             store: store.clone(),
             me: me.clone(),
@@ -279,6 +278,7 @@ impl Engine {
             outside: outside.clone(),
             settings: settings.clone(),
             config_mistake: config_mistake.subscribe(),
+            unserved: unserved.subscribe(),
             restart: restart.subscribe(),
             home,
             started: Time::now(),
@@ -291,6 +291,7 @@ impl Engine {
             asked,
             settings,
             config_mistake,
+            unserved,
             restart,
             hooks_handle: hooks,
             hooks: (hooks_stop, hooks_task),
@@ -428,9 +429,7 @@ impl Running {
     pub fn reconfigure(&self, config: Settings) -> Result<(), StoreError> {
         let settings = chosen(&self.engine.store, config)?;
         if self.network.go_through(settings.socks5) {
-            tracing::warn!(
-                "links that are up stay as they were dialled: the proxy is for new ones"
-            );
+            tracing::warn!("links that are up stay as they are: the proxy is for new ones");
         }
         self.engine.settings.send_replace(settings);
         self.engine.config_mistake.send_replace(None);
@@ -460,12 +459,10 @@ impl Running {
         self.engine.hooks_handle.set(&self.engine.store, hooks).await
     }
 
-    /// Serves these sockets beside its own, and no others.
-    ///
-    /// # Errors
-    /// [`ScopedError`]; those behind the one that cannot be made are not served.
-    pub async fn serve(&self, sockets: Vec<ScopedSocket>) -> Result<(), ScopedError> {
-        self.scoped.lock().await.serve(sockets, &self.service).await
+    /// Serves these sockets beside its own, and no others. One that cannot be is among the warnings
+    /// of `daemon.status`.
+    pub async fn serve(&self, sockets: Vec<ScopedSocket>) {
+        self.scoped.lock().await.serve(sockets, &self.service).await;
     }
 
     /// Another config was not to be used, for this reason, which is shown until one is.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use ams_rpc::platform::{BindError, FolderError};
 use ams_rpc::scope::Scope;
-use ams_rpc::{Server, Service};
+use ams_rpc::{Listener, Server, Service};
+use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -54,42 +56,80 @@ pub enum ScopedError {
     },
 }
 
+/// Clients of one such socket at the same time. Each has its own share, and all shares together,
+/// with two open files for each client, leave the daemon's own socket and its links enough of the
+/// 1024 that a process commonly may have open.
+const SHARE: usize = 24;
+
 /// The sockets that are served.
-#[derive(Default)]
 pub(crate) struct Scoped {
-    wanted: Vec<ScopedSocket>,
-    running: Vec<(CancellationToken, JoinHandle<()>)>,
+    served: Vec<Served>,
+    /// Which are not, and why, for the user.
+    unserved: watch::Sender<Vec<String>>,
+}
+
+struct Served {
+    socket: ScopedSocket,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Served {
+    async fn end(self) {
+        self.stop.cancel();
+        let _ = self.running.await;
+    }
 }
 
 impl Scoped {
-    /// Serves these and no others. Those that are served already stay, with their clients.
-    pub(crate) async fn serve(
-        &mut self,
-        wanted: Vec<ScopedSocket>,
-        service: &Service,
-    ) -> Result<(), ScopedError> {
-        if wanted == self.wanted {
-            return Ok(());
+    /// None yet.
+    pub(crate) fn new(unserved: watch::Sender<Vec<String>>) -> Self {
+        Self { served: Vec::new(), unserved }
+    }
+
+    /// Serves these and no others. Those that are served already, with the same rule, stay with
+    /// their clients. One that cannot be served takes nothing from the others: it is told, and tried
+    /// again when this is called again.
+    pub(crate) async fn serve(&mut self, wanted: Vec<ScopedSocket>, service: &Service) {
+        // Of one whose file is gone, as with its folder, nobody can become a client.
+        let stays =
+            |served: &Served| wanted.contains(&served.socket) && served.socket.path.exists();
+        let (stay, go) = std::mem::take(&mut self.served).into_iter().partition(stays);
+        self.served = stay;
+        join_all(go.into_iter().map(Served::end)).await;
+        let mut unserved = Vec::new();
+        for socket in wanted {
+            if self.served.iter().any(|served| served.socket == socket) {
+                continue;
+            }
+            match platform::bind_shared(&socket) {
+                Ok(listener) => self.served.push(begin(socket, listener, service)),
+                Err(error) => {
+                    let path = socket.path.display();
+                    unserved.push(format!(
+                        "the socket {path} is not served: {error}; it is tried again when the \
+                         config is read again: systemctl reload, or kill -HUP"
+                    ));
+                }
+            }
         }
-        self.stop().await;
-        for socket in &wanted {
-            let listener = platform::bind_shared(socket)?;
-            let service = service.clone().within(socket.scope.clone());
-            let stop = CancellationToken::new();
-            let server = Server::new(listener, service).whoever_can_open(true);
-            self.running.push((stop.clone(), tokio::spawn(server.run(stop))));
-            tracing::info!("a socket with a rule of its own is served");
+        for warning in &unserved {
+            tracing::warn!("{warning}");
         }
-        self.wanted = wanted;
-        Ok(())
+        self.unserved.send_replace(unserved);
     }
 
     /// Ends them.
     pub(crate) async fn stop(&mut self) {
-        self.wanted.clear();
-        for (stop, running) in self.running.drain(..) {
-            stop.cancel();
-            let _ = running.await;
-        }
+        join_all(self.served.drain(..).map(Served::end)).await;
     }
+}
+
+fn begin(socket: ScopedSocket, listener: Listener, service: &Service) -> Served {
+    let service = service.clone().within(socket.scope.clone());
+    let stop = CancellationToken::new();
+    let server = Server::new(listener, service).whoever_can_open(true).at_most(SHARE);
+    let running = tokio::spawn(server.run(stop.clone()));
+    tracing::info!("a socket with a rule of its own is served");
+    Served { socket, stop, running }
 }

@@ -159,18 +159,21 @@ fn sockets_follow_the_config() {
     let loose = house.folder.path().join("loose");
     fs::create_dir(&loose).unwrap();
     fs::set_permissions(&loose, fs::Permissions::from_mode(0o777)).unwrap();
-    let carol = User::new(&house.folder.path().join("erin"));
-    fs::create_dir(carol.home()).unwrap();
-    fs::set_permissions(carol.home(), fs::Permissions::from_mode(0o700)).unwrap();
+    let erin = User::new(&house.folder.path().join("erin"));
+    fs::create_dir(erin.home()).unwrap();
+    fs::set_permissions(erin.home(), fs::Permissions::from_mode(0o700)).unwrap();
     let config = |path: &Path, more: &str| {
         format!("[[socket]]\npath = '{}'\nallow = ['send']\n{more}", path.display())
     };
-    file(carol.home(), "config.toml", &config(&loose.join("s"), ""));
-    carol.amsd(&[]).exits(1).says("chmod go-w");
-    file(carol.home(), "config.toml", &config(&house.socket("erin"), "group = 'no-such-group'\n"));
-    carol.amsd(&[]).exits(1).says("no-such-group");
-    file(carol.home(), "config.toml", &config(&house.socket("page"), ""));
-    carol.amsd(&[]).exits(1).says("serving");
+    file(erin.home(), "config.toml", &config(&loose.join("s"), ""));
+    let of_erin = erin.starts_daemon();
+    warns(&erin, &["loose/s is not served", "chmod go-w"]);
+    file(erin.home(), "config.toml", &config(&house.socket("erin"), "group = 'no-such-group'\n"));
+    of_erin.reload();
+    warns(&erin, &["no-such-group"]);
+    file(erin.home(), "config.toml", &config(&house.socket("page"), ""));
+    of_erin.reload();
+    warns(&erin, &["serving"]);
     assert!(house.socket("page").exists(), "alice's is untouched");
 
     // Alice takes one away and gives the other a new rule.
@@ -185,4 +188,94 @@ fn sockets_follow_the_config() {
     house.alice.amsctl(&["stop"]).exits(0);
     house.daemons[0].wait();
     assert!(!page.exists(), "it goes with its daemon");
+}
+
+/// `amsctl status` warns of all of this, in one warning.
+#[track_caller]
+fn warns(user: &User, parts: &[&str]) {
+    let status: Value = serde_json::from_str(&user.amsctl(&["status", "--json"]).ok()).unwrap();
+    let warnings = status["warnings"].as_array().unwrap();
+    let is_it = |warning: &Value| parts.iter().all(|part| warning.to_string().contains(part));
+    assert!(warnings.iter().any(is_it), "{parts:?}: {warnings:?}");
+}
+
+/// One socket that cannot be made takes nothing from its owner or from other sockets, and comes
+/// when what it lacks is there.
+#[test]
+fn a_socket_without_a_folder_is_served_when_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let alice = User::new(&folder.path().join("alice"));
+    fs::create_dir(alice.home()).unwrap();
+    fs::set_permissions(alice.home(), fs::Permissions::from_mode(0o700)).unwrap();
+    let (there, gone) = (folder.path().join("there"), folder.path().join("gone"));
+    let make = |path: &Path| {
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    make(&there);
+    let socket =
+        |path: &Path| format!("[[socket]]\npath = '{}'\nallow = ['read']\n", path.display());
+    file(alice.home(), "config.toml", &(socket(&gone.join("s")) + &socket(&there.join("s"))));
+    let daemon = alice.starts_daemon();
+    warns(&alice, &["gone/s is not served", "No such file", "read again"]);
+    assert!(call(&there.join("s"), "contact.list", &json!({})).get("result").is_some());
+
+    make(&gone);
+    daemon.reload();
+    assert!(call(&gone.join("s"), "contact.list", &json!({})).get("result").is_some());
+    let status: Value = serde_json::from_str(&alice.amsctl(&["status", "--json"]).ok()).unwrap();
+    assert_eq!(status["warnings"], json!([]));
+
+    // The folder went, as with a restart of what made it.
+    fs::remove_dir_all(&gone).unwrap();
+    make(&gone);
+    daemon.reload();
+    assert!(call(&gone.join("s"), "contact.list", &json!({})).get("result").is_some());
+}
+
+/// Who is connected to a socket that did not change stays so, whatever became of the others.
+#[test]
+fn a_new_socket_cuts_nobody() {
+    let house = house();
+    let mut page = UnixStream::connect(house.socket("page")).unwrap();
+    let mut look = UnixStream::connect(house.socket("look")).unwrap();
+    let config = fs::read_to_string(house.alice.home().join("config.toml")).unwrap();
+    let more =
+        format!("[[socket]]\npath = '{}'\nallow = ['read']\n", house.socket("new").display());
+    let changed = config.replace("allow = ['read']", "allow = ['send', 'read']");
+    file(house.alice.home(), "config.toml", &(changed + &more));
+    house.daemons[0].reload();
+    assert!(call(&house.socket("new"), "contact.list", &json!({})).get("result").is_some());
+    let ask = |stream: &mut UnixStream| {
+        let _ = writeln!(stream, r#"{{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}}"#);
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap_or_default();
+        answer.contains("openrpc")
+    };
+    assert!(ask(&mut page), "it did not change");
+    assert!(!ask(&mut look), "its rule is another one");
+}
+
+/// However many hang on the sockets of others, the owner's own answers.
+#[test]
+fn each_socket_has_its_own_share() {
+    let house = house();
+    let mut hanging = Vec::new();
+    for name in ["page", "look"] {
+        let mut served = 0;
+        loop {
+            let mut stream = UnixStream::connect(house.socket(name)).unwrap();
+            writeln!(stream, r#"{{"jsonrpc":"2.0","id":1,"method":"x"}}"#).unwrap();
+            let mut answer = String::new();
+            BufReader::new(&stream).read_line(&mut answer).unwrap();
+            if answer.contains("busy") {
+                assert!(answer.contains("clients already"), "{answer}");
+                break;
+            }
+            served += 1;
+            hanging.push(stream);
+        }
+        assert_eq!(served, 24, "{name}");
+    }
+    house.alice.amsctl(&["status"]).exits(0);
 }

@@ -20,6 +20,7 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
             let queue = counts(db)?;
             let listen = shared.peers.listening();
             let mut warnings = warnings(db, &queue, now, (config.0.as_deref(), config.1))?;
+            warnings.extend(shared.unserved.borrow().iter().cloned());
             if direct == Direct::Contacts && socks5.is_some() && !listen.is_empty() {
                 warnings.push(TOLD_BESIDE_PROXY.to_owned());
             }

@@ -71,6 +71,8 @@ pub struct Core {
     pub settings: watch::Sender<Settings>,
     /// What is wrong with the config that was read last, where the one before it stays.
     pub config_mistake: watch::Receiver<Option<String>>,
+    /// Sockets of the config that are not served, each in a sentence.
+    pub unserved: watch::Receiver<Vec<String>>,
     /// What of the config waits for the next start.
     pub restart: watch::Receiver<Option<String>>,
     /// The folder that the user knows the profile by.

@@ -62,13 +62,15 @@ pub struct Server {
     service: Service,
     allow_root: bool,
     whoever_can_open: bool,
+    most: usize,
 }
 
 impl Server {
     /// Only the user who runs this program may connect.
     #[must_use]
     pub fn new(listener: Listener, service: Service) -> Self {
-        Self { listener, service, allow_root: false, whoever_can_open: false }
+        let most = MAX_CONNECTIONS;
+        Self { listener, service, allow_root: false, whoever_can_open: false, most }
     }
 
     /// Lets root connect too.
@@ -86,10 +88,17 @@ impl Server {
         self
     }
 
+    /// So many clients at the same time, instead of [`MAX_CONNECTIONS`].
+    #[must_use]
+    pub fn at_most(mut self, most: usize) -> Self {
+        self.most = most;
+        self
+    }
+
     /// Serves until `stop`; then takes no more lines, gives the calls that run a moment to answer,
     /// and returns when the last connection is closed and the socket is gone.
     pub async fn run(self, stop: CancellationToken) {
-        let clients = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let clients = Arc::new(Semaphore::new(self.most));
         let tasks = TaskTracker::new();
         let mut next_id = 1_usize;
         let mut pause = ACCEPT_PAUSE.0;
@@ -118,10 +127,7 @@ impl Server {
                 }
             }
             let Ok(permit) = Arc::clone(&clients).try_acquire_owned() else {
-                refuse(
-                    &stream,
-                    RpcError::busy(format!("there are {MAX_CONNECTIONS} clients already")),
-                );
+                refuse(&stream, RpcError::busy(format!("there are {} clients already", self.most)));
                 continue;
             };
             let connection =
