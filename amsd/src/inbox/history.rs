@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use ams_rpc::types::{Direction as Way, Message, MessageId, State, Time};
+use ams_rpc::types::{Direction as Way, HistoryCleared, Message, MessageId, State, Time};
 
 use super::row::{In, InIds, InRow, Received, ReceivedRow};
-use super::unread;
+use super::{reader, unread};
 use crate::contacts::ContactId;
 use crate::hooks::jobs as hooks;
 use crate::outbox::{ids, row as out, show};
@@ -186,13 +186,19 @@ pub fn delete(txn: &Txn<'_>, place: u64, entry: Entry) -> Result<bool, StoreErro
     Ok(true)
 }
 
-/// Deletes everything with one contact that is not on its way; answers how many.
-pub fn clear(txn: &Txn<'_>, contact: ContactId) -> Result<u64, StoreError> {
-    let mut deleted = 0_u64;
+/// Deletes everything with one contact that is not on its way.
+pub fn clear(txn: &Txn<'_>, contact: ContactId) -> Result<HistoryCleared, StoreError> {
+    let mut cleared = HistoryCleared { removed: 0, unread: 0 };
+    let readers = reader::used(txn)?;
     for ((_, place), entry) in txn.list::<ByContact>(&contact)? {
+        let received = txn.get::<Received>(&(contact, entry.seq))?;
+        let came = received.filter(|_| entry.direction == Direction::In);
+        let has_passed = |of| reader::has_passed(of, contact, place);
+        let unread = came.is_some_and(|row| !(row.read && readers.iter().all(has_passed)));
         if delete(txn, place, entry)? {
-            deleted = deleted.saturating_add(1);
+            cleared.removed = cleared.removed.saturating_add(1);
+            cleared.unread = cleared.unread.saturating_add(u64::from(unread));
         }
     }
-    Ok(deleted)
+    Ok(cleared)
 }

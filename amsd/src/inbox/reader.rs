@@ -169,12 +169,16 @@ pub fn unmade(db: &impl Read, name: &str, from_start: bool) -> Result<ReaderRow,
     Ok(ReaderRow { name: name.to_owned(), all, of: Vec::new(), used_at: 0 })
 }
 
+/// Every reader that was made.
+pub fn used(db: &impl Read) -> Result<Vec<ReaderRow>, StoreError> {
+    Ok(db.list::<Readers>(&())?.into_iter().map(|(_, row)| row).collect())
+}
+
 /// Every reader with the number of messages that it has not had. The reader [`DEFAULT`] is one
 /// before it was used: it begins with everything.
 pub fn list(db: &impl Read) -> Result<Vec<(ReaderRow, u64)>, StoreError> {
     let mut found = Vec::new();
-    let mut readers: Vec<ReaderRow> =
-        db.list::<Readers>(&())?.into_iter().map(|(_, row)| row).collect();
+    let mut readers = used(db)?;
     if !readers.iter().any(|row| row.name == DEFAULT) {
         readers.push(unmade(db, DEFAULT, true)?);
     }

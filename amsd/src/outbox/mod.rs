@@ -75,6 +75,9 @@ pub enum PushError {
     /// It may only go through a relay that nobody knows.
     #[error("no relay is called {0}")]
     NoSuchRelay(String),
+    /// A key that cannot be one.
+    #[error("the key is empty or longer than {MAX_KEY} bytes")]
+    BadKey,
     /// A bound of the message's fields.
     #[error("{0}")]
     Bounds(&'static str),
@@ -254,7 +257,7 @@ fn check_bounds(text: &TextRow, wish: &Wish) -> Result<(), PushError> {
     let bounds = |what| Err(PushError::Bounds(what));
     match text {
         _ if wish.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) => {
-            bounds("the key is empty or longer than 256 bytes")
+            Err(PushError::BadKey)
         }
         _ if text.text.is_empty() => bounds("the message is empty"),
         _ if text.text.len() > MAX_BODY_TEXT => bounds("the message is longer than 46 KiB"),

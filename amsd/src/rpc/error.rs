@@ -38,6 +38,9 @@ impl From<PushError> for RpcError {
             PushError::KeyChanged(name) => key_changed(&name),
             PushError::IdConflict(_) => Self::id_conflict(message),
             PushError::NoSuchRelay(_) => Self::no_such_relay(message),
+            PushError::BadKey => Self::bad_value(message).with_hint(
+                "name what the message tells of, like load; without a key it replaces no other",
+            ),
             PushError::Bounds(_) => Self::bad_value(message),
         }
     }

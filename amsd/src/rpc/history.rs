@@ -1,6 +1,6 @@
 //! `history.*`: what was said.
 
-use ams_rpc::types::{HistoryClearParams, HistoryCleared, HistoryParams, Messages};
+use ams_rpc::types::{HistoryClearParams, HistoryCleared, HistoryParams, MAX_LIMIT, Messages};
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::id::MessageId;
 
@@ -11,8 +11,6 @@ use crate::inbox::history::{self, Query};
 
 /// Messages in an answer where no limit is given.
 const LIMIT: u32 = 50;
-/// The most that can be asked for at once; `before` gets the rest.
-const MAX_LIMIT: u32 = 10_000;
 
 pub(super) async fn list(
     app: App,
@@ -56,7 +54,7 @@ pub(super) async fn clear(
     app.store
         .write(move |txn| {
             let contact = contact_called(txn, &params.contact)?;
-            Ok(HistoryCleared { removed: history::clear(txn, contact)? })
+            Ok(history::clear(txn, contact)?)
         })
         .await
 }

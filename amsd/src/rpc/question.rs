@@ -1,5 +1,8 @@
 //! `message.ask` and `message.answer`: a message that waits for one which answers it.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use ams_rpc::types::{
     AnswerParams, AskParams, Asked, Message, MessageId, Period, SendParams, SendResult, Stage,
 };
@@ -12,9 +15,10 @@ use super::{App, contact_called, error};
 use crate::contacts::{ContactId, Contacts};
 use crate::inbox::history;
 use crate::inbox::row::{In, InRow};
-use crate::outbox::row::{Out, OutIds};
+use crate::outbox;
+use crate::outbox::row::{Out, OutIds, OutState, Texts};
 use crate::store::{Read, StoreError};
-use crate::timeline::Direction;
+use crate::timeline::{ByContact, Direction};
 
 pub(super) async fn ask(
     app: App,
@@ -22,6 +26,11 @@ pub(super) async fn ask(
     params: AskParams,
 ) -> Result<Asked, RpcError> {
     let choices = params.choices.unwrap_or_default();
+    let mut different = BTreeSet::new();
+    if let Some(twice) = choices.iter().find(|choice| !different.insert(choice.as_str())) {
+        return Err(RpcError::bad_value(format!("the choice `{twice}` is there twice"))
+            .with_hint("give every choice once, like --choices yes,no"));
+    }
     let deadline = params.timeout.and_then(|Period(length)| Instant::now().checked_add(length));
     let sent = SendParams {
         id: params.id,
@@ -106,15 +115,27 @@ pub(super) async fn answer(
 ) -> Result<SendResult, RpcError> {
     let AnswerParams { id, answer, contact, answer_id } = params;
     let question = WireId(id.0);
-    let found = app.store.read(move |db| asked_here(db, question, contact.as_deref())).await?;
-    let (to, choices) = found;
+    let asked = app.store.read(move |db| asked_here(db, question, contact.as_deref())).await?;
+    let Question { to, choices, .. } = &asked;
     if !choices.is_empty() && !choices.contains(&answer) {
         return Err(RpcError::bad_value("this is not one of the answers that were asked for")
             .with_hint(format!("answer one of: {}", choices.join(", "))));
     }
     let sent = SendParams { id: answer_id, reply_to: Some(id), ..SendParams::new(to, answer) };
     let at = app.outside.clock.now();
-    let pushed = accept(&app, draft(sent, at)?, at).await?;
+    let draft = draft(sent, at)?;
+    // In the commit that takes the answer: of two at once, one is the answer.
+    let pushed = app
+        .store
+        .write(move |txn| {
+            if let Some(before) = answered(txn, &asked, draft.id)? {
+                return Err(RpcError::answered(format!(
+                    "question {question} was answered before: {before}"
+                )));
+            }
+            outbox::push(txn, &draft, at).map_err(|error| error::of_name(txn, &draft.to, error))
+        })
+        .await?;
     Ok(SendResult {
         id: MessageId(pushed.id.0),
         state: pushed.state,
@@ -123,21 +144,58 @@ pub(super) async fn answer(
     })
 }
 
-/// Who asked under that id, by name, and what may be answered.
-fn asked_here(
-    db: &impl Read,
+/// A question that came in.
+struct Question {
     id: WireId,
-    named: Option<&str>,
-) -> Result<(String, Vec<String>), RpcError> {
-    let wanted = named.map(|name| contact_called(db, name)).transpose()?;
-    let mut found: Vec<InRow> = Vec::new();
-    for (place, entry) in history::places(db, id)? {
-        if entry.direction == Direction::In && wanted.is_none_or(|only| only == entry.contact) {
-            found.extend(db.get::<In>(&place)?);
+    contact: ContactId,
+    /// Who asked, by name.
+    to: String,
+    place: u64,
+    /// What may be answered; anything where there are none.
+    choices: Vec<String>,
+}
+
+/// What was answered to it from here, by another message than `id`. An answer that was given up
+/// before it arrived is none.
+fn answered(
+    db: &impl Read,
+    asked: &Question,
+    id: Option<WireId>,
+) -> Result<Option<String>, StoreError> {
+    let mut sent = Vec::new();
+    let from = (asked.contact, asked.place);
+    db.each::<ByContact>(&asked.contact, Some(&from), |_, entry| {
+        if entry.direction == Direction::Out {
+            sent.push((entry.contact, entry.seq));
+        }
+        ControlFlow::Continue(())
+    })?;
+    for at in sent {
+        let (row, text) = (db.get::<Out>(&at)?, db.get::<Texts>(&at)?);
+        let (Some(row), Some(text)) = (row, text) else { continue };
+        let given_up =
+            matches!(row.state, OutState::Discarded | OutState::Expired | OutState::Replaced);
+        let answers = asked.choices.is_empty() || asked.choices.contains(&text.text);
+        let is_this = id == Some(row.id);
+        if text.reply_to == Some(asked.id) && answers && !given_up && !is_this {
+            return Ok(Some(text.text));
         }
     }
-    let questions: Vec<&InRow> = found.iter().filter(|row| row.choices.is_some()).collect();
-    let row = match (questions.as_slice(), found.is_empty()) {
+    Ok(None)
+}
+
+/// The question of that id, and who asked.
+fn asked_here(db: &impl Read, id: WireId, named: Option<&str>) -> Result<Question, RpcError> {
+    let wanted = named.map(|name| contact_called(db, name)).transpose()?;
+    let mut found: Vec<(u64, InRow)> = Vec::new();
+    for (place, entry) in history::places(db, id)? {
+        if entry.direction == Direction::In && wanted.is_none_or(|only| only == entry.contact) {
+            found.extend(db.get::<In>(&place)?.map(|row| (place, row)));
+        }
+    }
+    let questions: Vec<&(u64, InRow)> =
+        found.iter().filter(|(_, row)| row.choices.is_some()).collect();
+    let (place, row) = match (questions.as_slice(), found.is_empty()) {
         ([], true) => return Err(no_such_message(id)),
         ([], false) => {
             return Err(RpcError::bad_value(format!("message {id} is no question"))
@@ -145,10 +203,16 @@ fn asked_here(
         }
         ([one], _) => *one,
         (several, _) => {
-            let contacts: Vec<ContactId> = several.iter().map(|row| row.contact).collect();
+            let contacts: Vec<ContactId> = several.iter().map(|(_, row)| row.contact).collect();
             return Err(ambiguous(db, id, &contacts)?);
         }
     };
     let name = db.get::<Contacts>(&row.contact)?.map(|contact| contact.name);
-    Ok((name.ok_or_else(|| no_such_message(id))?, row.choices.clone().unwrap_or_default()))
+    Ok(Question {
+        id,
+        contact: row.contact,
+        to: name.ok_or_else(|| no_such_message(id))?,
+        place: *place,
+        choices: row.choices.clone().unwrap_or_default(),
+    })
 }

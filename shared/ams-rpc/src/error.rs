@@ -66,6 +66,12 @@ macro_rules! error_table {
                 match self { $(Self::$variant => $kind,)+ }
             }
 
+            /// What it means, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+
             /// Its JSON-RPC code.
             #[must_use]
             pub const fn code(self) -> i32 {
@@ -215,6 +221,9 @@ error_table! {
     /// A contact link that was redeemed before.
     LinkUsed, link_used = "link_used", 613, Refused,
         "a link is good once; amsctl contact list shows the contact that it made";
+    /// The question was answered before.
+    Answered, answered = "answered", 614, Refused,
+        "a question is answered once; to say more: amsctl send NAME --reply-to ID TEXT";
 
     // 7: no such thing.
     /// There is no such contact.

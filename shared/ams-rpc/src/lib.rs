@@ -49,7 +49,7 @@ pub use windows as platform;
 pub use connection::CallContext;
 pub use error::{ErrorKind, Exit, RpcError};
 pub use inside::Inside;
-pub use methods::{Entry, METHODS, Method, Subscription};
+pub use methods::{Entry, METHODS, Method, NOTICES, Notices, Subscription};
 pub use server::{Listener, Server};
 pub use service::{EventSink, Pending, Service, ServiceBuilder};
 

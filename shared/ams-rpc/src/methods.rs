@@ -66,6 +66,38 @@ impl Entry {
     }
 }
 
+/// The notifications of a subscription, as a row of a table.
+#[derive(Clone, Copy)]
+pub struct Notices {
+    /// The method name that they have.
+    pub name: &'static str,
+    /// The method that asks for them.
+    pub subscribe: &'static str,
+    /// The method that ends them.
+    pub unsubscribe: &'static str,
+    /// The schema of what each carries, by reference.
+    pub item: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Notices {
+    /// The row of `S`.
+    #[must_use]
+    pub const fn of<S: Subscription>() -> Self {
+        Self {
+            name: S::NOTIFICATION,
+            subscribe: S::NAME,
+            unsubscribe: <S::Unsubscribe as Method>::NAME,
+            item: SchemaGenerator::subschema_for::<S::Item>,
+        }
+    }
+}
+
+impl std::fmt::Debug for Notices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
@@ -292,6 +324,9 @@ method_table! {
         Discover = "rpc.discover" (NoParams) -> serde_json::Value;
     }
 }
+
+/// Everything that is told without being an answer.
+pub const NOTICES: &[Notices] = &[Notices::of::<events::Subscribe>()];
 
 impl Subscription for events::Subscribe {
     const NOTIFICATION: &'static str = "event";

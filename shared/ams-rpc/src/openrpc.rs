@@ -4,7 +4,8 @@ use schemars::generate::SchemaSettings;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::methods::Entry;
+use crate::error::ErrorKind;
+use crate::methods::{Entry, NOTICES};
 
 /// A call and what it answers, as they are shown. A test makes the calls, in their order.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -17,6 +18,11 @@ pub struct Example {
     /// What it answers; `None` where that is too much to show.
     pub result: Option<Value>,
 }
+
+/// What the document says of errors.
+const ON_ERRORS: &str = "Errors are one closed table, `components.errors`: any method may answer any \
+                         of them, with its code and, in `data`, its kind, its hint and the exit \
+                         code of a command that ends with it. A hint may say more than the table.";
 
 /// Examples of the daemon's methods, in an order in which they can be called.
 pub const EXAMPLES: &str = include_str!("../examples.json");
@@ -60,14 +66,53 @@ pub fn document(title: &str, version: &str, table: &[Entry], shown: &[Example]) 
         })
         .collect();
 
+    let notices: Vec<Value> = NOTICES
+        .iter()
+        .filter(|notices| table.iter().any(|entry| entry.name == notices.subscribe))
+        .map(|notices| {
+            json!({
+                "name": notices.name,
+                "subscribe": notices.subscribe,
+                "unsubscribe": notices.unsubscribe,
+                "params": [
+                    {
+                        "name": "subscription",
+                        "required": true,
+                        "schema": {
+                            "type": "string",
+                            "description": format!("What `{}` answered.", notices.subscribe),
+                        },
+                    },
+                    { "name": "result", "required": true, "schema": (notices.item)(&mut writing) },
+                ],
+            })
+        })
+        .collect();
+
     let mut schemas: Map<String, Value> = reading.take_definitions(true);
     schemas.extend(writing.take_definitions(true));
-    json!({
+    let mut whole = json!({
         "openrpc": "1.3.2",
-        "info": { "title": title, "version": version },
+        "info": { "title": title, "version": version, "description": ON_ERRORS },
         "methods": methods,
-        "components": { "schemas": schemas },
-    })
+        "components": { "schemas": schemas, "errors": errors() },
+    });
+    if let (false, Some(whole)) = (notices.is_empty(), whole.as_object_mut()) {
+        // OpenRPC knows no notifications that a server sends.
+        whole.insert("x-notifications".into(), notices.into());
+    }
+    whole
+}
+
+/// The table of errors, by their kinds.
+fn errors() -> Map<String, Value> {
+    let error = |kind: &ErrorKind| {
+        let data =
+            json!({ "kind": kind.as_str(), "hint": kind.hint(), "exit": kind.exit().code() });
+        let error = json!({ "code": kind.code(), "message": kind.meaning(), "data": data });
+        (kind.as_str().to_owned(), error)
+    };
+    ErrorKind::ALL.iter().map(error).collect()
 }
 
 /// The examples of one method, as OpenRPC writes them.
@@ -126,6 +171,7 @@ mod tests {
     use super::*;
     use crate::admin::ADMIN_METHODS;
     use crate::methods::METHODS;
+    use crate::types::EventType;
 
     /// The documents lie in the repository, so that a change of the interface is seen in review.
     /// `UPDATE_OPENRPC=1 cargo test -p ams-rpc openrpc` writes them anew.
@@ -144,6 +190,48 @@ mod tests {
             let kept = std::fs::read_to_string(&path).unwrap_or_default();
             assert!(kept == made, "{file} is old: UPDATE_OPENRPC=1 cargo test -p ams-rpc openrpc");
         }
+    }
+
+    #[test]
+    fn every_event_and_every_error_is_in_the_document() {
+        let made = document("amsd", "1", METHODS, &[]);
+        let event = &made["x-notifications"][0];
+        assert_eq!(event["name"], "event");
+        assert_eq!(event["params"][1]["schema"]["$ref"], "#/components/schemas/Event");
+        let shapes = made["components"]["schemas"]["Event"]["oneOf"].as_array().unwrap();
+        let types: Vec<_> =
+            shapes.iter().map(|shape| &shape["properties"]["type"]["const"]).collect();
+        assert_eq!(types, EventType::ALL.iter().map(|t| t.as_str()).collect::<Vec<_>>());
+        for kind in ErrorKind::ALL {
+            let error = &made["components"]["errors"][kind.as_str()];
+            assert_eq!(error["code"], kind.code());
+            assert_eq!(error["data"]["exit"], kind.exit().code());
+            assert_eq!(error["data"]["hint"], kind.hint());
+        }
+        let admin = document("ams-relay", "1", ADMIN_METHODS, &[]);
+        assert_eq!(admin.get("x-notifications"), None, "it tells nothing by itself");
+    }
+
+    /// Whoever reads the document has neither our constants nor our links.
+    #[test]
+    fn the_document_says_bounds_as_numbers() {
+        let made = document("amsd", "1", METHODS, &[]);
+        assert!(!made.to_string().contains("[`"), "a link of rustdoc");
+        let methods = made["methods"].as_array().unwrap();
+        let send = methods.iter().find(|method| method["name"] == "message.send").unwrap();
+        let schema = |name: &str| {
+            let params = send["params"].as_array().unwrap();
+            &params.iter().find(|param| param["name"] == name).unwrap()["schema"]
+        };
+        assert_eq!(schema("body")["minLength"], 1);
+        assert_eq!(schema("body")["maxLength"], 46 * 1024);
+        assert_eq!(schema("title")["maxLength"], 256);
+        assert_eq!(schema("key")["maxLength"], 256);
+        assert_eq!(schema("tags")["maxItems"], 16);
+        assert_eq!(schema("tags")["items"]["maxLength"], 32);
+        let schemas = &made["components"]["schemas"];
+        assert_eq!(schemas["MessageId"]["pattern"], "^[0-9a-f]{32}$");
+        assert!(schemas["Period"]["pattern"].is_string());
     }
 
     #[test]

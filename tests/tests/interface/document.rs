@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use ams_rpc::ErrorKind;
+use ams_rpc::types::EventType;
 use ams_tests::programs::root;
+use ams_tests::shell::User;
 use serde_json::{Value, json};
 
 use crate::schema::Schemas;
@@ -29,6 +32,31 @@ fn the_documents_are_openrpc() {
     for path in ["shared/ams-rpc/openrpc.json", "shared/ams-rpc/openrpc-admin.json"] {
         assert_eq!(mistakes(&read(path)), [""; 0], "{path}");
     }
+}
+
+/// Whoever asks a daemon, and whoever reads the repository, sees one interface.
+#[test]
+fn a_running_daemon_serves_the_document_of_the_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let alice = User::new(&folder.path().join("alice"));
+    let _daemon = alice.starts_daemon();
+    let mut served: Value =
+        serde_json::from_str(&alice.amsctl(&["call", "rpc.discover"]).ok()).unwrap();
+    assert_eq!(mistakes(&served), [""; 0]);
+    for event in EventType::ALL {
+        let shapes = served["components"]["schemas"]["Event"]["oneOf"].as_array().unwrap();
+        let is_its = |shape: &&Value| shape["properties"]["type"]["const"] == event.as_str();
+        assert!(shapes.iter().any(|shape| is_its(&shape)), "{event}");
+    }
+    for kind in ErrorKind::ALL {
+        let error = &served["components"]["errors"][kind.as_str()];
+        assert_eq!(error["code"], kind.code(), "{kind:?}");
+        assert_eq!(error["data"]["exit"], kind.exit().code(), "{kind:?}");
+    }
+    let kept = read("shared/ams-rpc/openrpc.json");
+    // The document in the repository is of no version of the program.
+    served["info"]["version"] = kept["info"]["version"].clone();
+    assert!(served == kept, "UPDATE_OPENRPC=1 cargo test -p ams-rpc openrpc");
 }
 
 /// What is broken, and how.

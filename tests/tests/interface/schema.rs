@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ams_rpc::types::Period;
 use serde_json::{Map, Value};
 
 /// What says nothing about a value.
@@ -75,7 +76,7 @@ impl<'a> Schemas<'a> {
             let schemas = schemas.as_array().unwrap();
             schemas.iter().filter(|schema| self.fits(of(schema), value)).count()
         };
-        let least = rule.as_u64().and_then(|least| usize::try_from(least).ok());
+        let bound = rule.as_u64().and_then(|bound| usize::try_from(bound).ok());
         match keyword {
             "$ref" => self.check(self.find(at, rule.as_str().unwrap()), value, place, found),
             "type" => return is_any_of(rule, value),
@@ -84,9 +85,13 @@ impl<'a> Schemas<'a> {
             "oneOf" => return count(rule) == 1,
             "anyOf" => return count(rule) >= 1,
             "minLength" => {
-                return value.as_str().is_none_or(|s| s.chars().count() >= least.unwrap());
+                return value.as_str().is_none_or(|s| s.chars().count() >= bound.unwrap());
             }
-            "minItems" => return value.as_array().is_none_or(|all| all.len() >= least.unwrap()),
+            "maxLength" => {
+                return value.as_str().is_none_or(|s| s.chars().count() <= bound.unwrap());
+            }
+            "maxItems" => return value.as_array().is_none_or(|all| all.len() <= bound.unwrap()),
+            "minItems" => return value.as_array().is_none_or(|all| all.len() >= bound.unwrap()),
             "minimum" => {
                 return value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap());
             }
@@ -196,6 +201,7 @@ fn matches(pattern: &str, text: &str) -> bool {
         "^x-" => text.starts_with("x-"),
         "[0-z]+" => text.chars().any(|c| ('0'..='z').contains(&c)),
         "^[0-9a-f]{32}$" => text.len() == 32 && text.bytes().all(is_hex),
+        "^([0-9]+ ?[A-Za-z]+ ?)+$" => text.parse::<Period>().is_ok(),
         "^(direct|relay|relay:.+)$" => {
             let relay = text.strip_prefix("relay:");
             matches!(text, "direct" | "relay") || relay.is_some_and(|nick| !nick.is_empty())

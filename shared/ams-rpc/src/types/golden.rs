@@ -209,7 +209,7 @@ fn messages_and_queue() {
         },
         json!({"messages": [{"id": ID, "state": "discarded"}], "next": "1-2"}),
     );
-    golden(&HistoryCleared { removed: 2 }, json!({"removed": 2}));
+    golden(&HistoryCleared { removed: 2, unread: 1 }, json!({"removed": 2, "unread": 1}));
 }
 
 #[test]

@@ -205,7 +205,8 @@ pub struct MessageSteps {
 pub struct SendParams {
     /// The contact's name.
     pub to: String,
-    /// The text: not empty, at most [`MAX_BODY`] bytes of UTF-8.
+    /// The text: not empty, at most 46 KiB of UTF-8.
+    #[schemars(length(min = 1, max = MAX_BODY))]
     pub body: String,
     /// Answer only when this stage is reached or can no longer be.
     pub wait: Option<Stage>,
@@ -216,19 +217,22 @@ pub struct SendParams {
     pub id: Option<MessageId>,
     /// The message that this one answers.
     pub reply_to: Option<MessageId>,
-    /// A title, which travels inside the message.
+    /// A title, which travels inside the message: at most 256 bytes of UTF-8.
+    #[schemars(length(max = MAX_TITLE))]
     pub title: Option<String>,
     /// 1 (lowest) to 5 (highest), which travels inside the message.
     #[schemars(range(min = 1, max = 5))]
     pub priority: Option<u8>,
-    /// Tags, which travel inside the message.
+    /// Tags, which travel inside the message: at most 16, each of 1 to 32 bytes of UTF-8.
+    #[schemars(length(max = MAX_TAGS), inner(length(min = 1, max = MAX_TAG)))]
     pub tags: Option<Vec<String>>,
     /// What becomes of it if it is undelivered, whatever the config says.
     pub if_undelivered: Option<IfUndelivered>,
     /// Trying ends so long after now, by the sender's clock: then it is `expired`.
     pub ttl: Option<Period>,
     /// It replaces older messages to the contact with this key that are `queued`, `undelivered` or
-    /// `waiting`. 1 to [`MAX_KEY`] bytes; it stays here.
+    /// `waiting`. 1 to 256 bytes of UTF-8; it stays here.
+    #[schemars(length(min = 1, max = MAX_KEY))]
     pub key: Option<String>,
     /// The only way that it may go.
     pub via: Option<Via>,
@@ -236,6 +240,16 @@ pub struct SendParams {
 
 /// The longest key of a message, in bytes of UTF-8.
 pub const MAX_KEY: usize = 256;
+/// The longest title, in bytes of UTF-8.
+pub const MAX_TITLE: usize = 256;
+/// The most tags of a message.
+pub const MAX_TAGS: usize = 16;
+/// The longest tag, in bytes of UTF-8.
+pub const MAX_TAG: usize = 32;
+/// The most choices of a question.
+pub const MAX_CHOICES: usize = 8;
+/// The longest choice, in bytes of UTF-8.
+pub const MAX_CHOICE: usize = 32;
 
 impl SendParams {
     /// A message with nothing but a recipient and a text.
@@ -282,15 +296,19 @@ pub struct SendResult {
 pub struct AskParams {
     /// The contact's name.
     pub to: String,
-    /// The question.
+    /// The question: not empty, at most 46 KiB of UTF-8, choices included.
+    #[schemars(length(min = 1, max = MAX_BODY))]
     pub body: String,
-    /// What may be answered: at most 8, of at most 32 bytes each; without it, anything.
+    /// What may be answered: at most 8, all different, each of 1 to 32 bytes of UTF-8; without it,
+    /// anything.
+    #[schemars(length(max = MAX_CHOICES), inner(length(min = 1, max = MAX_CHOICE)))]
     pub choices: Option<Vec<String>>,
     /// How long to wait for the answer; without it, without end.
     pub timeout: Option<Period>,
     /// The question's id. Asking again with the same id goes on waiting for the same answer.
     pub id: Option<MessageId>,
-    /// A title, which travels inside the message.
+    /// A title, which travels inside the message: at most 256 bytes of UTF-8.
+    #[schemars(length(max = MAX_TITLE))]
     pub title: Option<String>,
     /// 1 (lowest) to 5 (highest), which travels inside the message.
     #[schemars(range(min = 1, max = 5))]
@@ -317,6 +335,7 @@ pub struct AnswerParams {
     /// The question's id.
     pub id: MessageId,
     /// The answer: one of the question's choices, where it has some.
+    #[schemars(length(min = 1, max = MAX_BODY))]
     pub answer: String,
     /// Who asked, where several asked under the same id.
     pub contact: Option<String>,

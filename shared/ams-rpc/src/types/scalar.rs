@@ -187,7 +187,8 @@ as_text!(Time, {
 });
 as_text!(Period, {
     "type": "string",
-    "description": "a duration like 30s, 5m, 2h or 90d"
+    "pattern": "^([0-9]+ ?[A-Za-z]+ ?)+$",
+    "description": "a duration like 30s, 5m, 1h 30m or 90d"
 });
 as_text!(MessageId, {
     "type": "string",
