@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use ams_rpc::Method;
 use ams_rpc::client::Client;
-use ams_rpc::methods::{contact, history, hook, inbox, queue, relay};
+use ams_rpc::methods::{contact, history, hook, inbox, message, queue, relay};
 use ams_rpc::types::{
-    EventType, HistoryParams, IfUndelivered, Message, NoParams, QueueListParams, Stage, Visibility,
+    EventType, HistoryParams, IfUndelivered, Message, MessageParams, NoParams, QueueListParams,
+    Stage, Visibility,
 };
 use clap::{Arg, CommandFactory};
 use clap_complete::CompleteEnv;
@@ -60,6 +61,7 @@ fn candidates(command: &[&str], arg: Arg) -> Arg {
         (["relay", _], "nick") => relays,
         (["answer"] | ["message" | "queue" | "hook", _], "id" | "ids")
         | (_, "before" | "reply_to") => messages,
+        (["answer"], "words") => choices,
         (_, "via") => ways,
         (["hook", _], "hook") => hooks,
         (_, "types" | "event") => || words(EventType::ALL),
@@ -138,6 +140,16 @@ fn messages() -> Vec<CompletionCandidate> {
         }
     }
     shown
+}
+
+/// What may be answered to the question whose id stands in the line.
+fn choices() -> Vec<CompletionCandidate> {
+    let words = std::env::args().skip_while(|word| word != "answer");
+    let Some(id) = words.filter_map(|word| word.parse().ok()).next() else { return Vec::new() };
+    let shown = ask::<message::Show>(&MessageParams { id, contact: None });
+    let questions = shown.map(|shown| shown.messages).unwrap_or_default();
+    let choices = questions.into_iter().filter_map(|shown| shown.message.choices).flatten();
+    choices.filter_map(|choice| candidate(&choice, "")).collect()
 }
 
 fn about(message: &Message) -> String {

@@ -75,7 +75,12 @@ impl Shown {
             headline.push_str(": ");
             headline.push_str(title);
         }
-        Self::new(&headline, &message.body, message.priority)
+        let mut shown = Self::new(&headline, &message.body, message.priority);
+        // Behind what is cut: they are few, and short.
+        if let Some(choices) = message.choices.as_ref().filter(|choices| !choices.is_empty()) {
+            shown.text.push_str(&format!("\nAnswer: {}", line(&choices.join(" | "))));
+        }
+        shown
     }
 
     fn new(headline: &str, text: &str, priority: Option<u8>) -> Self {
@@ -121,6 +126,27 @@ mod tests {
         );
         assert_eq!(shown.headline, r"bob\u{1b}]0;t\u{7}\u{a}x");
         assert_eq!(shown.text, "<b>bold</b> & <a href=\"x\">\n\\u{202e}two\\u{d}\\u{0}    end");
+    }
+
+    #[test]
+    fn a_question_shows_what_may_be_answered() {
+        let of = |body: &str, choices: &str| {
+            let id = "000102030405060708090a0b0c0d0e0f";
+            let time = "2026-11-24T10:45:00Z";
+            let text = format!(
+                "{{\"id\":\"{id}\",\"contact\":\"bob\",\"contact_id\":\"1\",\"direction\":\"in\",\
+                 \"from\":\"bob\",\"to\":\"me\",\"body\":\"{body}\",\"state\":\"delivered\",\
+                 \"time_sent\":\"{time}\",\"time_received\":\"{time}\",\"verified\":true,\
+                 \"via\":null,\"reply_to\":null,\"title\":null,\"priority\":null,\"tags\":[],\
+                 \"choices\":{choices}}}"
+            );
+            Shown::of_message(&serde_json::from_str(&text).unwrap()).text
+        };
+        assert_eq!(of("Deploy?", "[\"yes\",\"no\"]"), "Deploy?\nAnswer: yes | no");
+        assert_eq!(of("Deploy?", "[]"), "Deploy?", "anything may be answered");
+        assert_eq!(of("hi", "null"), "hi");
+        assert_eq!(of("x", "[\"\u{202e}\"]"), "x\nAnswer: \\u{202e}");
+        assert!(of(&"x".repeat(5000), "[\"yes\"]").ends_with("…\nAnswer: yes"), "however long");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use ams_rpc::{ErrorKind, Exit, Method};
 use serde_json::value::RawValue;
 
 use crate::failed::Failed;
+use crate::progress::Progress;
 use crate::start::{self, Started};
 use crate::text;
 
@@ -151,9 +152,35 @@ impl Session {
         text: impl FnOnce(&M::Result) -> String,
     ) -> Result<u8, Failed> {
         let raw = self.call_raw::<M>(params)?;
-        let shown = if self.json { raw.get().to_owned() } else { text(&parse::<M>(&raw)?) };
-        text::print(&shown)?;
+        self.print::<M>(&raw, text)?;
         Ok(Exit::Done.code())
+    }
+
+    /// As [`Session::show`], of what takes its time: `doing` is said while it does.
+    ///
+    /// # Errors
+    /// As [`Session::show`].
+    pub fn show_slow<M: Method>(
+        &mut self,
+        doing: &'static str,
+        params: &M::Params,
+        text: impl FnOnce(&M::Result) -> String,
+    ) -> Result<u8, Failed> {
+        let saying = Progress::of(doing);
+        let answer = self.call_raw::<M>(params);
+        drop(saying);
+        self.print::<M>(&answer?, text)?;
+        Ok(Exit::Done.code())
+    }
+
+    fn print<M: Method>(
+        &self,
+        raw: &RawValue,
+        text: impl FnOnce(&M::Result) -> String,
+    ) -> Result<(), Failed> {
+        let json = || text::json(raw.get());
+        text::print(&if self.json { json() } else { text(&parse::<M>(raw)?) })?;
+        Ok(())
     }
 
     /// Calls a method that answers page by page: shows this one, and hands it over.
@@ -167,7 +194,7 @@ impl Session {
     ) -> Result<M::Result, Failed> {
         let raw = self.call_raw::<M>(params)?;
         let page = parse::<M>(&raw)?;
-        text::print(&if self.json { raw.get().to_owned() } else { text(&page) })?;
+        text::print(&if self.json { text::json(raw.get()) } else { text(&page) })?;
         Ok(page)
     }
 

@@ -11,7 +11,8 @@ fn is_harmful(c: char) -> bool {
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
             | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -46,6 +47,31 @@ pub fn block(text: &str) -> String {
         }
     }
     shown
+}
+
+/// JSON in which nothing harmful stands as itself: the same values, and a terminal that it is
+/// printed to obeys none of them.
+#[must_use]
+pub fn json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // What lies below a blank stands between values alone: in strings it is escaped already.
+        if is_harmful(c) && c >= ' ' {
+            let mut units = [0; 2];
+            shown.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Prints JSON to stdout as [`print`] does.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_json(text: &str) -> io::Result<()> {
+    print(&json(text))
 }
 
 /// Prints to stdout, with an end of line where there is none, and flushes. Nothing is printed for
@@ -96,6 +122,7 @@ mod tests {
         "\u{e0041}\u{e007f}",
         "\u{3164}",
         "\u{fff9}x\u{fffb}",
+        "\u{1bca0}short\u{1bca3}hand",
     ];
 
     #[test]
@@ -107,6 +134,18 @@ mod tests {
         }
         assert_eq!(line("\x1b[31mred"), r"\u{1b}[31mred");
         assert_eq!(line("a\nb\tc"), r"a\u{a}b\u{9}c");
+    }
+
+    /// The same value, and every character of it in sight.
+    #[test]
+    fn nothing_nasty_is_in_json() {
+        for nasty in NASTY {
+            let shown = json(&serde_json::to_string(nasty).unwrap());
+            assert!(!shown.chars().any(is_harmful), "{nasty:?} became {shown:?}");
+            assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), *nasty);
+        }
+        assert_eq!(json("{\"a\":\"\u{e0041}\u{9b}\"}"), r#"{"a":"\udb40\udc41\u009b"}"#);
+        assert_eq!(json("{\n  \"a\": \"世界\"\n}\n"), "{\n  \"a\": \"世界\"\n}\n");
     }
 
     #[test]
@@ -127,6 +166,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_json_stays_what_it_is(text: String) {
+            let shown = json(&serde_json::to_string(&text).unwrap());
+            prop_assert!(!shown.chars().any(is_harmful));
+            prop_assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+        }
+
         #[test]
         fn any_text_becomes_harmless(text: String) {
             prop_assert!(!line(&text).chars().any(is_harmful));

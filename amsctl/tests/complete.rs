@@ -51,6 +51,14 @@ fn daemon() -> Fake {
         "queue.list" | "history.list" => {
             Reply::Result(json!({"messages": [message("disk \u{1b}[2Jfull")], "more": false}))
         }
+        "message.show" => {
+            let mut question = message("Deploy?");
+            let choices = json!(["yes", "no", "n\u{202e}o"]);
+            let more = json!({"choices": choices, "steps": [], "if_undelivered": null,
+                "expires": null, "key": null, "only_via": null});
+            question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Reply::Result(json!({"messages": [question]}))
+        }
         "contact.requests" => Reply::Result(json!({"outgoing": [], "incoming": [{
             "id": "r", "from": "carol@home", "name": "carol", "fingerprint": "f", "again": false,
             "received": "2026-11-24T10:45:00.000Z"}]})),
@@ -97,6 +105,8 @@ fn names_and_ids_are_those_of_the_daemon() {
     assert_eq!(offered(&["peer", "disconnect", "b"]), ["bob"]);
     assert_eq!(offered(&["message", "show", ""]), [ID]);
     assert_eq!(offered(&["queue", "keep", "00"]), [ID]);
+    assert_eq!(offered(&["answer", ID, ""]), ["yes", "no"]);
+    assert_eq!(offered(&["answer", ID, "y"]), ["yes"]);
     assert_eq!(offered(&["send", "--via", "relay:"]), ["relay:home"]);
     assert_eq!(offered(&["send", "--wait", "d"]), ["delivered"]);
     assert_eq!(offered(&["presence", "i"]), ["invisible"]);

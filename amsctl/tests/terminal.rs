@@ -73,3 +73,38 @@ fn what_waits_for_a_decision_is_mentioned_on_a_terminal() {
     }
     assert_eq!(says(&daemon_with(0), &["contact", "list"]), "");
 }
+
+/// What takes over a second counts them in a line that goes when it is done.
+#[test]
+fn a_backup_that_takes_its_time_is_counted_on_a_terminal() {
+    let (done, wait) = std::sync::mpsc::channel();
+    let amsd = Fake::start(move |method, _| {
+        if !method.starts_with("profile.") {
+            return Reply::Break;
+        }
+        let _: Result<(), _> = wait.recv();
+        Reply::Result(json!({"fingerprint": "abcd", "contacts": 1, "messages": 2, "accounts": []}))
+    });
+    let secret = amsd.home().join("secret");
+    std::fs::write(&secret, "a long passphrase\n").unwrap();
+    for (verb, doing) in [("backup", "sealing the backup"), ("restore", "opening the backup")] {
+        let (mut screen, theirs) = terminal();
+        let mut command = amsctl();
+        command.arg("--home").arg(amsd.home()).args([verb, "/tmp/b", "--passphrase-file"]);
+        let child = command.arg(&secret).stdout(theirs.try_clone().unwrap()).stderr(theirs).spawn();
+        drop(command);
+        let mut said = String::new();
+        let mut bytes = [0; 256];
+        while !said.contains("2 s") {
+            let read = screen.read(&mut bytes).unwrap();
+            said.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        }
+        assert!(said.contains(&format!("\r\u{1b}[Kamsctl: {doing} … 1 s")), "{said:?}");
+        done.send(()).unwrap();
+        let mut rest = Vec::new();
+        let _ = screen.read_to_end(&mut rest);
+        let rest = String::from_utf8(rest).unwrap();
+        assert!(rest.ends_with("\r\u{1b}[K1 contacts and 2 messages of abcd\r\n"), "{rest:?}");
+        assert!(child.unwrap().wait().unwrap().success());
+    }
+}

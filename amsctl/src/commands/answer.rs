@@ -2,13 +2,16 @@
 
 use ams_rpc::Exit;
 use ams_rpc::methods::message;
-use ams_rpc::types::{AnswerParams, MessageId};
+use ams_rpc::types::{AnswerParams, Direction, MessageId, MessageParams, Time};
 
 use crate::body;
 use crate::commands::send::new_id;
 use crate::failed::Failed;
 use crate::session::{Limit, Session};
 use crate::text;
+
+/// A question that is older, in milliseconds, may be one that nobody waits at any more.
+const LATE: i64 = 10 * 60 * 1000;
 
 /// Answer a question that came in.
 #[derive(Debug, clap::Args)]
@@ -41,8 +44,30 @@ impl Args {
         };
         let result = session.persist::<message::Answer>(Limit::new(None), params)?;
         if session.json {
-            text::print(&serde_json::to_string(&result).unwrap_or_default())?;
+            text::print_json(&serde_json::to_string(&result).unwrap_or_default())?;
         }
+        self.say_if_late(session);
         Ok(Exit::Done.code())
+    }
+
+    /// Whoever asked may have stopped waiting. How long they wait, nobody is told.
+    fn say_if_late(&self, session: &mut Session) {
+        let params = MessageParams { id: self.id, contact: self.contact.clone() };
+        // A word beside the answer, which is durable: where it cannot be said, it is not.
+        let Ok(shown) = session.call::<message::Show>(&params) else { return };
+        let questions = shown.messages.iter().map(|shown| &shown.message);
+        let Some(question) = questions.filter(|asked| asked.direction == Direction::In).next()
+        else {
+            return;
+        };
+        let sent = question.time_sent;
+        let age = Time::now().as_millis().saturating_sub(sent.as_millis());
+        if age > LATE {
+            let name = text::line(&question.from);
+            text::note(&format!(
+                "amsctl: {name} asked at {sent} and may not wait any more; the answer is sent all the \
+                 same"
+            ));
+        }
     }
 }

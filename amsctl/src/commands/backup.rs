@@ -9,7 +9,7 @@ use ams_rpc::types::{ProfileParams, ProfileSummary};
 use crate::failed::Failed;
 use crate::password::{self, Source};
 use crate::session::Session;
-use crate::text::{line, note};
+use crate::text::line;
 
 /// Write identity, contacts and kept messages into a new file, sealed under a passphrase. Never
 /// ratchets: a profile that is restored from it gets fresh keys with everybody.
@@ -36,9 +36,8 @@ impl Args {
         })?;
         let file = file.into_os_string().into_string();
         let file = file.map_err(|_| Failed::usage("the file's path is not UTF-8"))?;
-        note("sealing the backup …");
         let params = ProfileParams { file, passphrase };
-        session.show::<profile::Backup>(&params, text)
+        session.show_slow::<profile::Backup>("sealing the backup", &params, text)
     }
 }
 

@@ -38,7 +38,7 @@ impl Args {
             .map_err(|error| Failed::usage(format!("the parameters are not JSON: {error}")))?;
         let compact = on_one_line(&params)?;
         let result = session.call_any(&self.method, &compact)?;
-        text::print(result.get())?;
+        text::print_json(result.get())?;
         Ok(Exit::Done.code())
     }
 }

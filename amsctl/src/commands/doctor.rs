@@ -1,5 +1,6 @@
 //! `amsctl doctor`
 
+use ams_rpc::Exit;
 use ams_rpc::health::Report;
 use ams_rpc::methods::daemon;
 use ams_rpc::types::NoParams;
@@ -40,8 +41,9 @@ impl Args {
         let status = session.call::<daemon::Status>(&NoParams {});
         let report = Report::of(doctor::look(places.as_ref(), &socket, status.as_ref()));
         let shown = if session.json {
-            serde_json::to_string(&report)
-                .map_err(|error| Failed::new(ams_rpc::Exit::Failed, error.to_string()))?
+            let report = serde_json::to_string(&report);
+            let failed = |error: serde_json::Error| Failed::new(Exit::Failed, error.to_string());
+            text::json(&report.map_err(failed)?)
         } else {
             report.text(text::line)
         };

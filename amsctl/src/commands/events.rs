@@ -41,7 +41,7 @@ impl Args {
                             Err(error) => break error.into(),
                             Ok((event, raw)) => {
                                 let shown = if session.json {
-                                    raw.get().to_owned()
+                                    text::json(raw.get())
                                 } else {
                                     render::event(&event)
                                 };

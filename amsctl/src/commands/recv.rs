@@ -13,6 +13,7 @@ use crate::failed::Failed;
 use crate::outlet::Outlet;
 use crate::render;
 use crate::session::{Limit, Session};
+use crate::text;
 
 /// How long one call waits while following; then it asks again.
 const FOLLOW: Duration = Duration::from_secs(10 * 60);
@@ -165,7 +166,7 @@ fn shown(message: &Message, json: bool) -> String {
         return render::message(message);
     }
     // Strings, numbers and lists: always written.
-    let mut line = serde_json::to_string(message).unwrap_or_default();
+    let mut line = text::json(&serde_json::to_string(message).unwrap_or_default());
     line.push('\n');
     line
 }

@@ -9,7 +9,7 @@ use ams_rpc::types::{ProfileParams, ProfileSummary};
 use crate::failed::Failed;
 use crate::password::{self, Source};
 use crate::session::Session;
-use crate::text::{line, note};
+use crate::text::line;
 
 /// Restore a backup into a profile that nothing was done with yet. Then log in to its accounts; the
 /// device that they had stops.
@@ -37,9 +37,8 @@ impl Args {
         })?;
         let file = file.into_os_string().into_string();
         let file = file.map_err(|_| Failed::usage("the file's path is not UTF-8"))?;
-        note("opening the backup …");
         let params = ProfileParams { file, passphrase };
-        session.show::<profile::Restore>(&params, text)
+        session.show_slow::<profile::Restore>("opening the backup", &params, text)
     }
 }
 

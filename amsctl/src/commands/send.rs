@@ -86,8 +86,9 @@ pub struct Args {
     #[arg(long, value_name = "direct|relay|relay:NICK")]
     via: Option<Via>,
 
-    /// Send nothing, and say what would become of it. It exits as sending would.
-    #[arg(long, conflicts_with_all = ["wait", "print_id"])]
+    /// Send nothing, and say what would become of it. It exits as sending would; nothing is waited
+    /// for, and no id is printed.
+    #[arg(long)]
     dry_run: bool,
 }
 
@@ -138,7 +139,7 @@ impl Args {
                 }
             }
             if session.json {
-                text::print(&line(&letter, &result, several))?;
+                text::print_json(&line(&letter, &result, several))?;
             }
             if !result.reached {
                 text::note(&not_reached(self.wait, &result, Some(&letter.to)));
@@ -215,7 +216,7 @@ impl Args {
             params.id = self.id;
             match session.call::<message::Check>(&params) {
                 Ok(would) if session.json => {
-                    text::print(&serde_json::to_string(&would).unwrap_or_default())?;
+                    text::print_json(&serde_json::to_string(&would).unwrap_or_default())?;
                 }
                 Ok(would) => text::print(&render::checked(&would))?,
                 Err(failed) => {
@@ -268,7 +269,7 @@ fn refused(
             "to": letter.to, "id": letter.id, "state": null, "reached": false,
             "exit": failed.exit, "error": error,
         });
-        text::print(&line.to_string())?;
+        text::print_json(&line.to_string())?;
     }
     Ok(failed.report())
 }

@@ -2,7 +2,9 @@
 
 use ams_rpc::Exit;
 use ams_rpc::methods::contact;
-use ams_rpc::types::{Awaited, ContactWaitParams, Period};
+use ams_rpc::types::{
+    Awaited, Contact, ContactParams, ContactWaitParams, PathKind, PathState, Period, Presence,
+};
 
 use crate::failed::Failed;
 use crate::session::{Limit, Session};
@@ -34,13 +36,52 @@ impl Args {
             awaited: Awaited::Online,
             timeout,
         };
+        if self.timeout.is_none() {
+            self.say_what_it_takes(session);
+        }
         let result = session.persist::<contact::Wait>(Limit::new(self.timeout), params)?;
         if session.json {
-            text::print(&serde_json::to_string(&result).unwrap_or_default())?;
+            text::print_json(&serde_json::to_string(&result).unwrap_or_default())?;
         }
         if result.exit != Exit::Done.code() {
-            text::note(&format!("amsctl: {} is {}", text::line(&result.name), result.presence));
+            let named = ContactParams { name: self.name.clone() };
+            // Where it cannot be said why, that it did not come is enough.
+            let why =
+                session.call::<contact::Show>(&named).ok().and_then(|shown| why_unknown(&shown));
+            let name = text::line(&result.name);
+            text::note(&format!(
+                "amsctl: {name} is {}{}",
+                result.presence,
+                why.unwrap_or_default()
+            ));
         }
         Ok(result.exit)
     }
+
+    /// It would wait without end and without a word for somebody who cannot come.
+    fn say_what_it_takes(&self, session: &mut Session) {
+        let named = ContactParams { name: self.name.clone() };
+        let shown = session.call::<contact::Show>(&named);
+        if let Some((shown, why)) = shown.ok().and_then(|it| why_unknown(&it).map(|why| (it, why)))
+        {
+            text::note(&format!("amsctl: {} is {}{why}", text::line(&shown.name), shown.presence));
+        }
+    }
+}
+
+/// Why nobody here can know whether the contact is there, and what to do about it.
+fn why_unknown(contact: &Contact) -> Option<String> {
+    if contact.presence != Presence::Unknown {
+        return None;
+    }
+    let path = contact.paths.iter().find(|path| path.kind == PathKind::Relay)?;
+    let nick = text::line(&path.name);
+    Some(match path.state {
+        PathState::Off => format!(": the relay {nick} is off: amsctl relay connect {nick}"),
+        PathState::Connecting | PathState::Down => {
+            format!(": the relay {nick} is not connected: amsctl relay list")
+        }
+        PathState::Refused => format!(": the relay {nick} refuses this daemon: amsctl status"),
+        _ => return None,
+    })
 }

@@ -20,6 +20,6 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
-        self.which.decide::<queue::Discard>(session)
+        self.which.decide::<queue::Discard>(session, |_| {})
     }
 }

@@ -65,14 +65,19 @@ impl Which {
         }
     }
 
-    /// Decides about all of them: many are more than one call.
-    fn decide<M>(self, session: &mut Session) -> Result<u8, Failed>
+    /// Decides about all of them: many are more than one call, and `seen` is shown each answer.
+    fn decide<M>(
+        self,
+        session: &mut Session,
+        mut seen: impl FnMut(&QueueOutcomes),
+    ) -> Result<u8, Failed>
     where
         M: Method<Params = QueueParams, Result = QueueOutcomes>,
     {
         let mut params = self.params();
         loop {
             let outcomes = session.show_page::<M>(&params, text)?;
+            seen(&outcomes);
             match outcomes.next {
                 Some(next) => params.after = Some(next),
                 None => return Ok(Exit::Done.code()),

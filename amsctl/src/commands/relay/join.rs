@@ -7,7 +7,6 @@ use ams_rpc::types::RelayJoinParams;
 
 use crate::failed::Failed;
 use crate::password::{self, Source};
-use crate::progress::Progress;
 use crate::render;
 use crate::session::Session;
 
@@ -35,7 +34,10 @@ impl Args {
         let source = Source { file: self.password_file.as_deref(), option: "--password-file" };
         let password = password::new(source, "Password for the new account: ")?;
         let params = RelayJoinParams { link: self.link, password, nick: self.nick };
-        let _saying = Progress::of("making keys from the password and asking the relay");
-        session.show::<relay::Join>(&params, render::relay)
+        session.show_slow::<relay::Join>(
+            "making keys from the password and asking the relay",
+            &params,
+            render::relay,
+        )
     }
 }

@@ -9,7 +9,6 @@ use ams_rpc::types::RelayLoginParams;
 
 use crate::failed::Failed;
 use crate::password::{self, Source};
-use crate::progress::Progress;
 use crate::render;
 use crate::session::Session;
 
@@ -66,8 +65,11 @@ impl Args {
 }
 
 fn login(session: &mut Session, params: &RelayLoginParams) -> Result<u8, Failed> {
-    let _saying = Progress::of("making keys from the password and asking the relay");
-    session.show::<relay::Login>(params, render::relay)
+    session.show_slow::<relay::Login>(
+        "making keys from the password and asking the relay",
+        params,
+        render::relay,
+    )
 }
 
 fn displace(user: &str) -> bool {

@@ -7,7 +7,6 @@ use ams_rpc::types::RelayPasswordParams;
 
 use crate::failed::Failed;
 use crate::password::{self, Source};
-use crate::progress::Progress;
 use crate::session::Session;
 
 /// Change the account's password.
@@ -42,7 +41,10 @@ impl Args {
         let password =
             password::new(Source { file: new, option: "--password-file" }, "New password: ")?;
         let params = RelayPasswordParams { nick: self.nick, old_password, password };
-        let _saying = Progress::of("making keys from the password and asking the relay");
-        session.show::<relay::Password>(&params, |_| String::new())
+        session.show_slow::<relay::Password>(
+            "making keys from the password and asking the relay",
+            &params,
+            |_| String::new(),
+        )
     }
 }
