@@ -259,6 +259,8 @@ impl Story {
             }
             world.books.drop_some(who, whom);
             if person.insist::<contact::Remove>(&params).await.is_ok() {
+                // Met again, it is blocked no more.
+                world.books.note_unblocking(who, whom);
                 let before = taken_from(person, whom).await;
                 sleep(outage).await;
                 let after = taken_from(person, whom).await;

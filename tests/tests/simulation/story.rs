@@ -188,9 +188,10 @@ impl Story {
         let relays = 1 + seed.place(RELAYS);
         let window = Duration::from_secs(seed.pick(&[0, 5, 60, 60, 600]));
         let held_bytes = seed.pick(&[256 << 20, 256 << 20, 256 << 20, 64 << 10]);
-        let terms = (0..relays)
+        let terms: Vec<_> = (0..relays)
             .map(|_| Terms { window, sender_held: seed.pick(&[4, 1024, 1024]), held_bytes })
             .collect();
+        let has_room = held_bytes >= 1 << 20 && terms.iter().all(|relay| relay.sender_held > 4);
         let stranger = (people > 2 && seed.one_in(2)).then_some(people - 1);
         let mut settings: Vec<_> =
             (0..people).map(|_| settings(&mut seed, stranger.is_some())).collect();
@@ -235,7 +236,7 @@ impl Story {
             })
             .collect();
         let has_lies = kinds.iter().any(|(kind, _)| *kind == Kind::Lies);
-        let has_lies = has_lies || held_bytes < 1 << 20;
+        let has_lies = has_lies || !has_room;
         let mut pairs =
             contacts::pairs(&mut seed, people - usize::from(stranger.is_some()), relays);
         if let Some(plan) = &mut plan {

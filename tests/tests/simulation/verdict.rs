@@ -234,7 +234,10 @@ impl Story {
             }
             State::Expired => said.wish.ttl.is_some(),
             State::Replaced => books.is_replaced(said),
-            State::Undelivered => !self.retries && self.is_listed(said).await,
+            // One that may go one way only stays so where the two met again over another.
+            State::Undelivered => {
+                (!self.retries || said.wish.via.is_some()) && self.is_listed(said).await
+            }
             State::Queued | State::Sent | State::Waiting => false,
         };
         if by_right {
