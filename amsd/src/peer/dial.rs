@@ -88,10 +88,10 @@ async fn dial_one(
     if let Some(key) = known {
         let key = DhPublic::from_bytes(key.0).map_err(|_| DialError::BadAddress)?;
         let link = peer::connect(stream, &view.secret, &key, HANDSHAKE).await;
-        return link.map_err(|error| handshake_failed(view, error).into());
+        return link.map_err(|error| handshake_failed(view, address, error).into());
     }
     let met = peer::meet(stream, &view.secret, HANDSHAKE).await;
-    let met = met.map_err(|error| handshake_failed(view, error))?;
+    let met = met.map_err(|error| handshake_failed(view, address, error))?;
     let identity = Key(*met.identity.as_bytes());
     if view.known.identity != Some(identity) {
         // Before we said who we are.
@@ -99,8 +99,9 @@ async fn dial_one(
     }
     let link_key = Key(*met.link.as_bytes());
     if view.direct.link_key.is_some_and(|known| known != link_key) {
-        let why = "another device answers there: amsctl peer connect meets it anew";
-        return Err(End::Lost(why.to_owned()).into());
+        let why =
+            format!("another device answers there: amsctl peer connect {address} meets it anew");
+        return Err(End::Lost(why).into());
     }
     if view.direct.link_key.is_none() {
         let learnt = DirectRow { link_key: Some(link_key), ..view.direct.clone() };
@@ -109,7 +110,8 @@ async fn dial_one(
         kept?;
     }
     let record = device::record(deps.me.key(), &view.secret.public());
-    met.go_on(&record, HANDSHAKE).await.map_err(|error| handshake_failed(view, error).into())
+    let link = met.go_on(&record, HANDSHAKE).await;
+    link.map_err(|error| handshake_failed(view, address, error).into())
 }
 
 /// Another identity answers where the contact did.
@@ -124,11 +126,14 @@ async fn offered(deps: &Deps, way: RelayId, identity: Key) -> Result<(), End> {
     Ok(noted?)
 }
 
-fn handshake_failed(view: &View, error: HandshakeError) -> End {
+fn handshake_failed(view: &View, address: &str, error: HandshakeError) -> End {
     match error {
         HandshakeError::TimedOut => DialError::Silent.into(),
         HandshakeError::Io(error) => DialError::from_io(&error).into(),
         _ if view.asked.is_some() => End::Lost("not answered yet".to_owned()),
-        _ => End::Lost("what answers there does not know this device, or is another".to_owned()),
+        _ => End::Lost(format!(
+            "what answers there does not know this device, or is another: amsctl peer connect \
+             {address} says which"
+        )),
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ams_crypto::dh::DhSecret;
 use ams_crypto::identity::{IdentityKey, IdentityPublic};
 use ams_crypto::introduction::{self, Meeting};
 use ams_crypto::olm::OlmAccount;
@@ -130,6 +131,21 @@ impl Alice {
         }
     }
 
+    /// Why nothing comes of the way, as soon as that is known.
+    async fn why_not(&self) -> String {
+        let live = &self.deps.live;
+        let mut changes = live.follow();
+        let why = async {
+            loop {
+                if let Some(reason) = live.link(self.way).and_then(|link| link.reason) {
+                    return reason;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        timeout(Duration::from_secs(30), why).await.expect("nothing is said")
+    }
+
     /// Waits until the other side has taken so many.
     async fn is_taken(&mut self, mut count: usize) {
         while count > 0 {
@@ -152,7 +168,8 @@ impl Network for Narrow {
             let (here, there) = tokio::io::duplex(1024);
             let (guests, places) = self.0.get().unwrap().clone();
             let place = places.take([192, 0, 2, 1].into()).unwrap();
-            tokio::spawn(guests.receive(BoxedStream::new(there), place, || None));
+            let stranger = move || places.take([192, 0, 2, 1].into());
+            tokio::spawn(guests.receive(BoxedStream::new(there), place, stranger));
             Ok(BoxedStream::new(here))
         })
     }
@@ -282,7 +299,7 @@ async fn an_address_that_is_not_dialled_is_not_called_unknown() {
     let mut alice = Alice::new().await;
     let open = Settings { direct: Direct::Contacts, ..Settings::default() };
     alice.deps.settings = watch::Sender::new(open).subscribe();
-    let (way, live) = (alice.way, alice.deps.live.clone());
+    let way = alice.way;
     let offered = alice.deps.store.write(move |txn| {
         let link_key = txn.get::<Directs>(&way)?.and_then(|row| row.link_key);
         let offer = Offer { number: 1, link_key, addresses: vec!["127.0.0.1:22".to_owned()] };
@@ -290,17 +307,55 @@ async fn an_address_that_is_not_dialled_is_not_called_unknown() {
     });
     let offered: Result<(), StoreError> = offered.await;
     offered.unwrap();
-    let mut changes = live.follow();
     let alices = Peers::start(alice.deps.clone(), Listening::default(), Vec::new());
-    let why = async {
-        loop {
-            if let Some(reason) = live.link(way).and_then(|link| link.reason) {
-                return reason;
-            }
-            changes.changed().await.unwrap();
-        }
-    };
-    let why = timeout(Duration::from_secs(30), why).await.expect("nothing is said");
+    let why = alice.why_not().await;
     assert!(why.contains("127.0.0.1, which is not dialled"), "{why}");
     alices.stop().await;
+}
+
+/// Why alice comes to nothing where she dials somebody of this identity, by this device, and bob's
+/// daemon is there.
+async fn why_not_bob(
+    of: impl FnOnce(&Alice) -> IdentityKey,
+    noted: bool,
+    device: Option<Key>,
+) -> String {
+    let line = Arc::new(OnceLock::new());
+    let network = Arc::new(Narrow(Arc::clone(&line)));
+    let alice = Alice::on(Outside { network, ..Outside::default() }).await;
+    let bob = Alice::on(Outside::default()).await;
+    let at = vec!["bob.test:7310".to_owned()];
+    let alice = alice.knows(of(&bob), Key([1; 32]), at.clone()).await;
+    let way = alice.way;
+    let row = DirectRow { link_key: device, addresses: at, noted, ..DirectRow::default() };
+    let changed = alice.deps.store.write(move |txn| super::put(txn, way, &row));
+    let changed: Result<(), StoreError> = changed.await;
+    changed.unwrap();
+    let start = |deps: &Deps| Peers::start(deps.clone(), Listening::default(), Vec::new());
+    let bobs = start(&bob.deps);
+    let guests = Guests::new(bob.deps.clone(), bobs.known());
+    assert!(line.set((guests, Places::new((8, 8)))).is_ok());
+    let alices = start(&alice.deps);
+    let why = alice.why_not().await;
+    alices.stop().await;
+    bobs.stop().await;
+    why
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_said_who_answers_in_a_contacts_place_and_what_helps() {
+    let device = || Some(Key(*DhSecret::generate().public().as_bytes()));
+    let other = why_not_bob(|_| IdentityKey::generate(), false, None).await;
+    assert_eq!(other, "somebody else answers there, with another key");
+    let moved = why_not_bob(Alice::identity, false, device()).await;
+    assert_eq!(
+        moved,
+        "another device answers there: amsctl peer connect bob.test:7310 meets it anew"
+    );
+    let unknown = why_not_bob(Alice::identity, true, device()).await;
+    assert_eq!(
+        unknown,
+        "what answers there does not know this device, or is another: amsctl peer connect \
+         bob.test:7310 says which"
+    );
 }

@@ -8,11 +8,11 @@ use ams_wire::id::Key;
 
 use super::{App, error};
 use crate::contacts::direct::{self, Met};
-use crate::contacts::{self, ContactId, ContactRow, show};
+use crate::contacts::{self, ContactId, ContactRow, request, show};
 use crate::live::Live;
 use crate::peer::{self, DirectRow, Directs, MeetError};
 use crate::relay::RelayId;
-use crate::store::{Read, StoreError, Table};
+use crate::store::{Read, StoreError, Table, Txn};
 
 /// Every direct peer, by name.
 pub(super) fn all(db: &impl Read, live: &Live) -> Result<Vec<PeerInfo>, StoreError> {
@@ -124,11 +124,88 @@ async fn again(app: &App, params: &PeerConnectParams) -> Result<Option<PeerInfo>
         if direct.off {
             peer::put(txn, way, &DirectRow { off: false, ..direct })?;
         }
-        Ok(Some((way, info(txn, &live, way, (id, &row))?)))
+        let connected = match offered(&row).filter(|_| row.is_in_doubt(way)) {
+            Some(key) => {
+                let (changed, shown) = (error::key_changed(&name), key.fingerprint());
+                Err(changed.with_hint(if_it_is(&name, &shown)).offering(shown))
+            }
+            None => Ok(info(txn, &live, way, (id, &row))?),
+        };
+        Ok(Some((way, connected)))
     });
-    let Some((way, info)) = connected.await? else { return Ok(None) };
+    let Some((way, connected)) = connected.await? else { return Ok(None) };
     app.peers.hurry(way);
-    Ok(Some(info))
+    connected.map(Some)
+}
+
+/// What makes the key that was shown the contact's.
+fn if_it_is(name: &str, shown: &str) -> String {
+    format!(
+        "if {name} has a new key, compare its number: amsctl contact verify {name}; or accept it without \
+         that: amsctl contact trust {name} {shown}"
+    )
+}
+
+fn offered(row: &ContactRow) -> Option<IdentityPublic> {
+    IdentityPublic::from_bytes(row.offered?.0).ok()
+}
+
+/// Whose place an address is: the contact's that the user names, else the one's that is dialled there.
+fn resident(
+    db: &impl Read,
+    at: &str,
+    named: Option<&str>,
+) -> Result<Option<(ContactId, ContactRow)>, StoreError> {
+    if let Some(name) = named
+        && let Some(known) = contacts::by_name(db, name)?
+    {
+        return Ok(Some(known));
+    }
+    for (id, row) in contacts::all(db)? {
+        let Some(way) = row.direct() else { continue };
+        let direct = db.get::<Directs>(&way)?.unwrap_or_default();
+        if direct.places().iter().any(|place| place.eq_ignore_ascii_case(at)) {
+            return Ok(Some((id, row)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whoever was met, and is no contact, is where a contact ought to be: the contact may have another
+/// key now, or somebody may have taken its place. Only the user can tell, and a new name says that it
+/// is somebody else.
+fn instead_of(
+    txn: &Txn<'_>,
+    live: &Live,
+    met: &Met,
+    named: Option<&str>,
+) -> Result<Option<RpcError>, StoreError> {
+    let Some((id, row)) = resident(txn, &met.at, named)? else { return Ok(None) };
+    let (name, at, shown) = (&row.name, &met.at, met.identity.fingerprint());
+    let is_named = named == Some(name.as_str());
+    if row.identity.is_none() || (met.verified && !is_named) {
+        return Ok(None);
+    }
+    let other = "if it is somebody else, connect with another name and the fingerprint that amsctl id \
+                 shows there: --as NAME --fingerprint F";
+    // Where its own key is there at this moment, it has no other.
+    let way = row.direct().filter(|way| !row.blocked && !live.is_up(*way));
+    let hint = match way {
+        Some(way) => {
+            let direct = txn.get::<Directs>(&way)?.unwrap_or_default();
+            // Where it is met once its new key is trusted.
+            peer::put(txn, way, &direct.at(at.clone()))?;
+            request::key_changed(txn, way, (id, &row), Key(*met.identity.as_bytes()))?;
+            format!("{}; {other}", if_it_is(name, &shown))
+        }
+        None => format!("amsctl contact show {name} has the key that is known; {other}"),
+    };
+    let what = match is_named {
+        true => format!("{name} is a contact with another key"),
+        false => format!("{name} was at this address with another key"),
+    };
+    let what = format!("{what}: {at} shows the fingerprint {shown}; nothing was said to it");
+    Ok(Some(RpcError::key_changed(what).with_hint(hint).offering(shown)))
 }
 
 pub(super) async fn connect(
@@ -164,7 +241,11 @@ pub(super) async fn connect(
     let live = app.live.clone();
     let asked = app.store.write(move |txn| {
         let known = contacts::by_identity(txn, &met.identity)?;
-        if !pinned && known.is_none() && met.identity != *me.public() {
+        let is_new = known.is_none() && met.identity != *me.public();
+        if is_new && let Some(changed) = instead_of(txn, &live, &met, params.local.as_deref())? {
+            return Ok(Err(changed));
+        }
+        if !pinned && is_new {
             let fingerprint = met.identity.fingerprint();
             return Err(RpcError::key_unknown(format!(
                 "{} shows the fingerprint {fingerprint}, which nobody vouched for",
@@ -179,9 +260,10 @@ pub(super) async fn connect(
         let met = Met { linked: way.is_some_and(|way| live.is_up(way)), ..met.clone() };
         let (id, row) = direct::add(txn, &me, &met, params.local.as_deref(), now)?;
         let way = row.direct().ok_or(StoreError::Damaged(Directs::NAME))?;
-        Ok((way, info(txn, &live, way, (id, &row))?))
+        Ok(Ok((way, info(txn, &live, way, (id, &row))?)))
     });
-    let (way, info) = asked.await?;
+    // What was noted of a changed key stays.
+    let (way, info) = asked.await??;
     app.peers.hurry(way);
     Ok(info)
 }

@@ -30,7 +30,7 @@ async fn two(net: &Net) -> (Person, Person) {
 }
 
 /// The same two, where bob lets everybody in.
-async fn by_rule(net: &Net) -> (Person, Person) {
+pub(crate) async fn by_rule(net: &Net) -> (Person, Person) {
     let alice = net.stranger("alice", |_| ()).await;
     let bob = net.listener("bob", |settings| settings.requests = Requests::Accept).await;
     alice.connect(&bob.peer_link().await, "bob").await.unwrap();

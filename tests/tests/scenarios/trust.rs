@@ -1,14 +1,15 @@
 //! Which key is a contact's, and what stops when another one is shown.
 
-use ams_rpc::methods::{contact, message};
+use ams_rpc::methods::{contact, message, peer};
 use ams_rpc::types::{
-    ContactParams, ContactState, ContactTrustParams, ContactVerifyParams, PathState, SendParams,
-    Stage,
+    ContactParams, ContactState, ContactTrustParams, ContactVerifyParams, LinkState, NoParams,
+    PathState, PeerConnectParams, SendParams, Stage,
 };
 use ams_tests::Net;
 use ams_tests::connection::failure;
 use ams_tests::person::Person;
 
+use crate::direct::by_rule;
 use crate::take_over;
 
 fn trust(name: &str, fingerprint: &str) -> ContactTrustParams {
@@ -120,4 +121,101 @@ async fn another_key_stops_the_path_that_it_was_shown_on() {
     bob.stop().await;
     let named = ContactParams { name: "bob".to_owned() };
     assert_eq!(alice.call::<contact::Show>(named).await.state, ContactState::Active);
+}
+
+/// Where to connect, with which name and fingerprint, and whether whoever is there is taken.
+fn at(
+    address: impl ToString,
+    name: Option<&str>,
+    fingerprint: Option<&str>,
+    accept_new: bool,
+) -> PeerConnectParams {
+    PeerConnectParams {
+        address: address.to_string(),
+        local: name.map(str::to_owned),
+        fingerprint: fingerprint.map(str::to_owned),
+        accept_new: accept_new.then_some(true),
+    }
+}
+
+/// That it is another key than that of bob, which is offered and can be trusted or not.
+async fn is_not_bob(alice: &Person, params: PeerConnectParams, shown: &str) -> String {
+    let refused = failure(alice.try_call::<peer::Connect>(params.clone()).await);
+    let data = refused.data.as_ref().unwrap();
+    assert_eq!((data.kind.as_str(), data.exit), ("key_changed", 4), "{params:?}");
+    assert_eq!(data.offered_fingerprint.as_deref(), Some(shown), "{params:?}");
+    assert!(refused.message.contains("bob"), "{}", refused.message);
+    assert_eq!(alice.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
+    format!("{}\n{}", refused.message, data.hint)
+}
+
+/// Bob's machine is set up anew, or somebody sits in his place: what waits for him waits until she
+/// says which.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_key_at_a_contacts_address_is_nobody_new() {
+    let net = Net::new().await;
+    let (alice, bob) = by_rule(&net).await;
+    let place = bob.listening().await;
+    bob.stop().await;
+    alice.peer_is("bob", LinkState::Down).await;
+    let id = alice.send("bob", "whose?").await;
+    let anew = net.listener_at("anew", place, |_| ()).await;
+    let shown = anew.status().await.fingerprint;
+    for params in [
+        at(place, None, None, false),
+        at(place, None, None, true),
+        // As after a yes on a terminal, which had only what is shown there.
+        at(place, None, Some(&shown), true),
+        at(place, Some("robert"), None, true),
+    ] {
+        let said = is_not_bob(&alice, params, &shown).await;
+        assert!(said.contains("bob was at this address with another key"), "{said}");
+        assert!(said.contains(&format!("amsctl contact trust bob {shown}")), "{said}");
+    }
+    for params in [at(place, Some("bob"), None, true), at(place, Some("bob"), Some(&shown), false)]
+    {
+        is_not_bob(&alice, params, &shown).await;
+    }
+    is_not_bob(&alice, at("bob", None, None, false), &shown).await;
+    is_refused_key(&alice, "bob").await;
+    assert!(anew.call::<contact::Requests>(NoParams {}).await.incoming.is_empty());
+
+    alice.call::<contact::Trust>(trust("bob", &shown)).await;
+    anew.accept_stranger(&alice).await;
+    alice.reaches(id, Stage::Delivered).await;
+    anew.reads(&["whose?"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_a_contacts_address_now_can_be_a_contact_of_another_name() {
+    let net = Net::new().await;
+    let (alice, bob) = by_rule(&net).await;
+    let place = bob.listening().await;
+    bob.stop().await;
+    alice.peer_is("bob", LinkState::Down).await;
+    let carol = net.listener_at("carol", place, |_| ()).await;
+    let shown = carol.status().await.fingerprint;
+    alice.call::<peer::Connect>(at(place, Some("carol"), Some(&shown), false)).await;
+    carol.accept_stranger(&alice).await;
+    alice.contact_is("carol", ContactState::Active).await;
+    alice.delivers("carol", "hello").await;
+    assert!(alice.contact("carol").await.verified);
+    assert_eq!(alice.contact("bob").await.offered_fingerprint, None);
+}
+
+/// She says that somebody is bob, whom she knows over the relay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contacts_name_is_given_to_no_other_key() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    let other = net.listener("other", |_| ()).await;
+    let (place, shown) = (other.listening().await, other.status().await.fingerprint);
+    for params in [at(place, Some("bob"), None, true), at(place, Some("bob"), Some(&shown), false)]
+    {
+        let said = is_not_bob(&alice, params, &shown).await;
+        assert!(said.contains("amsctl contact show bob") && said.contains("--as NAME"), "{said}");
+    }
+    assert_eq!(alice.contact("bob").await.state, ContactState::Active);
+    alice.delivers("bob", "you").await;
+    bob.reads(&["you"]).await;
 }
