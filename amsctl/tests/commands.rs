@@ -319,11 +319,40 @@ fn a_ping_exits_as_the_daemon_says() {
 
 #[test]
 fn one_answer_of_several_pings_is_enough() {
-    let mut answers = [json!(null), json!("direct")].into_iter();
-    let amsd = Fake::start(move |_, _| pinged(&answers.next().unwrap()));
-    let shown = amsd.run(&["ping", "bob", "--count", "2", "--json"]);
+    let answers = || [pinged(&json!("direct")), error("not_reachable", 3), pinged(&json!(null))];
+    let mut told = answers().into_iter();
+    let amsd = Fake::start(move |_, _| told.next().unwrap());
+    let shown = amsd.run(&["ping", "bob", "--count", "3"]);
+    assert_exit(&shown, 0);
+    assert_eq!(
+        out(&shown),
+        "bob: 1.205 ms, direct\nbob: 3 sent, 1 answered, min/avg/max 1.205/1.205/1.205 ms\n"
+    );
+    assert_eq!(err(&shown).matches("message of not_reachable").count(), 1, "{}", err(&shown));
+    assert!(err(&shown).contains("bob did not answer within 5s"), "{}", err(&shown));
+    let mut told = answers().into_iter();
+    let amsd = Fake::start(move |_, _| told.next().unwrap());
+    let shown = amsd.run(&["ping", "bob", "--count", "3", "--json"]);
     assert_exit(&shown, 0);
     assert_eq!(out(&shown).lines().count(), 2, "{}", out(&shown));
+}
+
+#[test]
+fn pings_without_an_answer_exit_as_the_last_one() {
+    let silent = || pinged(&json!(null));
+    for (answers, exit) in
+        [([silent(), error("not_reachable", 3)], 3), ([error("not_reachable", 3), silent()], 12)]
+    {
+        let mut answers = answers.into_iter();
+        let amsd = Fake::start(move |_, _| answers.next().unwrap());
+        let shown = amsd.run(&["ping", "bob", "--count", "2"]);
+        assert_exit(&shown, exit);
+        assert_eq!(out(&shown), "bob: 2 sent, 0 answered\n");
+    }
+    // What does not change within seconds is said once.
+    let amsd = Fake::start(|_, _| error("no_such_contact", 7));
+    assert_exit(&amsd.run(&["ping", "bob", "--count", "2"]), 7);
+    assert_eq!(amsd.calls().len(), 1);
 }
 
 #[test]

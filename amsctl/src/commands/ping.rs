@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const DIRECT: Duration = Duration::from_secs(60);
 
 /// Measure the round trip to a contact's daemon, and say which way it takes. The contact is shown
-/// nothing of it.
+/// nothing of it. Of several pings one answer is enough to exit 0.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +30,8 @@ pub struct Args {
     /// The contact's name.
     name: String,
 
-    /// How many pings, a second apart; default: one, and with --until-direct as many as it takes.
+    /// How many pings, a second apart, and what they came to in the end; default: one, and with
+    /// --until-direct as many as it takes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
 
@@ -49,19 +50,33 @@ impl Args {
         if self.until_direct { self.until_direct(session) } else { self.some(session) }
     }
 
-    /// One answer is enough.
+    /// One answer is enough. That one is lost, or the contact not reachable, ends nothing: it is what
+    /// somebody wants to see who sends several.
     fn some(&self, session: &mut Session) -> Result<u8, Failed> {
         let timeout = self.timeout.map_or(ANSWER, |Period(length)| length);
-        let mut exit = Exit::NothingCame.code();
+        let mut trips = Trips::default();
+        let mut exit = Exit::Done.code();
         let mut began = None;
         for _ in 0..self.count.unwrap_or(1) {
             pause_since(began);
             began = Some(Instant::now());
-            let pinged = self.ping(session, timeout)?;
-            exit = exit.min(pinged.exit);
-            show(session, &pinged, timeout)?;
+            match self.ping(session, timeout) {
+                Ok(pinged) => {
+                    show(session, &pinged, timeout)?;
+                    trips.add(pinged.microseconds);
+                    exit = pinged.exit;
+                }
+                Err(failed) if failed.exit == Exit::NotReachable.code() => {
+                    exit = failed.report();
+                    trips.add(None);
+                }
+                Err(failed) => return Err(failed),
+            }
         }
-        Ok(exit)
+        if self.count.is_some() && !session.json {
+            text::print(&trips.summary(&text::line(&self.name)))?;
+        }
+        Ok(if trips.answered > 0 { Exit::Done.code() } else { exit })
     }
 
     /// An answer over another way, or none, is not what is waited for; that the contact cannot be
@@ -113,6 +128,42 @@ impl Args {
     }
 }
 
+/// What several pings came to; times in microseconds.
+#[derive(Default)]
+struct Trips {
+    sent: u64,
+    answered: u64,
+    shortest: Option<u64>,
+    longest: u64,
+    all: u64,
+}
+
+impl Trips {
+    fn add(&mut self, took: Option<u64>) {
+        self.sent = self.sent.saturating_add(1);
+        let Some(took) = took else { return };
+        self.answered = self.answered.saturating_add(1);
+        self.shortest = Some(self.shortest.map_or(took, |shortest| shortest.min(took)));
+        self.longest = self.longest.max(took);
+        self.all = self.all.saturating_add(took);
+    }
+
+    fn summary(&self, name: &str) -> String {
+        let counts = format!("{name}: {} sent, {} answered", self.sent, self.answered);
+        match (self.shortest, self.all.checked_div(self.answered)) {
+            (Some(shortest), Some(mean)) => {
+                let times = [shortest, mean, self.longest].map(millis).join("/");
+                format!("{counts}, min/avg/max {times} ms")
+            }
+            _ => counts,
+        }
+    }
+}
+
+fn millis(microseconds: u64) -> String {
+    format!("{}.{:03}", microseconds / 1000, microseconds % 1000)
+}
+
 fn reason(failed: &Failed) -> String {
     failed.message.clone().unwrap_or_default()
 }
@@ -132,8 +183,7 @@ fn show(session: &Session, pinged: &ContactPinged, waited: Duration) -> Result<(
     let name = text::line(&pinged.name);
     match (&pinged.via, pinged.microseconds) {
         (Some(via), Some(microseconds)) => {
-            let (whole, rest) = (microseconds / 1000, microseconds % 1000);
-            text::print(&format!("{name}: {whole}.{rest:03} ms, {}", text::line(via)))?;
+            text::print(&format!("{name}: {} ms, {}", millis(microseconds), text::line(via)))?;
         }
         _ => text::note(&format!("amsctl: {name} did not answer within {}", Period(waited))),
     }
