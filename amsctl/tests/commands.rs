@@ -207,18 +207,20 @@ fn results_come_as_they_are_with_json_and_harmless_without() {
     assert_eq!(whole["contacts"][0]["new_field"], 1);
 }
 
+fn status(listen: &Value) -> Value {
+    json!({
+        "version": "0.1.0", "pid": 7, "started": "2026-11-24T10:45:00.000Z", "home": "/h",
+        "fingerprint": "abcd", "presence": "visible", "listen": listen, "peers": [], "hooks": [],
+        "relays": [{"name": "home", "address": "ams://x", "user": "bob", "state": "down",
+            "since": "2026-11-24T10:46:00.000Z", "reason": "no route"}],
+        "queue": {"queued": 1, "sent": 0, "undelivered": 2, "waiting": 0},
+        "inbox": {"kept": 5}, "warnings": ["the disk is nearly full"]
+    })
+}
+
 #[test]
 fn status_for_people() {
-    let amsd = Fake::start(|_, _| {
-        Reply::Result(json!({
-            "version": "0.1.0", "pid": 7, "started": "2026-11-24T10:45:00.000Z", "home": "/h",
-            "fingerprint": "abcd", "presence": "visible", "listen": [], "peers": [], "hooks": [],
-            "relays": [{"name": "home", "address": "ams://x", "user": "bob", "state": "down",
-                "since": "2026-11-24T10:46:00.000Z", "reason": "no route"}],
-            "queue": {"queued": 1, "sent": 0, "undelivered": 2, "waiting": 0},
-            "inbox": {"kept": 5}, "warnings": ["the disk is nearly full"]
-        }))
-    });
+    let amsd = Fake::start(|_, _| Reply::Result(status(&json!([]))));
     let shown = out(&amsd.run(&["status"]));
     for part in [
         "amsd 0.1.0, running since 2026-11-24T10:45:00Z (pid 7), visible",
@@ -353,6 +355,28 @@ fn pings_without_an_answer_exit_as_the_last_one() {
     let amsd = Fake::start(|_, _| error("no_such_contact", 7));
     assert_exit(&amsd.run(&["ping", "bob", "--count", "2"]), 7);
     assert_eq!(amsd.calls().len(), 1);
+}
+
+#[test]
+fn an_id_without_a_peer_link_says_why_there_is_none() {
+    let shown = |listen: Value, links: Value| {
+        let amsd = Fake::start(move |method, _| match method {
+            "identity.show" => Reply::Result(
+                json!({"fingerprint": "abcd", "accounts": [], "peer_links": links.clone()}),
+            ),
+            "daemon.status" => Reply::Result(status(&listen)),
+            _ => panic!("{method} was called"),
+        });
+        let shown = amsd.run(&["id"]);
+        assert_exit(&shown, 0);
+        assert!(!out(&shown).contains("listen"), "{}", out(&shown));
+        err(&shown)
+    };
+    let said = shown(json!([]), json!([]));
+    assert!(said.contains("does not listen") && said.contains("listen = ["), "{said}");
+    let said = shown(json!(["0.0.0.0:7310"]), json!([]));
+    assert!(said.contains("0.0.0.0:7310") && said.contains("public_address = ["), "{said}");
+    assert_eq!(shown(json!(["192.0.2.7:7310"]), json!(["ams://192.0.2.7:7310/peer#x"])), "");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! `amsctl id`
 
-use ams_rpc::methods::identity;
+use ams_rpc::methods::{daemon, identity};
 use ams_rpc::types::{Identity, NoParams};
 
 use crate::columns::table;
 use crate::failed::Failed;
 use crate::qr;
 use crate::session::Session;
+use crate::text;
 
 /// Show the own fingerprint and accounts, and the links by which others can meet this daemon
 /// directly.
@@ -24,11 +25,34 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
-        session.show::<identity::Show>(&NoParams {}, |identity| text(identity, self.qr))
+        let mut links = true;
+        let exit = session.show::<identity::Show>(&NoParams {}, |identity| {
+            links = !identity.peer_links.is_empty();
+            shown(identity, self.qr)
+        })?;
+        // A socket that may not ask for the status says no more than the id.
+        if !links && let Ok(status) = session.call::<daemon::Status>(&NoParams {}) {
+            text::note(&why_no_link(&status.listen));
+        }
+        Ok(exit)
     }
 }
 
-fn text(identity: &Identity, with_qr: bool) -> String {
+/// Why there is no link to hand out, and what makes one.
+fn why_no_link(listen: &[String]) -> String {
+    if listen.is_empty() {
+        return "amsctl: no peer link: this daemon does not listen for direct peers\n  set listen = \
+                [\"0.0.0.0:7310\"] in config.toml and restart amsd"
+            .to_owned();
+    }
+    let listen = text::line(&listen.join(", "));
+    format!(
+        "amsctl: no peer link: {listen} does not say how others reach this machine\n  set \
+         public_address = [\"HOST:PORT\"] in config.toml and restart amsd"
+    )
+}
+
+fn shown(identity: &Identity, with_qr: bool) -> String {
     let mut rows = vec![["fingerprint".to_owned(), identity.fingerprint.clone()]];
     let row = |name: &str| {
         let name = name.to_owned();
