@@ -304,6 +304,19 @@ fn pinged(via: &Value) -> Reply {
     Reply::Result(json!({"name": "bob", "via": via, "microseconds": took, "exit": exit}))
 }
 
+/// The name that was asked for is not the contact's; that is said, and what gives it one.
+#[test]
+fn somebody_who_is_added_again_keeps_the_name() {
+    let added = json!({"id": "c1", "name": "bob", "state": "active"});
+    let amsd = Fake::start(move |_, _| Reply::Result(added.clone()));
+    let shown = amsd.run(&["contact", "add", "ams://x", "--as", "robert"]);
+    assert_exit(&shown, 0);
+    assert!(out(&shown).contains("bob"), "{}", out(&shown));
+    assert!(err(&shown).contains("bob is a contact already"), "{}", err(&shown));
+    assert!(err(&shown).contains("amsctl contact rename bob robert"), "{}", err(&shown));
+    assert_eq!(err(&amsd.run(&["contact", "add", "ams://x", "--as", "bob"])), "");
+}
+
 #[test]
 fn a_ping_exits_as_the_daemon_says() {
     for (via, exit) in [(json!("relay:home"), 0), (json!(null), 12)] {

@@ -212,7 +212,8 @@ pub(crate) fn forget(txn: &Txn<'_>, relay: RelayId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Asks whoever made `link`.
+/// Asks whoever made `link`. Of somebody who is a contact already the link makes no second one: that
+/// contact is meant, under the name that it has, and gets what the link brings once it is answered.
 pub fn redeem(
     txn: &Txn<'_>,
     me: &Me,
@@ -236,6 +237,8 @@ pub fn redeem(
     if until <= now {
         return Err(LinkError::Expired);
     }
+    let known = by_identity(txn, &identity)?;
+    let local = local.filter(|_| known.is_none());
     let name = match local {
         Some(name) => check_free(txn, name)?,
         None => placeholder(txn, &identity)?,
@@ -267,9 +270,10 @@ pub fn redeem(
         link: Some(by.clone()),
     };
     txn.put::<Asked>(&(relay.0, handle), &kept)?;
-    txn.put::<Redeemed>(&link.by, &RedeemedRow { contact: id, until })?;
+    let contact = known.as_ref().map_or(id, |(known, _)| *known);
+    txn.put::<Redeemed>(&link.by, &RedeemedRow { contact, until })?;
     tell(txn, relay.0, handle, &by, now)?;
-    Ok((id, made))
+    Ok(known.unwrap_or((id, made)))
 }
 
 /// Says, or says again, what is asked by a link, as long as it is good.

@@ -107,3 +107,20 @@ async fn a_link_is_good_once_and_each_mistake_has_its_answer() {
     carol.call::<contact::Remove>(ContactParams { name: asked.name }).await;
     assert_eq!(bob.call::<contact::List>(NoParams {}).await.contacts.len(), 2);
 }
+
+/// She knows him already: no second contact is left, and what she is told is true at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_of_somebody_who_is_a_contact_verifies_that_contact() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    let link = makes(&bob, None).await;
+    let params = ContactAddParams { address: link.clone(), local: Some("robert".to_owned()) };
+    let known = alice.call::<contact::Add>(params).await;
+    let bobs = alice.contact("bob").await;
+    assert_eq!((&known.id, known.name.as_str(), known.state), (&bobs.id, "bob", bobs.state));
+    alice.contact_shows("bob", "verified", |contact| contact.verified).await;
+    verified_by_link(&alice, "bob").await;
+    assert_eq!(alice.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
+    assert_eq!(refusal(redeems(&alice, &link).await), "link_used");
+    alice.delivers("bob", "still you").await;
+}

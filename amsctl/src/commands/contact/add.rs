@@ -6,6 +6,7 @@ use ams_rpc::types::ContactAddParams;
 use crate::failed::Failed;
 use crate::render;
 use crate::session::Session;
+use crate::text;
 
 /// Ask somebody to be a contact, or redeem a contact link. Says `pending` at once, whoever it is.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,20 @@ pub struct Args {
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
         let params = ContactAddParams { address: self.address, local: self.local };
-        session.show::<contact::Add>(&params, render::contact_brief)
+        let mut name = None;
+        let exit = session.show::<contact::Add>(&params, |brief| {
+            name = Some(brief.name.clone());
+            render::contact_brief(brief)
+        })?;
+        if let (Some(name), Some(wanted)) = (name, params.local)
+            && name != wanted
+        {
+            let (name, wanted) = (text::line(&name), text::line(&wanted));
+            text::note(&format!(
+                "amsctl: {name} is a contact already, and keeps that name\n  amsctl contact rename \
+                 {name} {wanted}"
+            ));
+        }
+        Ok(exit)
     }
 }
