@@ -103,7 +103,10 @@ pub fn checked(would: &SendChecked) -> String {
     let becomes = match &would.via {
         _ if would.known => "was accepted before; nothing would change".to_owned(),
         Some(via) => format!("would go now, over {}", line(via)),
-        None => "would wait here: no path is up".to_owned(),
+        None => match &would.reason {
+            Some(reason) => format!("would wait here: it {}", line(reason)),
+            None => "would wait here: no path is up".to_owned(),
+        },
     };
     table(&[
         ["to".to_owned(), would.to.clone()],

@@ -417,7 +417,11 @@ fn a_dry_run_sends_nothing() {
         "known": false, "size": 2, "max_size": 47104, "exit": 0
     });
     let amsd = Fake::start(move |method, params| match method {
-        "message.check" if params["to"] == "bob" => Reply::Result(would.clone()),
+        "message.check" if params["to"] == "bob" => {
+            let mut would = would.clone();
+            would["reason"] = params["via"].as_str().map(|_| "goes directly only").into();
+            Reply::Result(would)
+        }
         "message.check" => error("not_approved", 6),
         _ => panic!("{method} was called"),
     });
@@ -426,6 +430,9 @@ fn a_dry_run_sends_nothing() {
     assert!(out(&shown).contains("would wait here: no path is up"), "{}", out(&shown));
     let (_, params) = amsd.calls().remove(0);
     assert_eq!((&params["body"], &params["key"]), (&json!("hi"), &json!("k")));
+    let shown = amsd.run(&["send", "bob", "--dry-run", "--via", "direct", "hi"]);
+    assert_exit(&shown, 0);
+    assert!(out(&shown).contains("would wait here: it goes directly only"), "{}", out(&shown));
     // The highest exit code, as of sending.
     let both = ["send", "--to", "bob", "--to", "carol", "--dry-run", "--json", "hi"];
     let both = amsd.run(&both);

@@ -63,6 +63,35 @@ fn daemon_with(undelivered: u64) -> Fake {
     })
 }
 
+/// A program asks beforehand, by a dry run.
+#[test]
+fn a_way_that_the_contact_does_not_have_is_mentioned_on_a_terminal() {
+    let amsd = Fake::start(|method, params| {
+        Reply::Result(match method {
+            "message.send" => {
+                json!({"id": params["id"], "state": "queued", "reached": true, "exit": 0})
+            }
+            "message.check" => json!({
+                "to": "bob", "verified": true, "presence": "offline", "via": null, "waits": false,
+                "reason": "goes over a direct link only, and bob has no such way yet",
+                "known": true, "size": 2, "max_size": 47104, "exit": 0
+            }),
+            _ => json!({
+                "version": "0.1.0", "pid": 7, "started": "2026-11-24T10:45:00.000Z", "home": "/h",
+                "fingerprint": "abcd", "presence": "visible", "listen": [], "peers": [],
+                "hooks": [], "relays": [], "inbox": {"kept": 5}, "warnings": [],
+                "queue": {"queued": 1, "sent": 0, "undelivered": 0, "waiting": 0}
+            }),
+        })
+    });
+    assert_eq!(
+        says(&amsd, &["send", "bob", "--via", "direct", "hi"]),
+        "amsctl: the message to bob goes over a direct link only, and bob has no such way yet\r\n"
+    );
+    assert_eq!(says(&amsd, &["send", "bob", "hi"]), "");
+    assert_eq!(says(&amsd, &["--json", "send", "bob", "--via", "direct", "hi"]), "");
+}
+
 #[test]
 fn what_waits_for_a_decision_is_mentioned_on_a_terminal() {
     let amsd = daemon_with(2);

@@ -1,5 +1,7 @@
 //! `amsctl send`
 
+use std::io::{self, IsTerminal};
+
 use ams_rpc::Exit;
 use ams_rpc::methods::message;
 use ams_rpc::types::{
@@ -141,6 +143,7 @@ impl Args {
             if session.json {
                 text::print_json(&line(&letter, &result, several))?;
             }
+            self.note_way(session, &letter, &body);
             if !result.reached {
                 text::note(&not_reached(self.wait, &result, Some(&letter.to)));
             }
@@ -225,6 +228,18 @@ impl Args {
             }
         }
         Ok(highest)
+    }
+
+    /// On a terminal: that it may only go a way which is not open now.
+    fn note_way(&self, session: &mut Session, letter: &Letter, body: &str) {
+        if self.via.is_none() || session.json || !io::stderr().is_terminal() {
+            return;
+        }
+        let Ok(would) = session.call::<message::Check>(&self.params(letter, body)) else { return };
+        if let Some(reason) = would.reason {
+            let (to, reason) = (text::line(&letter.to), text::line(&reason));
+            text::note(&format!("amsctl: the message to {to} {reason}"));
+        }
     }
 
     fn wait(

@@ -154,7 +154,10 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
             Some(format!("it goes after {id}: too much was accepted since"))
         }
         Some(OutRow { id, .. }) => Some(format!("decide {id} first: too much was accepted since")),
-        None => draft.wish.only.as_ref().map(Way::reason),
+        None => match &draft.wish.only {
+            Some(only) => Some(only.reason_for(txn, &row)?),
+            None => None,
+        },
     };
     let step = StepRow { at: now, state: OutState::Queued, via: None, reason };
     wish::note(txn, contact, seq, &draft.wish)?;

@@ -13,7 +13,8 @@ use minicbor::{Decode, Encode};
 
 use super::row::{Out, OutState};
 use super::state::change;
-use crate::contacts::ContactId;
+use crate::contacts::{ContactId, ContactRow};
+use crate::relay::{self, RelayId};
 use crate::settings::Undeliverable;
 use crate::store::{Read, StoreError, Table, Txn};
 
@@ -60,6 +61,28 @@ impl Way {
             Self::Relay => "goes through a relay only".to_owned(),
             Self::Through(nick) => format!("goes through the relay {nick} only"),
         }
+    }
+
+    /// Why it stays where it is when it is for `contact`, who may have no such way at all.
+    pub fn reason_for(&self, db: &impl Read, contact: &ContactRow) -> Result<String, StoreError> {
+        let name = &contact.name;
+        Ok(match self.leads_to(db, contact)? {
+            true => self.reason(),
+            false => format!("{}, and {name} has no such way yet", self.reason()),
+        })
+    }
+
+    /// Whether the contact has such a way, be it connected or not.
+    pub fn leads_to(&self, db: &impl Read, contact: &ContactRow) -> Result<bool, StoreError> {
+        let mut there = contact.paths.iter().filter(|path| !path.missing).map(|path| path.relay);
+        Ok(match self {
+            Self::Direct => there.any(RelayId::is_direct),
+            Self::Relay => there.any(|relay| !relay.is_direct()),
+            Self::Through(nick) => match relay::by_nick(db, nick)? {
+                Some((relay, _)) => there.any(|there| there == relay),
+                None => false,
+            },
+        })
     }
 }
 

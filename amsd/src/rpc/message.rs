@@ -64,6 +64,10 @@ pub(super) async fn check(
         let contact = show_contact(db, &live, id, &row)?;
         let via = way(&contact, draft.wish.only.as_ref());
         let known = matches!(weighed, Weighed::Before(_));
+        let reason = match draft.wish.only.as_ref().filter(|_| via.is_none()) {
+            Some(only) => Some(only.reason_for(db, &row)?),
+            None => None,
+        };
         let bytes = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
         Ok(SendChecked {
             to: contact.name,
@@ -71,6 +75,7 @@ pub(super) async fn check(
             presence: contact.presence,
             waits: via.is_none() && !known,
             via,
+            reason,
             known,
             size: bytes(size),
             max_size: bytes(MAX_BODY),

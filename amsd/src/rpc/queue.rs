@@ -50,13 +50,21 @@ fn reason(
     contact: ContactId,
     row: OutRow,
 ) -> Result<Option<String>, StoreError> {
-    if let Some(said) = row.steps.into_iter().next_back().and_then(|step| step.reason) {
-        return Ok(Some(said));
-    }
+    let said = row.steps.into_iter().next_back().and_then(|step| step.reason);
     if row.state != OutState::Queued {
-        return Ok(None);
+        return Ok(said);
     }
-    let Some(to) = db.get::<Contacts>(&contact)? else { return Ok(None) };
+    let Some(to) = db.get::<Contacts>(&contact)? else { return Ok(said) };
+    let only = row.wish.and_then(|wish| wish.only);
+    // Whether the contact has such a way is another question than when it was accepted.
+    if let (Some(said), Some(only)) = (&said, &only)
+        && said.starts_with(&only.reason())
+    {
+        return Ok(Some(only.reason_for(db, &to)?));
+    }
+    if said.is_some() {
+        return Ok(said);
+    }
     let mut away = Vec::new();
     for path in &to.paths {
         if live.is_up(path.relay) {

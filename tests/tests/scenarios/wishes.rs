@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use ams_rpc::admin;
-use ams_rpc::methods::queue;
+use ams_rpc::methods::{message, queue};
 use ams_rpc::types::{
-    IfUndelivered, LinkState, MessageId, NoParams, Period, Presence, QueueParams, SendParams,
-    Stage, State, Via,
+    IfUndelivered, LinkState, MessageId, NoParams, Period, Presence, QueueListParams, QueueParams,
+    SendParams, Stage, State, Via,
 };
 use ams_tests::connection::refusal;
 use ams_tests::{Net, PATIENCE, Person};
@@ -169,6 +169,16 @@ async fn a_message_goes_the_way_that_it_may_go_or_stays() {
         assert_eq!((shown.message.state, shown.only_via), (State::Queued, Some(only)));
         assert!(shown.steps[0].reason.is_some());
     }
+    let lacks = "goes over a direct link only, and bob has no such way yet";
+    let would = alice.call::<message::Check>(via("direct", "hi")).await;
+    assert_eq!((would.waits, would.reason.as_deref(), would.exit), (true, Some(lacks), 0));
+    let would = alice.call::<message::Check>(via("relay:work", "hi")).await;
+    assert_eq!(would.reason.as_deref(), Some("goes through the relay work only"));
+    assert_eq!(alice.call::<message::Check>(via("relay", "hi")).await.reason, None);
+    assert_eq!(alice.message(direct).await.steps[0].reason.as_deref(), Some(lacks));
+    let queued = alice.call::<queue::List>(QueueListParams::default()).await.messages;
+    let reasons: Vec<_> = queued.iter().map(|queued| queued.reason.as_deref()).collect();
+    assert_eq!(reasons, [Some(lacks), Some("goes through the relay work only")]);
     work.start().await;
     alice.reaches(at_work, Stage::Delivered).await;
     let got = bob.receives(4).await;

@@ -356,6 +356,9 @@ pub struct SendChecked {
     pub via: Option<String>,
     /// It would wait here, because no path is up.
     pub waits: bool,
+    /// Why it stays here, where it may only go one way.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// It has this id and was accepted before: sending it again would change nothing.
     pub known: bool,
     /// Bytes of its text.
