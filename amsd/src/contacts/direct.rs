@@ -288,3 +288,57 @@ pub(super) fn way_of(
         None => peer::make(txn, &DirectRow { link_key, noted: true, ..DirectRow::default() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ams_crypto::identity::IdentityKey;
+    use ams_crypto::introduction::Meeting;
+    use ams_crypto::olm::OlmAccount;
+    use ams_crypto::store::StoreKey;
+    use ams_wire::intro::Place;
+
+    use super::*;
+    use crate::store::Store;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    /// Somebody asks from 192.0.2.`last`; whether it is kept.
+    async fn asks(store: &Store, me: &Me, key: &IdentityKey, last: u8) -> bool {
+        let (from, to) = (name_of(&key.public()).unwrap(), name_of(me.public()).unwrap());
+        let meeting = Meeting { from, to, place: Place::Direct };
+        let expires = u64::try_from(NOW / 1000 + 60).unwrap();
+        let made = introduction::request(key, &mut OlmAccount::new(), meeting, expires, None);
+        let from = IpAddr::from([192, 0, 2, last]);
+        let (identity, link_key, me) = (key.public(), Key([last; 32]), me.clone());
+        let stranger = Stranger { identity, link_key, from };
+        let kept =
+            store.write(move |txn| receive(txn, &me, &stranger, &made.intro, Requests::Ask, NOW));
+        let kept: Result<_, StoreError> = kept.await;
+        kept.unwrap()
+    }
+
+    #[tokio::test]
+    async fn strangers_wait_in_few_places_and_fewer_from_one_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ams.redb");
+        let store = Store::create(&path, StoreKey::new(&[7; 32]), Arc::new(|_| {})).unwrap();
+        let me = store.write(Me::create).await.unwrap();
+        let first = IdentityKey::generate();
+        assert!(asks(&store, &me, &first, 1).await);
+        for _ in 1..MAX_FROM_ONE {
+            assert!(asks(&store, &me, &IdentityKey::generate(), 1).await);
+        }
+        assert!(!asks(&store, &me, &IdentityKey::generate(), 1).await, "one more from there");
+        for last in (2..).take(MAX_STRANGERS - MAX_FROM_ONE) {
+            assert!(asks(&store, &me, &IdentityKey::generate(), last).await);
+        }
+        assert!(!asks(&store, &me, &IdentityKey::generate(), 200).await, "one more than all");
+        // In the place of what the same one asked before.
+        assert!(asks(&store, &me, &first, 1).await);
+        let waiting = store.read(|db| intro::waiting(db).map(|all| all.len()));
+        let waiting: Result<_, StoreError> = waiting.await;
+        assert_eq!(waiting.unwrap(), MAX_STRANGERS);
+    }
+}
