@@ -10,7 +10,7 @@ use std::time::Duration;
 use ams_link::stream::BoxedStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,11 @@ const GREETING: (usize, usize) = (64, 8);
 /// Strangers who hand over an introduction: in all, and from one address. A place of their own, so
 /// that they take none of those who are known.
 const STRANGERS: (usize, usize) = (8, 2);
+/// Connections from one address that are accepted at once, and the time after which it may come with one
+/// more: a contact that dials anew pauses longer.
+const PACE: (u32, Duration) = (20, Duration::from_millis(200));
+/// Addresses of which it is remembered when they came; whoever has more of them meets [`GREETING`].
+const MAX_PACED: usize = 1024;
 /// After the system refused to accept.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -73,9 +78,11 @@ impl Listening {
     /// Accepts until `stop`.
     pub(super) fn serve(self, guests: &Guests, stop: &CancellationToken, tasks: &TaskTracker) {
         let (greeting, strangers) = (Places::new(GREETING), Places::new(STRANGERS));
+        let pace = Pace::default();
         for (socket, _) in self.0 {
             let door = Door {
                 guests: guests.clone(),
+                pace: pace.clone(),
                 greeting: greeting.clone(),
                 strangers: strangers.clone(),
                 stop: stop.clone(),
@@ -107,6 +114,7 @@ impl Socket {
 
 struct Door {
     guests: Guests,
+    pace: Pace,
     greeting: Places,
     strangers: Places,
     stop: CancellationToken,
@@ -120,6 +128,9 @@ impl Door {
                 sleep(PAUSE).await;
                 continue;
             };
+            if !self.pace.admits(from.ip(), Instant::now()) {
+                continue;
+            }
             let place = self.greeting.take_anyway(from.ip());
             let (guests, strangers) = (self.guests.clone(), self.strangers.clone());
             let (stop, given_up) = (self.stop.clone(), place.given_up.clone());
@@ -129,6 +140,29 @@ impl Door {
                 stop.run_until_cancelled(given_up.run_until_cancelled(greeted)).await;
             });
         }
+    }
+}
+
+/// How often each address came lately: a token bucket, kept as the moment at which it is full again.
+#[derive(Clone, Default)]
+struct Pace(Arc<Mutex<BTreeMap<IpAddr, Instant>>>);
+
+impl Pace {
+    /// Whether one more connection from there is accepted now.
+    fn admits(&self, from: IpAddr, now: Instant) -> bool {
+        let (from, (most, each)) = (source(from), PACE);
+        let mut full_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = full_at.get(&from).copied().unwrap_or(now).max(now);
+        if full.duration_since(now) > each.saturating_mul(most.saturating_sub(1)) {
+            return false;
+        }
+        if full_at.len() >= MAX_PACED {
+            full_at.retain(|_, full| *full > now);
+        }
+        if full_at.len() < MAX_PACED {
+            full_at.extend(full.checked_add(each).map(|full| (from, full)));
+        }
+        true
     }
 }
 
@@ -260,6 +294,17 @@ mod tests {
         assert!(gone(&silent[1]) && !gone(&third), "the oldest of all goes");
         drop((silent, third, others));
         assert!(places.lock().by.is_empty());
+    }
+
+    #[test]
+    fn many_addresses_take_no_more_memory_than_there_is_for_them() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        let network = |number: u32| IpAddr::from((u128::from(number) << 64).to_be_bytes());
+        let many = u32::try_from(MAX_PACED).unwrap() + 10;
+        assert!((0..many).all(|number| pace.admits(network(number), now)));
+        assert_eq!(pace.0.lock().unwrap().len(), MAX_PACED);
+        assert!(pace.admits(network(many), now + PACE.1));
+        assert_eq!(pace.0.lock().unwrap().len(), 1, "the others may come as if for the first time");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,18 +19,21 @@ use ams_wire::id::{Handle, Key, RootTag, WorkMark};
 use ams_wire::intro::Place;
 use ams_wire::username::Username;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::guest::Guests;
 use super::listen::Places;
 use super::{DirectRow, Directs, HANDLE, Listening, Peers, PeersHandle, make, offer};
+use crate::clock::Clock;
 use crate::contacts::ask::{Asked, AskedRow};
+use crate::contacts::direct::{self, Met};
 use crate::contacts::{self, ContactId, ContactRow, PathRow, Stage};
 use crate::live::Live;
 use crate::outside::{Connecting, Network, Outside};
 use crate::profile::{self, Me};
-use crate::relay::{Deps, LinkEvent, LinkHandle, Parcel, RelayId};
+use crate::relay::{Deps, DialError, LinkEvent, LinkHandle, Parcel, RelayId};
 use crate::session::row::{RootRow, Roots};
 use crate::session::seal::CipherKey;
 use crate::settings::{Direct, Settings};
@@ -291,6 +295,88 @@ async fn while_the_disk_fails_no_link_is_kept_waiting() {
     timeout(Duration::from_secs(15), again).await.expect("a link waits that nobody looks at");
     alices.stop().await;
     bobs.stop().await;
+}
+
+/// Whoever connects as fast as he can is let in at a pace, and keeps nobody else out.
+#[tokio::test(start_paused = true)]
+async fn one_address_is_accepted_at_a_pace() {
+    let alice = Alice::on(Outside::default()).await;
+    let (hand, handed) = mpsc::channel(1);
+    let listening = Listening::handed("192.0.2.1:7310".parse().unwrap(), handed);
+    let alices = Peers::start(alice.deps.clone(), listening, Vec::new());
+    let connect = async |last: u8| {
+        let (here, there) = tokio::io::duplex(1024);
+        let from = ([192, 0, 2, last], 40_000).into();
+        hand.send((BoxedStream::new(there), from)).await.unwrap();
+        here
+    };
+    // Sooner than the next one may come; nobody says anything before a stranger does.
+    let is_let_in = async |mut line: DuplexStream| {
+        timeout(Duration::from_millis(100), line.read_u8()).await.is_err()
+    };
+    for _ in 1..20 {
+        // Those who were silent for longest make room.
+        connect(7).await;
+    }
+    assert!(is_let_in(connect(7).await).await, "the twentieth");
+    assert!(!is_let_in(connect(7).await).await, "the one after");
+    assert!(is_let_in(connect(8).await).await, "somebody else");
+    tokio::time::advance(Duration::from_millis(200)).await;
+    assert!(is_let_in(connect(7).await).await, "after a moment");
+    alices.stop().await;
+}
+
+/// Refuses every connection, and counts them.
+#[derive(Default)]
+struct Refuses(AtomicUsize);
+
+impl Network for Refuses {
+    fn connect<'a>(&'a self, _: &'a HostPort) -> Connecting<'a> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Err(DialError::Refused)))
+    }
+}
+
+/// What a stranger did not answer is asked no longer than it could be answered.
+#[tokio::test(start_paused = true)]
+async fn redialling_ends_when_nobody_answered_for_14_days() {
+    const HOUR: i64 = 60 * 60 * 1000;
+    let began = Instant::now();
+    let passed = move || i64::try_from(began.elapsed().as_millis()).unwrap();
+    let clock = Clock::told_by(move || NOW + passed());
+    let network = Arc::new(Refuses::default());
+    let dialled = || network.0.load(Ordering::Relaxed);
+    let outside = Outside { clock, network: network.clone(), ..Outside::default() };
+    let mut alice = Alice::on(outside).await;
+    let me = alice.deps.me.clone();
+    let met = Met {
+        identity: IdentityKey::generate().public(),
+        link_key: Key([1; 32]),
+        at: "bob.test:7310".to_owned(),
+        verified: false,
+        linked: false,
+    };
+    let asked = alice.deps.store.write(move |txn| {
+        let asked_at = NOW - 14 * 24 * HOUR + HOUR;
+        direct::add(txn, &me, &met, Some("bob"), asked_at).map(|(_, row)| row.direct().unwrap())
+    });
+    alice.way = asked.await.unwrap();
+    let alices = Peers::start(alice.deps.clone(), Listening::default(), Vec::new());
+    let (live, mut changes) = (&alice.deps.live, alice.deps.live.follow());
+    let why = loop {
+        let why = live.link(alice.way).and_then(|link| link.reason).unwrap_or_default();
+        if why.contains("14 days") {
+            break why;
+        }
+        changes.changed().await.unwrap();
+    };
+    assert!(why.contains("amsctl peer connect"), "{why}");
+    assert!((HOUR..HOUR + 120_000).contains(&passed()), "{}", passed());
+    let before = dialled();
+    assert!(before > 30, "{before}");
+    tokio::time::advance(Duration::from_hours(24)).await;
+    alices.stop().await;
+    assert_eq!(dialled(), before);
 }
 
 /// Bob says where he is, and that leads no further than to the machine that dials.
