@@ -92,7 +92,8 @@ fn answer(method: &str) -> Reply {
         "contact.requests" => json!({
             "incoming": [{"id": "r1", "from": NASTY, "name": NASTY, "fingerprint": "abcd",
                 "again": true, "received": TIME}],
-            "outgoing": [{"id": "r2", "to": "bob@home", "name": NASTY, "sent": TIME}]}),
+            "outgoing": [{"id": "r2", "to": "bob@home", "name": NASTY, "sent": TIME}],
+            "links": [{"relay": NASTY, "name": NASTY, "expires": TIME}]}),
         "contact.verify" => json!({"name": NASTY, "safety_number": "0".repeat(60),
             "verified": false, "verified_by": null}),
         "contact.wait" => json!({"name": NASTY, "presence": "online", "reached": true, "exit": 0}),

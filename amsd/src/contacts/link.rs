@@ -187,6 +187,14 @@ pub fn awaited(db: &impl Read, relay: RelayId, now: i64) -> Result<Vec<RoutingId
     Ok(links.into_iter().map(|(by, _)| by).collect())
 }
 
+/// The links that are neither redeemed nor expired, the soonest to end first.
+pub(super) fn waiting(db: &impl Read, now: i64) -> Result<Vec<LinkRow>, StoreError> {
+    let links = db.list::<Links>(&())?.into_iter().map(|(_, row)| row);
+    let mut links: Vec<_> = links.filter(|row| now < row.until).collect();
+    links.sort_by_key(|row| row.until);
+    Ok(links)
+}
+
 /// Forgets what is over.
 pub(crate) fn prune(txn: &Txn<'_>, now: i64) -> Result<(), StoreError> {
     for (by, row) in txn.list::<Links>(&())? {

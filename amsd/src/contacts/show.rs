@@ -3,12 +3,12 @@
 use ams_crypto::identity::IdentityPublic;
 use ams_rpc::types::{
     Contact, ContactBrief, ContactState, LinkState, OutgoingRequest, Path, PathKind, PathState,
-    Presence, Requests, Time,
+    Presence, Requests, Time, WaitingLink,
 };
 use ams_wire::id::Key;
 
 use super::row::{ContactId, ContactRow, PathRow, Stage};
-use super::{all, ask, intro};
+use super::{all, ask, intro, link};
 use crate::live::Live;
 use crate::peer::{Directs, offer};
 use crate::relay::{RelayId, Relays};
@@ -79,9 +79,13 @@ pub fn list(db: &impl Read, live: &Live) -> Result<Vec<Contact>, StoreError> {
     Ok(shown)
 }
 
-/// Requests that wait, in and out.
-pub fn requests(db: &impl Read) -> Result<Requests, StoreError> {
-    let mut shown = Requests { incoming: Vec::new(), outgoing: Vec::new() };
+/// Requests that wait, in and out, and links that wait for whoever has them.
+pub fn requests(db: &impl Read, now: i64) -> Result<Requests, StoreError> {
+    let mut shown = Requests { incoming: Vec::new(), outgoing: Vec::new(), links: Vec::new() };
+    for row in link::waiting(db, now)? {
+        let (relay, expires) = (nick(db, row.relay)?, Time::from_millis(row.until));
+        shown.links.push(WaitingLink { relay, name: row.name, expires });
+    }
     for (id, row) in intro::waiting(db)? {
         shown.incoming.push(row.shown(id, &nick(db, row.relay)?));
     }

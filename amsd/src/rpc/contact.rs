@@ -102,7 +102,8 @@ pub(super) async fn make_link(
 }
 
 pub(super) async fn requests(app: App) -> Result<Requests, RpcError> {
-    app.store.read(|db| Ok::<_, RpcError>(show::requests(db)?)).await
+    let now = app.outside.clock.now();
+    app.store.read(move |db| Ok::<_, RpcError>(show::requests(db, now)?)).await
 }
 
 pub(super) async fn accept(

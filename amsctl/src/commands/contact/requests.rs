@@ -8,7 +8,7 @@ use crate::failed::Failed;
 use crate::render;
 use crate::session::Session;
 
-/// List requests that came in and those made here.
+/// List requests that came in, those made here, and contact links that nobody redeemed yet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -43,5 +43,15 @@ fn text(requests: &Requests) -> String {
             String::new(),
         ]
     });
-    table(&incoming.chain(outgoing).collect::<Vec<_>>())
+    let links = requests.links.iter().map(|link| {
+        [
+            "link".to_owned(),
+            link.name.clone().unwrap_or_default(),
+            format!("over {}", link.relay),
+            format!("until {}", render::time(link.expires)),
+            String::new(),
+            String::new(),
+        ]
+    });
+    table(&incoming.chain(outgoing).chain(links).collect::<Vec<_>>())
 }

@@ -321,6 +321,17 @@ pub struct OutgoingRequest {
     pub sent: Time,
 }
 
+/// A contact link that was made here and that nobody redeemed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingLink {
+    /// The nickname of the relay that it leads over.
+    pub relay: String,
+    /// The name that whoever redeems it shall have here; `null`: its own.
+    pub name: Option<String>,
+    /// Until when it is good.
+    pub expires: Time,
+}
+
 /// Result of `contact.requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Requests {
@@ -328,4 +339,7 @@ pub struct Requests {
     pub incoming: Vec<IncomingRequest>,
     /// Oldest first.
     pub outgoing: Vec<OutgoingRequest>,
+    /// The soonest to end first.
+    #[serde(default)]
+    pub links: Vec<WaitingLink>,
 }

@@ -283,6 +283,7 @@ fn relays_and_contacts() {
         json!({"name": "alice", "safety_number": "1".repeat(60), "verified": true,
             "verified_by": "link"}),
     );
+    let to = "carol@home".to_owned();
     golden(
         &Requests {
             incoming: vec![IncomingRequest {
@@ -293,17 +294,14 @@ fn relays_and_contacts() {
                 again: true,
                 received: time(),
             }],
-            outgoing: vec![OutgoingRequest {
-                id: "r2".into(),
-                to: "carol@home".into(),
-                name: "carol".into(),
-                sent: time(),
-            }],
+            outgoing: vec![OutgoingRequest { id: "r2".into(), to, name: "c".into(), sent: time() }],
+            links: vec![WaitingLink { relay: "home".into(), name: None, expires: time() }],
         },
         json!({
             "incoming": [{"id": "r1", "from": "alice@home", "name": "alice", "fingerprint": "f",
                 "again": true, "received": TIME}],
-            "outgoing": [{"id": "r2", "to": "carol@home", "name": "carol", "sent": TIME}]
+            "outgoing": [{"id": "r2", "to": "carol@home", "name": "c", "sent": TIME}],
+            "links": [{"relay": "home", "name": null, "expires": TIME}]
         }),
     );
 }
