@@ -216,6 +216,22 @@ pub(crate) fn key_changed(
     Ok(())
 }
 
+/// The contact's known key proved to be there, over `relay`: what was offered there needs no decision.
+pub(crate) fn key_proved(
+    txn: &Txn<'_>,
+    relay: RelayId,
+    (id, before): (ContactId, &ContactRow),
+) -> Result<(), StoreError> {
+    let after = before.with_proof(relay);
+    if after == *before {
+        return Ok(());
+    }
+    row::put(txn, id, Some(before), &after)?;
+    txn.tell(Fact::Hooks);
+    txn.tell(Fact::Due(id));
+    Ok(())
+}
+
 /// The contact that an approval makes, or adds a path to, and our handle on that path.
 pub(super) fn new_or_known(
     txn: &Txn<'_>,

@@ -19,7 +19,7 @@ use super::offer::{self, Theirs};
 use super::row::{self, DirectRow, HANDLE};
 use super::serve::Served;
 use crate::contacts::ask::{self, Asked, AskedRow};
-use crate::contacts::{ContactId, ContactRow, Stage};
+use crate::contacts::{ContactId, ContactRow, Stage, request};
 use crate::profile;
 use crate::relay::{Deps, DialError, RelayId, account};
 use crate::store::{Read, StoreError};
@@ -161,13 +161,19 @@ impl Actor {
 
     /// One link, from whichever side it comes, until it ends.
     async fn once(&mut self, view: View) -> End {
-        if let Some(Incoming { link, early }) = self.held.take() {
-            return Served::open(self, view, link, early, false).run().await;
+        let (link, early, is_ours) = match self.held.take() {
+            Some(Incoming { link, early }) => (link, early, false),
+            None => match self.dial(&view).await {
+                Ok(link) => (link, Vec::new(), true),
+                Err(end) => return end,
+            },
+        };
+        if view.known.is_in_doubt(self.way)
+            && let Err(error) = proved(self.deps.clone(), self.way).await
+        {
+            return error.into();
         }
-        match self.dial(&view).await {
-            Ok(link) => Served::open(self, view, link, Vec::new(), true).run().await,
-            Err(end) => end,
-        }
+        Served::open(self, view, link, early, is_ours).run().await
     }
 
     /// Dials the contact. A link that it dialled meanwhile is taken, or waits for a moment.
@@ -249,6 +255,15 @@ impl Actor {
     pub(super) fn show(&self, state: LinkState, reason: Option<String>) {
         self.deps.live.relay(self.way, &self.name, state, reason);
     }
+}
+
+/// Whoever was in the contact's place is gone.
+async fn proved(deps: Deps, way: RelayId) -> Result<(), StoreError> {
+    let proved = deps.store.write(move |txn| {
+        let Some((contact, known, _)) = row::wanted(txn, way)? else { return Ok(()) };
+        request::key_proved(txn, way, (contact, &known))
+    });
+    proved.await
 }
 
 async fn view(deps: Deps, way: RelayId) -> Result<Option<View>, StoreError> {

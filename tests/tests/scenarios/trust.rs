@@ -125,7 +125,7 @@ async fn another_key_stops_the_path_that_it_was_shown_on() {
 
 /// Where to connect, with which name and fingerprint, and whether whoever is there is taken.
 fn at(
-    address: impl ToString,
+    address: &impl ToString,
     name: Option<&str>,
     fingerprint: Option<&str>,
     accept_new: bool,
@@ -162,21 +162,22 @@ async fn another_key_at_a_contacts_address_is_nobody_new() {
     let anew = net.listener_at("anew", place, |_| ()).await;
     let shown = anew.status().await.fingerprint;
     for params in [
-        at(place, None, None, false),
-        at(place, None, None, true),
+        at(&place, None, None, false),
+        at(&place, None, None, true),
         // As after a yes on a terminal, which had only what is shown there.
-        at(place, None, Some(&shown), true),
-        at(place, Some("robert"), None, true),
+        at(&place, None, Some(&shown), true),
+        at(&place, Some("robert"), None, true),
     ] {
         let said = is_not_bob(&alice, params, &shown).await;
         assert!(said.contains("bob was at this address with another key"), "{said}");
         assert!(said.contains(&format!("amsctl contact trust bob {shown}")), "{said}");
     }
-    for params in [at(place, Some("bob"), None, true), at(place, Some("bob"), Some(&shown), false)]
+    for params in
+        [at(&place, Some("bob"), None, true), at(&place, Some("bob"), Some(&shown), false)]
     {
         is_not_bob(&alice, params, &shown).await;
     }
-    is_not_bob(&alice, at("bob", None, None, false), &shown).await;
+    is_not_bob(&alice, at(&"bob", None, None, false), &shown).await;
     is_refused_key(&alice, "bob").await;
     assert!(anew.call::<contact::Requests>(NoParams {}).await.incoming.is_empty());
 
@@ -184,6 +185,25 @@ async fn another_key_at_a_contacts_address_is_nobody_new() {
     anew.accept_stranger(&alice).await;
     alice.reaches(id, Stage::Delivered).await;
     anew.reads(&["whose?"]).await;
+}
+
+/// Somebody was in bob's place for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_known_key_is_there_again_nothing_has_to_be_decided() {
+    let net = Net::new().await;
+    let (alice, bob) = by_rule(&net).await;
+    let place = bob.listening().await;
+    bob.stop().await;
+    alice.peer_is("bob", LinkState::Down).await;
+    let other = net.listener_at("other", place, |_| ()).await;
+    let shown = other.status().await.fingerprint;
+    is_not_bob(&alice, at(&place, None, None, true), &shown).await;
+    is_refused_key(&alice, "bob").await;
+    other.stop().await;
+    bob.start().await;
+    alice.contact_is("bob", ContactState::Active).await;
+    assert_eq!(alice.contact("bob").await.offered_fingerprint, None);
+    alice.delivers("bob", "it is you").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,7 +215,7 @@ async fn whoever_has_a_contacts_address_now_can_be_a_contact_of_another_name() {
     alice.peer_is("bob", LinkState::Down).await;
     let carol = net.listener_at("carol", place, |_| ()).await;
     let shown = carol.status().await.fingerprint;
-    alice.call::<peer::Connect>(at(place, Some("carol"), Some(&shown), false)).await;
+    alice.call::<peer::Connect>(at(&place, Some("carol"), Some(&shown), false)).await;
     carol.accept_stranger(&alice).await;
     alice.contact_is("carol", ContactState::Active).await;
     alice.delivers("carol", "hello").await;
@@ -210,7 +230,8 @@ async fn a_contacts_name_is_given_to_no_other_key() {
     let (alice, bob) = net.friends("alice", "bob").await;
     let other = net.listener("other", |_| ()).await;
     let (place, shown) = (other.listening().await, other.status().await.fingerprint);
-    for params in [at(place, Some("bob"), None, true), at(place, Some("bob"), Some(&shown), false)]
+    for params in
+        [at(&place, Some("bob"), None, true), at(&place, Some("bob"), Some(&shown), false)]
     {
         let said = is_not_bob(&alice, params, &shown).await;
         assert!(said.contains("amsctl contact show bob") && said.contains("--as NAME"), "{said}");

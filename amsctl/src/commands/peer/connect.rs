@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "F")]
     fingerprint: Option<String>,
 
-    /// Take whoever is there. The contact stays unverified.
+    /// Take whoever is there, unless a contact was there with another key. The contact stays unverified.
     #[arg(long, conflicts_with = "fingerprint")]
     accept_new: bool,
 }
