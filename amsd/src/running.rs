@@ -333,8 +333,7 @@ impl Engine {
     }
 }
 
-/// Brings what a commit tells to whom it concerns. Nobody waits here: all of these are pokes, and
-/// a ring.
+/// Brings what a commit tells to whom it concerns. Nobody waits here: there are pokes, and a ring.
 fn route(
     dispatch: Dispatch,
     router: RouterHandle,
@@ -409,8 +408,7 @@ impl Running {
         self.engine.asked.cancelled().await;
     }
 
-    /// Resolves when its rooms have come around once more and its socket has answered a call; never,
-    /// where something hangs.
+    /// Resolves when its rooms came around once more and its socket answered; never, where one hangs.
     pub async fn goes_on(&self) {
         self.engine.goes_on().await;
         let socket = self.socket.clone();

@@ -266,7 +266,7 @@ impl User {
             Step::Show | Step::Unblock => self.bob.sees("alice", Presence::Online).await,
             Step::Block => alice.contact_is("bob", ContactState::Blocked).await,
             Step::SendDirectly | Step::Retry => {
-                drop(alice.message_is(self.given_up, State::Queued).await)
+                drop(alice.message_is(self.given_up, State::Queued).await);
             }
             Step::Keep => drop(alice.message_is(self.given_up, State::Waiting).await),
             Step::Discard => drop(alice.message_is(self.given_up, State::Discarded).await),
