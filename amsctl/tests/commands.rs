@@ -473,3 +473,26 @@ fn what_takes_long_is_told_on_stderr() {
     assert_exit(&done, 0);
     assert_eq!(out(&done), "home  up  bob\n");
 }
+
+/// How long somebody waits for an answer, no message says; that nobody may, is said.
+#[test]
+fn an_answer_to_an_old_question_is_sent_and_said_to_be_late() {
+    const ID: &str = "000102030405060708090a0b0c0d0e0f";
+    let amsd = Fake::start(|method, _| match method {
+        "message.answer" => Reply::Result(json!({
+            "id": ID, "state": "queued", "reached": true, "exit": 0
+        })),
+        "message.show" => Reply::Result(json!({"messages": [{
+            "id": ID, "contact": "bob", "contact_id": "1", "direction": "in", "from": "bob",
+            "to": "me", "body": "Deploy?", "state": "read", "verified": true, "via": null,
+            "time_sent": "2026-11-24T10:45:00.000Z", "time_received": "2026-11-24T10:45:00.000Z",
+            "reply_to": null, "title": null, "priority": null, "tags": [], "choices": ["yes"],
+            "steps": [], "if_undelivered": null, "expires": null, "key": null, "only_via": null
+        }]})),
+        _ => error("not_allowed", 6),
+    });
+    let answered = amsd.run(&["answer", ID, "yes"]);
+    assert_exit(&answered, 0);
+    let said = "bob asked at 2026-11-24T10:45:00.000Z and may not wait any more";
+    assert!(err(&answered).contains(said), "{}", err(&answered));
+}

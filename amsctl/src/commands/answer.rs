@@ -55,9 +55,8 @@ impl Args {
         let params = MessageParams { id: self.id, contact: self.contact.clone() };
         // A word beside the answer, which is durable: where it cannot be said, it is not.
         let Ok(shown) = session.call::<message::Show>(&params) else { return };
-        let questions = shown.messages.iter().map(|shown| &shown.message);
-        let Some(question) = questions.filter(|asked| asked.direction == Direction::In).next()
-        else {
+        let mut questions = shown.messages.iter().map(|shown| &shown.message);
+        let Some(question) = questions.find(|asked| asked.direction == Direction::In) else {
             return;
         };
         let sent = question.time_sent;
