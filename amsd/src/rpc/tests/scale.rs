@@ -1,5 +1,7 @@
 //! What an answer costs depends on what it prints, however much is kept.
 
+#![allow(clippy::arithmetic_side_effects, reason = "small numbers of a test")]
+
 use super::*;
 use crate::outbox::row::TextRow;
 use crate::outbox::wish::Wish;
