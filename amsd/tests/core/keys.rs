@@ -292,6 +292,23 @@ async fn fresh_keys_are_asked_for_once_in_a_quarter_of_an_hour() {
 }
 
 /// The relay may show everything again, at each attach.
+/// A contact that was away for longer than a request stands never saw it.
+#[tokio::test]
+async fn fresh_keys_that_were_asked_for_in_vain_are_asked_for_anew() {
+    let (alice, _bob) = friends().await;
+    let first = alice.renew("bob").await;
+    let asked_again = async |at| {
+        let (me, id) = (alice.me.clone(), alice.contact("bob").0);
+        let asked = alice.store.write(move |txn| ask::renew_expired(txn, &me, RELAY, id, at));
+        asked.await.unwrap();
+        alice.chores().await
+    };
+    assert!(asked_again(NOW + ask::LIFE - 1).await.is_empty());
+    let again = asked_again(NOW + ask::LIFE).await;
+    let [ToRelay::Ask(anew)] = &again[..] else { panic!("{again:?}") };
+    assert!(anew.intro != first.intro, "the old one has expired");
+}
+
 #[tokio::test]
 async fn what_the_relay_shows_twice_is_answered_alike_and_taken_once() {
     let (alice, bob) = friends().await;
