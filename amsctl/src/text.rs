@@ -66,7 +66,7 @@ pub fn json(text: &str) -> String {
     shown
 }
 
-/// Prints JSON to stdout as [`print`] does.
+/// Prints JSON to stdout as [`print()`] does.
 ///
 /// # Errors
 /// When stdout cannot be written.
