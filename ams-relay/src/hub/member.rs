@@ -112,8 +112,9 @@ impl Member {
 
     /// Gives up its lanes, and whatever waits on them.
     pub(super) fn let_go(&self) {
-        drop(std::mem::take(&mut *lock(&self.mailbox)));
-        drop(std::mem::take(&mut *lock(&self.outgoing)));
+        let mailbox = std::mem::take(&mut *lock(&self.mailbox));
+        let outgoing = std::mem::take(&mut *lock(&self.outgoing));
+        drop((mailbox, outgoing));
     }
 
     pub(crate) fn name(&self) -> &Username {
