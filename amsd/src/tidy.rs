@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::contacts::{intro, link};
 use crate::hooks::jobs as hooks;
-use crate::inbox::row::{In, ReaderRow, Readers, Received};
+use crate::inbox::row::{In, ReaderRow, Readers};
 use crate::inbox::{history, known, reader};
 use crate::outbox::ids;
 use crate::outbox::row::Out;
@@ -165,9 +165,7 @@ fn verdict(
     let (since, over, least) = match entry.direction {
         Direction::In => {
             let Some(row) = db.get::<In>(&place)? else { return Ok(Verdict::Goes) };
-            let read = db.get::<Received>(&at)?.is_some_and(|row| row.read);
-            let passed = readers.iter().all(|row| reader::has_passed(row, entry.contact, place));
-            (row.received_at, read && passed, 0)
+            (row.received_at, reader::have_had(db, readers, place, entry)?, 0)
         }
         Direction::Out => {
             let Some(row) = db.get::<Out>(&at)? else { return Ok(Verdict::Goes) };
@@ -196,7 +194,7 @@ mod tests {
     use super::*;
     use crate::contacts::ContactId;
     use crate::inbox::reader::Cursor;
-    use crate::inbox::row::{InIds, InRow, ReceivedRow};
+    use crate::inbox::row::{InIds, InRow, Received, ReceivedRow};
     use crate::outbox::row::{Live, OutIds, OutRow, OutState, TextRow, Texts};
     use crate::timeline;
 
@@ -253,14 +251,7 @@ mod tests {
                 steps: Vec::new(),
                 wish: None,
             };
-            let text = TextRow {
-                text: "text".into(),
-                reply_to: None,
-                title: None,
-                priority: None,
-                tags: Vec::new(),
-                choices: None,
-            };
+            let text = TextRow { text: "text".into(), ..TextRow::default() };
             txn.put::<Out>(&(BOB, seq), &row)?;
             txn.put::<Texts>(&(BOB, seq), &text)?;
             txn.put::<OutIds>(&(id, BOB), &seq)?;

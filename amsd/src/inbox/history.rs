@@ -191,10 +191,10 @@ pub fn clear(txn: &Txn<'_>, contact: ContactId) -> Result<HistoryCleared, StoreE
     let mut cleared = HistoryCleared { removed: 0, unread: 0 };
     let readers = reader::used(txn)?;
     for ((_, place), entry) in txn.list::<ByContact>(&contact)? {
-        let received = txn.get::<Received>(&(contact, entry.seq))?;
-        let came = received.filter(|_| entry.direction == Direction::In);
-        let has_passed = |of| reader::has_passed(of, contact, place);
-        let unread = came.is_some_and(|row| !(row.read && readers.iter().all(has_passed)));
+        let unread = match entry.direction {
+            Direction::In => !reader::have_had(txn, &readers, place, entry)?,
+            Direction::Out => false,
+        };
         if delete(txn, place, entry)? {
             cleared.removed = cleared.removed.saturating_add(1);
             cleared.unread = cleared.unread.saturating_add(u64::from(unread));

@@ -10,7 +10,7 @@ use super::{history, mark_read, raise_unread};
 use crate::contacts::{ContactId, Contacts};
 use crate::fact::Fact;
 use crate::store::{Read, StoreError, Txn};
-use crate::timeline::{Arrivals, Timeline, contacts_heard};
+use crate::timeline::{Arrivals, Entry, Timeline, contacts_heard};
 
 /// The reader that is used when none is named. It starts at the beginning.
 pub const DEFAULT: &str = "default";
@@ -246,8 +246,20 @@ fn count_unread(db: &impl Read, reader: &ReaderRow, contact: ContactId) -> Resul
     db.count_from::<Arrivals>(&contact, &from)
 }
 
+/// Whether everybody had what came in at `place`: somebody read it, and each of these readers has passed
+/// it.
+pub fn have_had(
+    db: &impl Read,
+    readers: &[ReaderRow],
+    place: u64,
+    entry: Entry,
+) -> Result<bool, StoreError> {
+    let read = db.get::<Received>(&(entry.contact, entry.seq))?.is_some_and(|row| row.read);
+    Ok(read && readers.iter().all(|reader| has_passed(reader, entry.contact, place)))
+}
+
 /// Whether a reader has had everything of this contact up to `place`.
-pub fn has_passed(reader: &ReaderRow, contact: ContactId, place: u64) -> bool {
+fn has_passed(reader: &ReaderRow, contact: ContactId, place: u64) -> bool {
     place <= position(reader, contact)
 }
 
