@@ -169,8 +169,7 @@ pub(crate) fn ask(
         let asked = txn.get::<Asked>(&key)?.and_then(|row| row.link);
         return asked.map_or(Ok(()), |asked| link::tell(txn, relay.0, path.handle, &asked, now));
     }
-    let standing =
-        txn.get::<Asked>(&key)?.filter(|row| (0..LIFE).contains(&now.saturating_sub(row.at)));
+    let standing = standing(txn, key, now)?;
     let generation = next_generation(txn, id)?;
     let intro = match standing {
         Some(row) => {
@@ -221,23 +220,30 @@ pub fn renew(
     ask(txn, me, relay, id, &row, now)
 }
 
-/// Nothing can be sealed for a contact. Where what it was asked for expired before it answered, it is
-/// asked anew.
+/// Nothing can be sealed for the contact that has our `handle` at `relay`. Where what it was asked for
+/// expired before it answered, it is asked anew.
 pub fn renew_expired(
     txn: &Txn<'_>,
     me: &Me,
-    relay: RelayId,
+    (relay, handle): (RelayId, Handle),
     id: ContactId,
     now: i64,
 ) -> Result<(), StoreError> {
-    let Some(contact) = txn.get::<Contacts>(&id)? else { return Ok(()) };
-    let Some(path) = contact.path(relay) else { return Ok(()) };
-    let asked = txn.get::<Asked>(&(relay, path.handle))?;
-    let stands = asked.is_some_and(|row| (0..LIFE).contains(&now.saturating_sub(row.at)));
-    match account(txn, me, relay)? {
-        Some(row) if !stands => renew(txn, me, (relay, &row), id, now),
-        _ => Ok(()),
+    if standing(txn, (relay, handle), now)?.is_some() {
+        return Ok(());
     }
+    let Some(row) = account(txn, me, relay)? else { return Ok(()) };
+    renew(txn, me, (relay, &row), id, now)
+}
+
+/// What was asked and has not expired.
+fn standing(
+    db: &impl Read,
+    key: (RelayId, Handle),
+    now: i64,
+) -> Result<Option<AskedRow>, StoreError> {
+    let asked = db.get::<Asked>(&key)?;
+    Ok(asked.filter(|row| (0..LIFE).contains(&now.saturating_sub(row.at))))
 }
 
 /// `relay` saw a newer copy of this profile, which may have used the keys of every contact there. Over

@@ -135,9 +135,10 @@ pub(super) fn look(
     };
     let bare = bare.map(|envelope| (back, envelope));
     let unsealed = seal::has_unsealed(txn, &desk, &routes)?;
-    let blocked = row.stage == Stage::Active && unsealed && !matches!(desk.room(), Room::For(_));
-    if blocked && matches!(desk.room(), Room::NoRoot) {
-        ask::renew_expired(txn, me, route.relay, contact, now)?;
+    let room = desk.room();
+    let blocked = row.stage == Stage::Active && unsealed && !matches!(room, Room::For(_));
+    if blocked && matches!(room, Room::NoRoot) {
+        ask::renew_expired(txn, me, (route.relay, route.handle), contact, now)?;
     }
     let waits = blocked || queue::has_waiting(txn, contact)?;
     Ok(Some(Work { contact, route, sealed, bare, moved, blocked, waits }))

@@ -291,7 +291,6 @@ async fn fresh_keys_are_asked_for_once_in_a_quarter_of_an_hour() {
     assert_eq!(asks_at(&alice, "bob", NOW + YEAR).await, 1);
 }
 
-/// The relay may show everything again, at each attach.
 /// A contact that was away for longer than a request stands never saw it.
 #[tokio::test]
 async fn fresh_keys_that_were_asked_for_in_vain_are_asked_for_anew() {
@@ -299,7 +298,8 @@ async fn fresh_keys_that_were_asked_for_in_vain_are_asked_for_anew() {
     let first = alice.renew("bob").await;
     let asked_again = async |at| {
         let (me, id) = (alice.me.clone(), alice.contact("bob").0);
-        let asked = alice.store.write(move |txn| ask::renew_expired(txn, &me, RELAY, id, at));
+        let key = (RELAY, alice.handle("bob"));
+        let asked = alice.store.write(move |txn| ask::renew_expired(txn, &me, key, id, at));
         asked.await.unwrap();
         alice.chores().await
     };
@@ -309,6 +309,7 @@ async fn fresh_keys_that_were_asked_for_in_vain_are_asked_for_anew() {
     assert!(anew.intro != first.intro, "the old one has expired");
 }
 
+/// The relay may show everything again, at each attach.
 #[tokio::test]
 async fn what_the_relay_shows_twice_is_answered_alike_and_taken_once() {
     let (alice, bob) = friends().await;
