@@ -18,6 +18,9 @@ pub struct Progress {
     saying: Option<JoinHandle<()>>,
 }
 
+/// What takes so long of a password.
+pub const MAKING_KEYS: &str = "making keys from the password and asking the relay";
+
 impl Progress {
     /// Says `what` is being done if it takes longer than a second: once, or on a terminal every
     /// second, in a line that goes when it is done.

@@ -178,8 +178,7 @@ impl Session {
         raw: &RawValue,
         text: impl FnOnce(&M::Result) -> String,
     ) -> Result<(), Failed> {
-        let json = || text::json(raw.get());
-        text::print(&if self.json { json() } else { text(&parse::<M>(raw)?) })?;
+        text::print(&if self.json { text::json(raw.get()) } else { text(&parse::<M>(raw)?) })?;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 /// A character that is never shown as itself: C0, DEL and C1, line and paragraph separators, and
 /// everything that is invisible or changes the direction of what follows.
 fn is_harmful(c: char) -> bool {
@@ -72,6 +74,14 @@ pub fn json(text: &str) -> String {
 /// When stdout cannot be written.
 pub fn print_json(text: &str) -> io::Result<()> {
     print(&json(text))
+}
+
+/// As [`print_json`], of a value: strings, numbers and lists, which are always written.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_value(value: &impl Serialize) -> io::Result<()> {
+    print_json(&serde_json::to_string(value).unwrap_or_default())
 }
 
 /// Prints to stdout, with an end of line where there is none, and flushes. Nothing is printed for

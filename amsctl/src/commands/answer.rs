@@ -44,7 +44,7 @@ impl Args {
         };
         let result = session.persist::<message::Answer>(Limit::new(None), params)?;
         if session.json {
-            text::print_json(&serde_json::to_string(&result).unwrap_or_default())?;
+            text::print_value(&result)?;
         }
         self.say_if_late(session);
         Ok(Exit::Done.code())

@@ -58,7 +58,7 @@ impl Args {
         };
         let asked = session.persist::<message::Ask>(Limit::new(self.timeout), params)?;
         if session.json {
-            text::print_json(&serde_json::to_string(&asked).unwrap_or_default())?;
+            text::print_value(&asked)?;
         } else if let Some(answer) = &asked.answer {
             text::print(&text::block(&answer.body))?;
         }

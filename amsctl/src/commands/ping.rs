@@ -177,7 +177,7 @@ fn pause_since(began: Option<Instant>) {
 
 fn show(session: &Session, pinged: &ContactPinged, waited: Duration) -> Result<(), Failed> {
     if session.json {
-        text::print_json(&serde_json::to_string(pinged).unwrap_or_default())?;
+        text::print_value(pinged)?;
         return Ok(());
     }
     let name = text::line(&pinged.name);

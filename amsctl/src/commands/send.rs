@@ -219,7 +219,7 @@ impl Args {
             params.id = self.id;
             match session.call::<message::Check>(&params) {
                 Ok(would) if session.json => {
-                    text::print_json(&serde_json::to_string(&would).unwrap_or_default())?;
+                    text::print_value(&would)?;
                 }
                 Ok(would) => text::print(&render::checked(&would))?,
                 Err(failed) => {

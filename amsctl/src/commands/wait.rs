@@ -36,36 +36,29 @@ impl Args {
             awaited: Awaited::Online,
             timeout,
         };
-        if self.timeout.is_none() {
-            self.say_what_it_takes(session);
+        // It would wait without end and without a word for somebody who cannot come.
+        if self.timeout.is_none()
+            && let Some(why) = self.why_unknown(session)
+        {
+            let name = text::line(&self.name);
+            text::note(&format!("amsctl: {name} is {}{why}", Presence::Unknown));
         }
         let result = session.persist::<contact::Wait>(Limit::new(self.timeout), params)?;
         if session.json {
-            text::print_json(&serde_json::to_string(&result).unwrap_or_default())?;
+            text::print_value(&result)?;
         }
         if result.exit != Exit::Done.code() {
-            let named = ContactParams { name: self.name.clone() };
             // Where it cannot be said why, that it did not come is enough.
-            let why =
-                session.call::<contact::Show>(&named).ok().and_then(|shown| why_unknown(&shown));
+            let why = self.why_unknown(session).unwrap_or_default();
             let name = text::line(&result.name);
-            text::note(&format!(
-                "amsctl: {name} is {}{}",
-                result.presence,
-                why.unwrap_or_default()
-            ));
+            text::note(&format!("amsctl: {name} is {}{why}", result.presence));
         }
         Ok(result.exit)
     }
 
-    /// It would wait without end and without a word for somebody who cannot come.
-    fn say_what_it_takes(&self, session: &mut Session) {
-        let named = ContactParams { name: self.name.clone() };
-        let shown = session.call::<contact::Show>(&named);
-        if let Some((shown, why)) = shown.ok().and_then(|it| why_unknown(&it).map(|why| (it, why)))
-        {
-            text::note(&format!("amsctl: {} is {}{why}", text::line(&shown.name), shown.presence));
-        }
+    fn why_unknown(&self, session: &mut Session) -> Option<String> {
+        let shown = session.call::<contact::Show>(&ContactParams { name: self.name.clone() });
+        shown.ok().and_then(|contact| why_unknown(&contact))
     }
 }
 

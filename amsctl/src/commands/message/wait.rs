@@ -41,7 +41,7 @@ impl Args {
         };
         let result = session.persist::<message::Wait>(Limit::new(self.timeout), params)?;
         if session.json {
-            text::print_json(&serde_json::to_string(&result).unwrap_or_default())?;
+            text::print_value(&result)?;
         }
         if !result.reached {
             text::note(&not_reached(Some(self.stage), &result, None));

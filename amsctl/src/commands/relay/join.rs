@@ -7,6 +7,7 @@ use ams_rpc::types::RelayJoinParams;
 
 use crate::failed::Failed;
 use crate::password::{self, Source};
+use crate::progress::MAKING_KEYS;
 use crate::render;
 use crate::session::Session;
 
@@ -34,10 +35,6 @@ impl Args {
         let source = Source { file: self.password_file.as_deref(), option: "--password-file" };
         let password = password::new(source, "Password for the new account: ")?;
         let params = RelayJoinParams { link: self.link, password, nick: self.nick };
-        session.show_slow::<relay::Join>(
-            "making keys from the password and asking the relay",
-            &params,
-            render::relay,
-        )
+        session.show_slow::<relay::Join>(MAKING_KEYS, &params, render::relay)
     }
 }

@@ -9,6 +9,7 @@ use ams_rpc::types::RelayLoginParams;
 
 use crate::failed::Failed;
 use crate::password::{self, Source};
+use crate::progress::MAKING_KEYS;
 use crate::render;
 use crate::session::Session;
 
@@ -65,11 +66,7 @@ impl Args {
 }
 
 fn login(session: &mut Session, params: &RelayLoginParams) -> Result<u8, Failed> {
-    session.show_slow::<relay::Login>(
-        "making keys from the password and asking the relay",
-        params,
-        render::relay,
-    )
+    session.show_slow::<relay::Login>(MAKING_KEYS, params, render::relay)
 }
 
 fn displace(user: &str) -> bool {

@@ -7,6 +7,7 @@ use ams_rpc::types::RelayPasswordParams;
 
 use crate::failed::Failed;
 use crate::password::{self, Source};
+use crate::progress::MAKING_KEYS;
 use crate::session::Session;
 
 /// Change the account's password.
@@ -41,10 +42,6 @@ impl Args {
         let password =
             password::new(Source { file: new, option: "--password-file" }, "New password: ")?;
         let params = RelayPasswordParams { nick: self.nick, old_password, password };
-        session.show_slow::<relay::Password>(
-            "making keys from the password and asking the relay",
-            &params,
-            |_| String::new(),
-        )
+        session.show_slow::<relay::Password>(MAKING_KEYS, &params, |_| String::new())
     }
 }
