@@ -288,3 +288,16 @@ impl Operator {
         self.types(&["invite", "create", name]).ok()
     }
 }
+
+/// Alice and bob, who are at `relay` and know each other, each with a daemon.
+#[must_use]
+pub fn friends(relay: &Operator, folder: &Path) -> [(User, Process); 2] {
+    let [alice, bob] = ["alice", "bob"].map(|name| {
+        let user = User::new(&folder.join(name));
+        let daemon = user.starts_daemon();
+        user.joins(&relay.invites(name)).exits(0);
+        (user, daemon)
+    });
+    alice.0.meets("alice", &bob.0, "bob");
+    [alice, bob]
+}

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use ams_tests::PATIENCE;
 use ams_tests::process::{Process, command};
-use ams_tests::shell::{Operator, User};
+use ams_tests::shell::{self, Operator, User};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -101,13 +101,8 @@ struct House {
 fn house() -> House {
     let folder = tempfile::tempdir().unwrap();
     let relay = Operator::start(folder.path(), &[]);
-    let [alice, bob] = ["alice", "bob"].map(|name| User::new(&folder.path().join(name)));
-    let daemons = [&alice, &bob].map(User::starts_daemon).into();
-    for (user, name) in [(&alice, "alice"), (&bob, "bob")] {
-        user.joins(&relay.invites(name)).exits(0);
-    }
-    alice.meets("alice", &bob, "bob");
-    House { _folder: folder, alice, bob, daemons, _relay: relay }
+    let [(alice, of_alice), (bob, of_bob)] = shell::friends(&relay, folder.path());
+    House { _folder: folder, alice, bob, daemons: vec![of_alice, of_bob], _relay: relay }
 }
 
 #[test]

@@ -15,19 +15,14 @@ use std::process::{Child, Stdio};
 use ams_rpc::methods::{contact, queue};
 use ams_rpc::types::{ContactParams, ContactState, QueueListParams, State};
 use ams_tests::process::{Process, command};
-use ams_tests::shell::{Operator, PASSWORD, User};
+use ams_tests::shell::{self, Operator, PASSWORD, User};
 use serde_json::Value;
 
 /// Alice and bob, who know each other at a relay that tries for so long.
 fn friends(folder: &Path, window: &str) -> (Operator, (User, Process), (User, Process)) {
     let relay = Operator::start_trying(folder, window);
-    let (alice, bob) = (User::new(&folder.join("alice")), User::new(&folder.join("bob")));
-    let daemons = [alice.starts_daemon(), bob.starts_daemon()];
-    alice.joins(&relay.invites("alice")).exits(0);
-    bob.joins(&relay.invites("bob")).exits(0);
-    alice.meets("alice", &bob, "bob");
-    let [of_alice, of_bob] = daemons;
-    (relay, (alice, of_alice), (bob, of_bob))
+    let [alice, bob] = shell::friends(&relay, folder);
+    (relay, alice, bob)
 }
 
 /// Types `amsctl …` and lets it run.

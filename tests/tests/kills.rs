@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use ams_tests::ledger::Balance;
 use ams_tests::process::{Process, file};
 use ams_tests::seed::{self, Seed};
-use ams_tests::shell::{Operator, Ran, User};
+use ams_tests::shell::{self, Operator, Ran, User};
 use ams_tests::traffic::{Door, Talk};
 
 /// So soon half of the killed are there again.
@@ -97,13 +97,7 @@ fn what_is_accepted_too_early_is_noticed() {
     let mut seed = Seed::from_environment("AMS_KILLS_SEED");
     let folder = tempfile::tempdir().unwrap();
     let relay = Operator::start(folder.path(), &[]);
-    let [(alice, mut alices), (bob, _bobs)] = ["alice", "bob"].map(|name| {
-        let user = User::new(&folder.path().join(name));
-        let daemon = user.starts_daemon();
-        user.joins(&relay.invites(name)).exits(0);
-        (user, daemon)
-    });
-    alice.meets("alice", &bob, "bob");
+    let [(alice, mut alices), (bob, _bobs)] = shell::friends(&relay, folder.path());
     let (from, to) = (Door::new(alice.home()), Door::new(bob.home()));
     let talk = Talk::hasty((&from, "alice"), (&to, "bob"));
     thread::scope(|scope| {

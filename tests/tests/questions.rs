@@ -14,19 +14,23 @@ use std::process::Stdio;
 use ams_rpc::methods::{contact, history};
 use ams_rpc::types::{ContactParams, HistoryParams, Presence};
 use ams_tests::process::{Process, command};
-use ams_tests::shell::{Operator, User};
+use ams_tests::shell::{self, Operator, User};
 use serde_json::Value;
 
 /// Alice and bob, who know each other at a relay.
 fn friends(folder: &Path) -> (Operator, (User, Process), (User, Process)) {
     let relay = Operator::start(folder, &[]);
-    let [alice, bob] = ["alice", "bob"].map(|name| User::new(&folder.join(name)));
-    let daemons = [&alice, &bob].map(User::starts_daemon);
-    alice.joins(&relay.invites("alice")).exits(0);
-    bob.joins(&relay.invites("bob")).exits(0);
-    alice.meets("alice", &bob, "bob");
-    let [of_alice, of_bob] = daemons;
-    (relay, (alice, of_alice), (bob, of_bob))
+    let [alice, bob] = shell::friends(&relay, folder);
+    (relay, alice, bob)
+}
+
+/// The id of the question that came in.
+fn question(of: &User) -> String {
+    let question = of.until("the question", |client| {
+        let said = client.call::<history::List>(&HistoryParams::default()).ok()?;
+        said.messages.into_iter().find(|message| message.choices.is_some())
+    });
+    question.id.to_string()
 }
 
 #[test]
@@ -36,11 +40,7 @@ fn a_question_is_answered_once() {
     let mut ask = command("amsctl");
     ask.arg("--home").arg(alice.home()).args(["ask", "bob", "Deploy?", "--choices", "yes,no"]);
     let asking = ask.stdout(Stdio::piped()).spawn().unwrap();
-    let id = bob.until("the question", |client| {
-        let said = client.call::<history::List>(&HistoryParams::default()).ok()?;
-        said.messages.into_iter().find(|message| message.choices.is_some())
-    });
-    let id = id.id.to_string();
+    let id = question(&bob);
     // What is no choice is no answer, and talk about it is none either.
     bob.amsctl(&["answer", &id, "perhaps"]).exits(2).says("yes, no");
     bob.amsctl(&["send", "alice", "--reply-to", &id, "a moment"]).exits(0);
@@ -58,11 +58,7 @@ fn an_answer_that_was_given_up_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let (mut relay, (alice, _of_alice), (bob, _of_bob)) = friends(folder.path());
     alice.amsctl(&["ask", "bob", "Deploy?", "--timeout", "0s"]).exits(12);
-    let id = bob.until("the question", |client| {
-        let said = client.call::<history::List>(&HistoryParams::default()).ok()?;
-        said.messages.into_iter().find(|message| message.choices.is_some())
-    });
-    let id = id.id.to_string();
+    let id = question(&bob);
     relay.process.kill();
     bob.amsctl(&["answer", &id, "1.0"]).exits(0);
     bob.amsctl(&["answer", &id, "1.1"]).exits(6);

@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use ams_tests::process::{command, file};
-use ams_tests::shell::{Operator, PASSWORD, User, run};
+use ams_tests::shell::{self, Operator, PASSWORD, User, run};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -130,12 +130,7 @@ fn the_tour() {
 fn a_program_takes_messages_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
     let relay = Operator::start(folder.path(), &[]);
-    let (alice, bob) =
-        (User::new(&folder.path().join("alice")), User::new(&folder.path().join("bob")));
-    let _daemons = [alice.starts_daemon(), bob.starts_daemon()];
-    alice.joins(&relay.invites("alice")).exits(0);
-    bob.joins(&relay.invites("bob")).exits(0);
-    alice.meets("alice", &bob, "bob");
+    let [(alice, _of_alice), (bob, _of_bob)] = shell::friends(&relay, folder.path());
     for body in ["1", "2"] {
         alice.amsctl(&["send", "bob", "--wait", "delivered", body]).exits(0);
     }

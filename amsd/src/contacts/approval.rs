@@ -242,14 +242,7 @@ mod tests {
     }
 
     fn hi() -> Draft {
-        let text = TextRow {
-            text: "hi".to_owned(),
-            reply_to: None,
-            title: None,
-            priority: None,
-            tags: Vec::new(),
-            choices: None,
-        };
+        let text = TextRow { text: "hi".to_owned(), ..TextRow::default() };
         Draft { to: "bob".to_owned(), id: None, text, wish: Wish::default() }
     }
 

@@ -119,7 +119,7 @@ pub struct OutRow {
 pub const MAX_STEPS: usize = 40;
 
 /// What a message says.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct TextRow {
     /// The text.

@@ -313,14 +313,7 @@ pub(crate) async fn strangers() -> (Person, Person) {
 }
 
 pub(crate) fn draft(to: &str, id: Option<MessageId>, text: &str) -> Draft {
-    let text = TextRow {
-        text: text.to_owned(),
-        reply_to: None,
-        title: None,
-        priority: None,
-        tags: Vec::new(),
-        choices: None,
-    };
+    let text = TextRow { text: text.to_owned(), ..TextRow::default() };
     Draft { to: to.to_owned(), id, text, wish: Wish::default() }
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use ams_tests::process::Process;
 use ams_tests::programs::{program, root};
-use ams_tests::shell::{Operator, User};
+use ams_tests::shell::{self, Operator, User};
 use serde_json::{Value, json};
 
 /// Whether a program that the test cannot do without is there; what lacks is said.
@@ -29,12 +29,8 @@ struct Friends {
 
 fn friends(folder: &Path) -> Friends {
     let relay = Operator::start(folder, &[]);
-    let [alice, bob] = ["alice", "bob"].map(|name| User::new(&folder.join(name)));
-    let daemons = [&alice, &bob].map(User::starts_daemon);
-    alice.joins(&relay.invites("alice")).exits(0);
-    bob.joins(&relay.invites("bob")).exits(0);
-    alice.meets("alice", &bob, "bob");
-    Friends { alice, bob, _running: (relay, daemons) }
+    let [(alice, of_alice), (bob, of_bob)] = shell::friends(&relay, folder);
+    Friends { alice, bob, _running: (relay, [of_alice, of_bob]) }
 }
 
 /// `AMS_HOME=… CLIENT …`

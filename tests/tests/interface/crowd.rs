@@ -11,18 +11,13 @@ use ams_rpc::client::Client;
 use ams_rpc::methods::{history, queue};
 use ams_rpc::types::{HistoryParams, Message, MessageId, QueueListParams};
 use ams_tests::process::{Process, command};
-use ams_tests::shell::{Operator, User};
+use ams_tests::shell::{self, Operator, User};
 use serde_json::{Value, json};
 
 /// Alice with bob among her contacts, both of them at a relay, and bob is away.
 fn alice_alone(folder: &Path) -> (User, Process, Operator) {
     let relay = Operator::start(folder, &[]);
-    let [alice, bob] = ["alice", "bob"].map(|name| User::new(&folder.join(name)));
-    let (of_alice, of_bob) = (alice.starts_daemon(), bob.starts_daemon());
-    alice.joins(&relay.invites("alice")).exits(0);
-    bob.joins(&relay.invites("bob")).exits(0);
-    alice.meets("alice", &bob, "bob");
-    drop(of_bob);
+    let [(alice, of_alice), _] = shell::friends(&relay, folder);
     (alice, of_alice, relay)
 }
 

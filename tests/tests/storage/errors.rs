@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use ams_rpc::ErrorKind;
 use ams_rpc::client::CallError;
-use ams_rpc::methods::{daemon, message, presence, relay};
-use ams_rpc::types::{
-    LinkState, MessageId, MessageParams, NoParams, PresenceParams, RelayParams, Stage, Visibility,
-};
+use ams_rpc::methods::{daemon, message, presence};
+use ams_rpc::types::{MessageId, MessageParams, NoParams, PresenceParams, Stage, Visibility};
 use ams_tests::disk::{Disk, Trouble};
 use ams_tests::{Net, Person};
 use tokio::time::timeout;
 
-use super::steps::{STEPS, User};
+use super::steps::{STEPS, User, hurry};
 use super::workload::{Recorded, Told, Who};
 
 /// A full disk stays full until somebody makes room; other errors may be over at once.
@@ -45,7 +43,7 @@ async fn a_daemon_says_what_its_disk_refuses_and_goes_on() {
 /// Whatever a user does and a daemon writes down, and every call to the disk that it takes.
 async fn everything_is_told(kind: Io, lasts: bool) {
     let (user, mut told_of) = (User::new().await, 0);
-    for step in STEPS {
+    for &step in STEPS {
         user.prepare(step).await;
         let mut told = 0;
         for after in 0.. {
@@ -141,14 +139,10 @@ async fn a_disk_that_fails_while_a_message_comes_in_costs_only_time() {
     recorded.stop().await;
 }
 
-/// Waits until a message is there; where the link rests after the disk failed, the user hurries it.
+/// Waits until a message is there.
 async fn comes_in(bob: &Person, id: MessageId) {
     bob.until(format!("{id}"), move |client| {
-        let home = || RelayParams { nick: "home".to_owned() };
-        let relays = client.call::<relay::List>(&NoParams {}).ok()?.relays;
-        if relays[0].state == LinkState::Down {
-            client.call::<relay::Connect>(&home()).ok()?;
-        }
+        hurry(client)?;
         let shown = MessageParams { id, contact: None };
         client.call::<message::Show>(&shown).ok().map(|_| ())
     })

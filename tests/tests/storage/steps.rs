@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ams_relay::config::Config;
-use ams_rpc::client::CallError;
+use ams_rpc::client::{CallError, Client};
 use ams_rpc::methods::{contact, history, inbox, message, presence, profile, queue, relay};
 use ams_rpc::types::{
     ContactParams, ContactState, LinkState, MessageId, NoParams, Presence, RelayParams, Stage,
@@ -16,68 +16,23 @@ use ams_tests::person::PASSWORD;
 use ams_tests::{Net, Person, Relay};
 use serde_json::{Value, json};
 
-/// One thing that a user does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Send,
-    Read,
-    Hide,
-    Show,
-    Block,
-    Unblock,
-    SendDirectly,
-    Keep,
-    Retry,
-    Discard,
-    Delete,
-    ReadOtherwise,
-    Forget,
-    Rename,
-    RenameBack,
-    Verify,
-    Clear,
-    Add,
-    Remove,
-    Accept,
-    Link,
-    Join,
-    Login,
-    Resume,
-    Password,
-    Leave,
-    Backup,
+macro_rules! steps {
+    ($($step:ident)+) => {
+        /// One thing that a user does.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Step {
+            $($step,)+
+        }
+
+        /// All of it, in an order in which it can be done.
+        pub(crate) const STEPS: &[Step] = &[$(Step::$step),+];
+    };
 }
 
-/// All of it, in an order in which it can be done.
-pub(crate) const STEPS: [Step; 27] = [
-    Step::Send,
-    Step::Read,
-    Step::Hide,
-    Step::Show,
-    Step::Block,
-    Step::Unblock,
-    Step::SendDirectly,
-    Step::Keep,
-    Step::Retry,
-    Step::Discard,
-    Step::Delete,
-    Step::ReadOtherwise,
-    Step::Forget,
-    Step::Rename,
-    Step::RenameBack,
-    Step::Verify,
-    Step::Clear,
-    Step::Add,
-    Step::Remove,
-    Step::Accept,
-    Step::Link,
-    Step::Join,
-    Step::Login,
-    Step::Resume,
-    Step::Password,
-    Step::Leave,
-    Step::Backup,
-];
+steps! {
+    Send Read Hide Show Block Unblock SendDirectly Keep Retry Discard Delete ReadOtherwise Forget
+    Rename RenameBack Verify Clear Add Remove Accept Link Join Login Resume Password Leave Backup
+}
 
 impl Step {
     /// Whether this is what is answered where it is done already.
@@ -312,15 +267,16 @@ impl User {
     }
 }
 
-/// Where the link rests after the disk failed, the user hurries it.
-pub(crate) async fn is_hurried(person: &Person) {
-    person
-        .until("the links to be up", |client| {
-            let relays = client.call::<relay::List>(&NoParams {}).ok()?.relays;
-            for down in relays.iter().filter(|relay| relay.state == LinkState::Down) {
-                client.call::<relay::Connect>(&RelayParams { nick: down.name.clone() }).ok()?;
-            }
-            relays.iter().all(|relay| relay.state == LinkState::Up).then_some(())
-        })
-        .await;
+/// Waits until the links are up.
+async fn is_hurried(person: &Person) {
+    person.until("the links to be up", |client| hurry(client)?.then_some(())).await;
+}
+
+/// Where a link rests after the disk failed, the user hurries it; whether all are up.
+pub(crate) fn hurry(client: &mut Client) -> Option<bool> {
+    let relays = client.call::<relay::List>(&NoParams {}).ok()?.relays;
+    for down in relays.iter().filter(|relay| relay.state == LinkState::Down) {
+        client.call::<relay::Connect>(&RelayParams { nick: down.name.clone() }).ok()?;
+    }
+    Some(relays.iter().all(|relay| relay.state == LinkState::Up))
 }

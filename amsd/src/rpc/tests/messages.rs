@@ -202,3 +202,14 @@ async fn a_look_before_sending_takes_part_in_nobodys_commit() {
     assert!(queue.messages.is_empty());
     bench.end().await;
 }
+
+/// The interface tells the bounds that a message has on its way.
+#[test]
+fn the_bounds_of_the_interface_are_those_of_the_wire() {
+    use ams_rpc::types as told;
+    use ams_wire::limits as kept;
+    assert_eq!(told::MAX_BODY, kept::MAX_BODY_TEXT);
+    assert_eq!(told::MAX_TITLE, kept::MAX_TITLE);
+    assert_eq!((told::MAX_TAGS, told::MAX_TAG), (kept::MAX_TAGS, kept::MAX_TAG));
+    assert_eq!((told::MAX_CHOICES, told::MAX_CHOICE), (kept::MAX_CHOICES, kept::MAX_CHOICE));
+}

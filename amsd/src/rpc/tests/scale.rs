@@ -28,14 +28,7 @@ async fn filled(count: u64) -> Bench {
     came.await.unwrap();
     let went = bench.store.write(move |txn| {
         for _ in 0..count {
-            let text = TextRow {
-                text: "hay".into(),
-                reply_to: None,
-                title: None,
-                priority: None,
-                tags: Vec::new(),
-                choices: None,
-            };
+            let text = TextRow { text: "hay".into(), ..TextRow::default() };
             let draft = Draft { to: "alice".into(), id: None, text, wish: Wish::default() };
             outbox::push(txn, &draft, clock()).map_err(|_| StoreError::Damaged("a test"))?;
         }
