@@ -5,7 +5,7 @@
 //!
 //! 1. [`Cli`]: what was typed; [`commands`] has one file per command, with its arguments.
 //! 2. [`session`]: the connection to the daemon, found, made and made again; `start`: a daemon where none runs.
-//! 3. [`password`], [`body`]: what is read from a terminal, a file or stdin.
+//! 3. [`password`], [`body`], `confirm`: what is read from a terminal, a file or stdin.
 //! 4. [`text`], [`columns`], [`render`]: what is shown, with everything harmless that somebody else wrote;
 //!    [`qr`]: links as QR codes; [`outlet`]: how received messages are handed over; [`progress`]: a word on
 //!    what takes long; [`desktop`]: notifications; [`chat`]: a
@@ -22,6 +22,7 @@ pub mod chat;
 pub mod columns;
 pub mod commands;
 pub mod complete;
+mod confirm;
 pub mod desktop;
 mod doctor;
 pub mod failed;

@@ -15,7 +15,7 @@
 //!
 //! 8. [`programs`]: where they are
 //! 9. [`process`]: a relay or daemon as a process that is killed and started again
-//! 10. [`shell`]: commands as a user types them
+//! 10. [`shell`]: commands as a user types them; [`terminal`]: where they ask, and draw
 //! 11. [`traffic`]: people who write and read whatever is killed meanwhile
 //!
 //! And what is looked at: [`ledger`] (nothing lost, nothing doubled, in order), [`search`] (what must
@@ -44,6 +44,7 @@ pub mod relay;
 pub mod search;
 pub mod seed;
 pub mod shell;
+pub mod terminal;
 pub mod traffic;
 
 pub use connection::Connection;

@@ -13,6 +13,7 @@ use ams_rpc::types::{ContactParams, ContactState, NoParams};
 
 use crate::connection;
 use crate::process::{Process, command, file};
+use crate::terminal::Terminal;
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -100,6 +101,20 @@ impl User {
         run("amsd", &[&["--home", home], arguments].concat(), b"")
     }
 
+    /// Types `amsctl …` on a terminal, and stays there.
+    #[must_use]
+    pub fn on_terminal(&self, arguments: &[&str]) -> Terminal {
+        self.runs_on_terminal("amsctl", arguments)
+    }
+
+    /// As [`User::on_terminal`], with another program.
+    #[must_use]
+    pub fn runs_on_terminal(&self, program: &'static str, arguments: &[&str]) -> Terminal {
+        let mut run = command(program);
+        run.arg("--home").arg(&self.home).args(arguments);
+        Terminal::running(&run)
+    }
+
     /// Joins by an invite, with the password from a file as `--password-file`.
     #[must_use]
     pub fn joins(&self, invite: &str) -> Ran {
@@ -116,6 +131,12 @@ impl User {
     pub fn goes_to_the_background(&self) -> Background {
         let started = self.amsd(&["--daemon"]).exits(0);
         assert_eq!((started.out.as_str(), started.err.as_str()), ("", ""));
+        self.in_the_background()
+    }
+
+    /// The daemon that a command starts; it is stopped when what this gives is dropped.
+    #[must_use]
+    pub fn in_the_background(&self) -> Background {
         Background { user: self.clone() }
     }
 

@@ -255,6 +255,29 @@ fn a_daemon_that_is_killed_loses_none() {
     assert!(house.told.is_quiet());
 }
 
+/// Neither the disk nor the memory is a hook's to fill; what it starts is held to that as well.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hook_has_limits() {
+    // The limits are there before the message is.
+    let script = "cat >/dev/null\n\
+                  grep -E '^Max (file size|address space|core file size) ' /proc/self/limits |\n\
+                  while read -r line; do echo $line; done >DIR/told\n";
+    let config = "[[hook]]\nname = 'look'\nrun = ['DIR/look']\n";
+    let house = house("60s", config, &[("look", script)]);
+    house.bob_sends(&["hi"]);
+    let told = [(); 3].map(|()| house.told.next());
+    let (file, memory) = (1_u64 << 30, 4_u64 << 30);
+    assert_eq!(
+        told,
+        [
+            format!("Max file size {file} {file} bytes"),
+            "Max core file size 0 0 bytes".to_owned(),
+            format!("Max address space {memory} {memory} bytes"),
+        ]
+    );
+}
+
 /// What takes too long is ended with all that it started.
 #[test]
 fn a_program_has_its_time_and_its_group_no_longer() {

@@ -278,6 +278,49 @@ fn icinga_pages() {
     assert_eq!(read["body"], "disk is CRITICAL: DISK CRITICAL - free space: / 3 MB (0%)");
 }
 
+/// What USER.md has for a job of continuous integration, as it stands there, in a shell that stops at
+/// what fails.
+#[test]
+fn a_job_pages_and_asks() {
+    if !has("bash") {
+        println!("skipped: bash is not installed");
+        return;
+    }
+    let text = fs::read_to_string(root().join("packaging/USER.md")).unwrap();
+    let (_, job) = text.split_once("\n## In CI\n").unwrap();
+    let indented = job.lines().skip(1).map_while(|line| line.strip_prefix("    "));
+    let job: String = indented.flat_map(|line| [line, "\n"]).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Operator::start(folder.path(), &[]);
+    let team = User::new(&folder.path().join("team"));
+    let _of_team = team.starts_daemon();
+    team.joins(&relay.invites("team")).exits(0);
+    let link = team.amsctl(&["contact", "link"]).ok();
+    let _of_the_job = User::new(&folder.path().join("ams")).in_the_background();
+    let programs = program("amsctl");
+    let path = format!("{}:/usr/bin:/bin", programs.parent().unwrap().display());
+    let mut run = Command::new("bash");
+    run.args(["-e", "-c", &job]).env_clear().env("PATH", path).env("RUNNER_TEMP", folder.path());
+    run.env("AMS_INVITE", relay.invites("builds"))
+        .env("AMS_PASSWORD", "correct horse battery staple");
+    run.env("AMS_CONTACT_LINK", link).env("BUILD", "17").env("RESULT", "green");
+    let run =
+        run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let read = || -> serde_json::Value {
+        let read = ["recv", "--max", "1", "--timeout", "1m", "--json"];
+        serde_json::from_str(&team.amsctl(&read).ok()).unwrap()
+    };
+    let told = read();
+    assert_eq!((&told["body"], &told["verified"]), (&"build 17: green".into(), &true.into()));
+    let asked = read();
+    assert!(asked["body"].as_str().unwrap().starts_with("Deploy?"), "{asked}");
+    team.amsctl(&["answer", asked["id"].as_str().unwrap(), "yes"]).exits(0);
+    let ended = run.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    let complained = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && said.ends_with("yes\n"), "{said}\n{complained}");
+}
+
 /// Folders that it names.
 #[test]
 fn what_it_links_to_is_there() {

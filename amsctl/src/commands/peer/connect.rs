@@ -1,14 +1,14 @@
 //! `amsctl peer connect`
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use ams_rpc::ErrorKind;
 use ams_rpc::methods::peer;
 use ams_rpc::types::PeerConnectParams;
 
+use crate::confirm;
 use crate::failed::Failed;
 use crate::render;
 use crate::session::Session;
+use crate::text::line;
 
 /// Ask whoever answers at an address to be a contact, or connect to a contact now. Who is there has
 /// to be vouched for: by a peer link (`amsctl id` on the other side shows it), by its fingerprint,
@@ -50,7 +50,7 @@ impl Args {
         match session.show::<peer::Connect>(&params, render::peer) {
             Err(failed) if failed.kind.as_deref() == Some(ErrorKind::KeyUnknown.as_str()) => {
                 let Some(offered) = failed.offered.clone() else { return Err(failed) };
-                if !io::stdin().is_terminal() || !is_the_one(&params.address, &offered) {
+                if !is_the_one(&params.address, &offered) {
                     return Err(failed);
                 }
                 // This one, and no other that may answer by now.
@@ -63,12 +63,8 @@ impl Args {
 }
 
 fn is_the_one(address: &str, fingerprint: &str) -> bool {
-    let (address, fingerprint) = (crate::text::line(address), crate::text::line(fingerprint));
-    let asked = write!(
-        io::stderr(),
-        "{address} shows the fingerprint\n  {fingerprint}\nIs that who you mean? [y/N] "
-    );
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let (address, fingerprint) = (line(address), line(fingerprint));
+    confirm::is_yes(&format!(
+        "{address} shows the fingerprint\n  {fingerprint}\nIs that who you mean?"
+    ))
 }

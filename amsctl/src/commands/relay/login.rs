@@ -1,17 +1,18 @@
 //! `amsctl relay login`
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use ams_rpc::ErrorKind;
 use ams_rpc::methods::relay;
 use ams_rpc::types::RelayLoginParams;
 
+use crate::confirm;
 use crate::failed::Failed;
 use crate::password::{self, Source};
 use crate::progress::MAKING_KEYS;
 use crate::render;
 use crate::session::Session;
+use crate::text::line;
 
 /// Enrol this daemon on an account that exists, and connect. It takes the place of the account's
 /// other device.
@@ -54,7 +55,7 @@ impl Args {
         };
         match login(session, &params) {
             Err(failed) if failed.kind == Some(ErrorKind::NeedsReplace.as_str().to_owned()) => {
-                if !io::stdin().is_terminal() || !displace(&params.user) {
+                if !displaces(&params.user) {
                     return Err(failed);
                 }
                 params.replace = Some(true);
@@ -69,13 +70,9 @@ fn login(session: &mut Session, params: &RelayLoginParams) -> Result<u8, Failed>
     session.show_slow::<relay::Login>(MAKING_KEYS, params, render::relay)
 }
 
-fn displace(user: &str) -> bool {
-    let user = crate::text::line(user);
-    let asked = write!(
-        io::stderr(),
-        "The account {user} has another device, which would be displaced. Displace it? [y/N] "
-    );
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+fn displaces(user: &str) -> bool {
+    let user = line(user);
+    confirm::is_yes(&format!(
+        "The account {user} has another device, which would be displaced. Displace it?"
+    ))
 }
