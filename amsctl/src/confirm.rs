@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 /// Whether the question was answered with a yes; where nobody can be asked, it was not.
-pub fn is_yes(question: &str) -> bool {
+pub(crate) fn is_yes(question: &str) -> bool {
     if !io::stdin().is_terminal() {
         return false;
     }
