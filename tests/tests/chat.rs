@@ -10,7 +10,6 @@
 
 use ams_tests::process::Process;
 use ams_tests::shell::{self, Operator, User};
-use ams_tests::terminal::Terminal;
 
 struct House {
     _folder: tempfile::TempDir,
