@@ -81,7 +81,9 @@ fn without_daemon(places: Option<&Places>, failed: &Failed) -> Vec<Finding> {
     let said = failed.message.clone().unwrap_or_default();
     let fix = failed.hint.clone().unwrap_or_else(|| "amsctl stop && amsd --daemon".to_owned());
     let mut found = vec![Finding::wrong("daemon", said, fix)];
+    // One that is there and says nothing has the profile.
     if failed.exit == ams_rpc::Exit::NoDaemon.code()
+        && !failed.is_away()
         && let Some(places) = places.filter(|places| places.data.exists())
     {
         found.push(profile(places));

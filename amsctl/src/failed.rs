@@ -5,6 +5,7 @@ use std::io;
 
 use ams_rpc::Exit;
 use ams_rpc::client::CallError;
+use ams_rpc::types::MessageId;
 
 use crate::text;
 
@@ -24,6 +25,9 @@ pub struct Failed {
 }
 
 impl Failed {
+    /// The kind of a failure after which it is not known whether the call was carried out.
+    pub const AWAY: &str = "away";
+
     /// Fails with this code and sentence.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
@@ -44,6 +48,24 @@ impl Failed {
         self
     }
 
+    /// It is not known whether the call was carried out: the daemon went away, or is there and says
+    /// nothing.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.kind.as_deref() == Some(Self::AWAY)
+    }
+
+    /// Says which message it is about, so that whoever does not know whether it was accepted can ask,
+    /// or send it again by its id.
+    #[must_use]
+    pub fn about(self, id: MessageId) -> Self {
+        if !self.is_away() {
+            return self;
+        }
+        let message = self.message.unwrap_or_default();
+        Self { message: Some(format!("{message}; the message's id is {id}")), ..self }
+    }
+
     /// Says it on stderr and gives the exit code.
     #[must_use]
     pub fn report(&self) -> u8 {
@@ -61,6 +83,7 @@ impl Failed {
 impl From<CallError> for Failed {
     fn from(error: CallError) -> Self {
         let exit = error.exit();
+        let kind = matches!(error, CallError::TimedOut).then(|| Self::AWAY.to_owned());
         let (message, hint) = match error {
             CallError::NotRunning { path } => (
                 format!("amsd is not running (nothing is listening on {})", path.display()),
@@ -71,6 +94,13 @@ impl From<CallError> for Failed {
                     .to_owned(),
                 Some("amsctl status says whether it is running".to_owned()),
             ),
+            CallError::TimedOut => (
+                "amsd is there and does not answer; whether the command was carried out is not known"
+                    .to_owned(),
+                Some(
+                    "its process may be stopped, or its disk stuck: look at it and at its log".to_owned(),
+                ),
+            ),
             CallError::Foreign { .. } => {
                 (error.to_string(), Some("check --home, --socket and AMS_HOME".to_owned()))
             }
@@ -79,11 +109,9 @@ impl From<CallError> for Failed {
                 let (hint, kind) = failure.data.map(|data| (data.hint, data.kind)).unzip();
                 return Self { exit, message: Some(failure.message), hint, kind, offered };
             }
-            CallError::Connect { .. } | CallError::TimedOut | CallError::Nonsense(_) => {
-                (error.to_string(), None)
-            }
+            CallError::Connect { .. } | CallError::Nonsense(_) => (error.to_string(), None),
         };
-        Self { exit, message: Some(message), hint, kind: None, offered: None }
+        Self { exit, message: Some(message), hint, kind, offered: None }
     }
 }
 

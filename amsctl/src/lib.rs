@@ -4,7 +4,8 @@
 //! In the order of a run:
 //!
 //! 1. [`Cli`]: what was typed; [`commands`] has one file per command, with its arguments.
-//! 2. [`session`]: the connection to the daemon, found, made and made again; `start`: a daemon where none runs.
+//! 2. [`session`]: the connection to the daemon, found, made and made again; [`patience`]: how long it
+//!    is waited for; `start`: a daemon where none runs.
 //! 3. [`password`], [`body`], `confirm`: what is read from a terminal, a file or stdin.
 //! 4. [`text`], [`columns`], [`render`]: what is shown, with everything harmless that somebody else wrote;
 //!    [`qr`]: links as QR codes; [`outlet`]: how received messages are handed over; [`progress`]: a word on
@@ -28,6 +29,7 @@ mod doctor;
 pub mod failed;
 pub mod outlet;
 pub mod password;
+pub mod patience;
 pub mod progress;
 pub mod qr;
 pub mod render;

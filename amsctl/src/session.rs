@@ -9,19 +9,15 @@ use ams_rpc::methods::{daemon, events};
 use ams_rpc::places::Places;
 use ams_rpc::types::{Event, NoParams, Period, SubscribeParams};
 use ams_rpc::{ErrorKind, Exit, Method};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::failed::Failed;
+use crate::patience::{LONGEST_AWAY, Limit, PAUSE, Patience, at_once};
 use crate::progress::Progress;
 use crate::start::{self, Started};
 use crate::text;
 
-/// The kind of a failure after which it is not known whether the call was carried out.
-pub const AWAY: &str = "away";
-/// A daemon that was there may be away for so long.
-const LONGEST_AWAY: Duration = Duration::from_secs(10);
-/// Between two tries to reach it again: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// A daemon that waits for something answers at the latest so long after the time it was given.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -104,13 +100,24 @@ impl Session {
         Ok(self.client.insert(client))
     }
 
-    /// One call on the connection that there is, or on a new one.
-    fn call_once<M: Method>(&mut self, params: &M::Params) -> Result<Box<RawValue>, Called> {
-        let answer = self.client()?.call_any(M::NAME, params);
+    /// One call on the connection that there is, or on a new one; for so long at most.
+    fn call_within(
+        &mut self,
+        within: Option<Duration>,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<Box<RawValue>, Called> {
+        let client = self.client()?;
+        client.set_timeout(within)?;
+        let answer = client.call_any(method, params);
         if matches!(answer, Err(ref error) if !matches!(error, CallError::Failed(_))) {
             self.client = None;
         }
         Ok(answer?)
+    }
+
+    fn call_once<M: Method>(&mut self, params: &M::Params) -> Result<Box<RawValue>, Called> {
+        self.call_within(at_once(M::NAME, params), M::NAME, params)
     }
 
     /// Calls a method and hands over its result as it came.
@@ -136,10 +143,8 @@ impl Session {
     /// # Errors
     /// As [`Session::call_raw`].
     pub fn call_any(&mut self, method: &str, params: &RawValue) -> Result<Box<RawValue>, Failed> {
-        match self.client() {
-            Ok(client) => client.call_any(method, &params).map_err(|error| self.reached(error)),
-            Err(error) => Err(self.explain(error)),
-        }
+        let answer = self.call_within(at_once(method, &params), method, &params);
+        answer.map_err(|error| self.explain(error))
     }
 
     /// Calls a method and shows its result: as it came, or as `text` puts it.
@@ -211,17 +216,15 @@ impl Session {
         let mut patience = Patience::new(limit);
         loop {
             let left = limit.left();
+            let params = params(left);
             let guard = left.map(|left| left.0.saturating_add(GRACE));
-            let tried = self
-                .client()
-                .and_then(|client| Ok(client.set_timeout(guard)?))
-                .and_then(|()| self.call_once::<M>(&params(left)));
-            match tried {
+            let within = guard.or_else(|| at_once(M::NAME, &params));
+            match self.call_within(within, M::NAME, &params) {
                 Ok(raw) => return parse::<M>(&raw),
                 Err(error) => {
                     if patience.wait(&error).is_err() {
                         let failed = self.explain(error);
-                        return Err(if patience.seen { went_away(failed) } else { failed });
+                        return Err(if patience.has_seen() { went_away(failed) } else { failed });
                     }
                 }
             }
@@ -238,7 +241,11 @@ impl Session {
             Some(client) => client,
             None => self.connect()?,
         };
-        Ok(client.subscribe::<events::Subscribe>(params)?)
+        client.set_timeout(at_once(events::Subscribe::NAME, params))?;
+        let events = client.subscribe::<events::Subscribe>(params)?;
+        // The next event may be long in coming.
+        events.set_timeout(None)?;
+        Ok(events)
     }
 
     /// Waits until the daemon has closed the connection and its process has ended.
@@ -332,11 +339,11 @@ fn once_it_answers(connect: impl Fn() -> Result<Client, CallError>) -> Result<Cl
 
 /// A daemon that was there and did not come back.
 fn went_away(failed: Failed) -> Failed {
-    if failed.exit != Exit::NoDaemon.code() {
+    if failed.exit != Exit::NoDaemon.code() || failed.is_away() {
         return failed;
     }
     let message = "amsd went away during the call and did not come back";
-    Failed { message: Some(message.to_owned()), kind: Some(AWAY.to_owned()), ..failed }
+    Failed { message: Some(message.to_owned()), kind: Some(Failed::AWAY.to_owned()), ..failed }
 }
 
 fn parse<M: Method>(raw: &RawValue) -> Result<M::Result, Failed> {
@@ -365,113 +372,9 @@ impl From<Failed> for Called {
     }
 }
 
-/// Until when a command goes on.
-#[derive(Debug, Clone, Copy)]
-pub struct Limit(Option<Instant>);
-
-impl Limit {
-    /// For this long from now, or without end.
-    #[must_use]
-    pub fn new(timeout: Option<Period>) -> Self {
-        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout.0)))
-    }
-
-    /// What is left of it, at least nothing.
-    #[must_use]
-    pub fn left(self) -> Option<Period> {
-        let end = self.0?;
-        // Whole milliseconds: nobody needs to read more.
-        let left = end.saturating_duration_since(Instant::now()).as_millis();
-        Some(Period(Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))))
-    }
-}
-
-/// How long a daemon that went away is waited for.
-#[derive(Debug)]
-pub struct Patience {
-    limit: Limit,
-    /// It was there once.
-    seen: bool,
-    away_since: Option<Instant>,
-    tried: Instant,
-    pause: Duration,
-}
-
-/// A connection that lasted so long was one: the daemon was back in between.
-const LASTED: Duration = Duration::from_secs(1);
-
-impl Patience {
-    /// Nobody was seen yet.
-    #[must_use]
-    pub fn new(limit: Limit) -> Self {
-        Self { limit, seen: false, away_since: None, tried: Instant::now(), pause: PAUSE.0 }
-    }
-
-    /// It answered.
-    pub fn answered(&mut self) {
-        self.seen = true;
-        self.away_since = None;
-        self.pause = PAUSE.0;
-    }
-
-    /// Waits a little when the error means that the daemon is away and may come back.
-    ///
-    /// # Errors
-    /// When it is time to give up, or the error means something else.
-    pub fn wait(&mut self, error: &Called) -> Result<(), GaveUp> {
-        let Called::Call(error) = error else { return Err(GaveUp) };
-        match error {
-            CallError::NotRunning { .. } if !self.seen => return Err(GaveUp),
-            error if !error.is_away() => return Err(GaveUp),
-            CallError::NotRunning { .. } => {}
-            // It was there, and the connection broke just now.
-            _ if self.tried.elapsed() >= LASTED => self.answered(),
-            _ => self.seen = true,
-        }
-        let since = *self.away_since.get_or_insert_with(Instant::now);
-        let over = self.limit.left().is_some_and(|left| left.0.is_zero());
-        if over || since.elapsed() >= LONGEST_AWAY {
-            return Err(GaveUp);
-        }
-        std::thread::sleep(self.pause);
-        self.pause = self.pause.saturating_mul(2).min(PAUSE.1);
-        self.tried = Instant::now();
-        Ok(())
-    }
-}
-
-/// It is not waited for any longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GaveUp;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn not_running() -> Called {
-        Called::Call(CallError::NotRunning { path: PathBuf::from("/x") })
-    }
-
-    fn broken() -> Called {
-        Called::Call(CallError::Broken(io::ErrorKind::UnexpectedEof.into()))
-    }
-
-    #[test]
-    fn a_daemon_that_was_never_there_is_not_waited_for() {
-        let mut patience = Patience::new(Limit::new(None));
-        assert_eq!(patience.wait(&not_running()), Err(GaveUp));
-    }
-
-    #[test]
-    fn one_that_went_away_is_within_the_limit() {
-        let mut patience = Patience::new(Limit::new(None));
-        assert_eq!(patience.wait(&broken()), Ok(()));
-        assert_eq!(patience.wait(&not_running()), Ok(()));
-        let mut late = Patience::new(Limit::new(Some(Period(Duration::ZERO))));
-        assert_eq!(late.wait(&broken()), Err(GaveUp));
-        let refused = CallError::Failed(ams_rpc::RpcError::not_approved("no").into());
-        assert_eq!(patience.wait(&Called::Call(refused)), Err(GaveUp));
-    }
 
     #[test]
     fn without_a_daemon_the_sentence_says_how_to_start_it() {

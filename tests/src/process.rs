@@ -13,6 +13,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::PATIENCE;
 use crate::programs::program;
 
@@ -106,8 +108,7 @@ impl Process {
 
     /// SIGHUP: returns when it has read its config again.
     pub fn reload(&self) {
-        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        self.signal(Signal::HUP);
         let mut bytes = [0; 512];
         loop {
             let got = hear(&self.notify, &mut bytes).unwrap();
@@ -115,6 +116,21 @@ impl Process {
                 return;
             }
         }
+    }
+
+    /// SIGSTOP: it is there, and answers nobody.
+    pub fn pauses(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub fn goes_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// SIGKILL: it gets no chance to do anything more.

@@ -164,3 +164,40 @@ fn a_daemon_that_stays_away_is_told_with_the_id() {
     alice.amsctl(&wait).exits(0);
     assert_eq!(bob.amsctl(&["recv"]).ok().lines().count(), 1);
 }
+
+/// A daemon that is there and says nothing holds no command up for good, and a message that may have been
+/// accepted is named.
+#[test]
+fn a_daemon_that_does_not_answer_is_told_with_the_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, (alice, of_alice), (bob, _of_bob)) = friends(folder.path(), "60s");
+    of_alice.pauses();
+    let send = |more: &[&str]| begins(&alice, &[&["send", "bob"], more].concat());
+    let sending = [
+        send(&["one"]),
+        send(&["--print-id", "--wait", "delivered", "--timeout", "1s", "two"]),
+        send(&["--wait", "delivered", "--timeout", "1s", "three"]),
+        send(&["--wait", "delivered", "four"]),
+    ];
+    let (looking, checking) = (begins(&alice, &["status"]), begins(&alice, &["doctor"]));
+    let (exit, out, err) = ends(looking);
+    assert_eq!((exit, out.as_str()), (Some(11), ""), "{err}");
+    assert!(err.contains("is there and does not answer"), "{err}");
+    // It has the profile, so nobody else looks at that.
+    let (exit, out, _) = ends(checking);
+    assert!(exit != Some(0) && out.contains("does not answer"), "{out}");
+    assert!(!out.contains("amsd --check"), "{out}");
+    let ids = sending.map(|sending| {
+        let (exit, out, err) = ends(sending);
+        assert_eq!((exit, out.as_str()), (Some(11), ""), "{err}");
+        assert!(err.contains("is there and does not answer"), "{err}");
+        err.split_whitespace().find(|word| word.len() == 32).unwrap().to_owned()
+    });
+    of_alice.goes_on();
+    // Whether it was accepted or not, the same id again sends nothing twice.
+    for (id, text) in ids.iter().zip(["one", "two", "three", "four"]) {
+        let again = ["send", "bob", "--id", id, "--wait", "delivered", "--timeout", "60s", text];
+        alice.amsctl(&again).exits(0);
+    }
+    assert_eq!(bob.amsctl(&["recv"]).ok().lines().count(), 4);
+}

@@ -7,7 +7,8 @@ use ams_rpc::types::{AnswerParams, Direction, MessageId, MessageParams, Time};
 use crate::body;
 use crate::commands::send::new_id;
 use crate::failed::Failed;
-use crate::session::{Limit, Session};
+use crate::patience::Limit;
+use crate::session::Session;
 use crate::text;
 
 /// A question that is older, in milliseconds, may be one that nobody waits at any more.

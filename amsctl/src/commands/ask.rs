@@ -7,7 +7,8 @@ use ams_rpc::types::{AskParams, Period, State};
 use crate::body;
 use crate::commands::send::new_id;
 use crate::failed::Failed;
-use crate::session::{Limit, Session};
+use crate::patience::Limit;
+use crate::session::Session;
 use crate::text;
 
 /// Ask a contact something, wait for the answer and print it.
@@ -56,7 +57,9 @@ impl Args {
             title: self.title.clone(),
             priority: self.priority,
         };
-        let asked = session.persist::<message::Ask>(Limit::new(self.timeout), params)?;
+        let asked = session
+            .persist::<message::Ask>(Limit::new(self.timeout), params)
+            .map_err(|failed| failed.about(id))?;
         if session.json {
             text::print_value(&asked)?;
         } else if let Some(answer) = &asked.answer {

@@ -17,7 +17,8 @@ use crate::chat::listening::Ear;
 use crate::chat::typing::{self, LineEditor};
 use crate::chat::{Screen, SharedTalk};
 use crate::failed::Failed;
-use crate::session::{Limit, Session};
+use crate::patience::Limit;
+use crate::session::Session;
 use crate::text::line;
 
 /// A message that is not delivered by then is said to be on its way.

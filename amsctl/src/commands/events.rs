@@ -3,8 +3,9 @@
 use ams_rpc::types::{EventType, SubscribeParams};
 
 use crate::failed::Failed;
+use crate::patience::{Limit, Patience};
 use crate::render;
-use crate::session::{Limit, Patience, Session};
+use crate::session::Session;
 use crate::text;
 
 /// Follow everything that happens.

@@ -8,7 +8,8 @@ use ams_rpc::methods::contact;
 use ams_rpc::types::{ContactPingParams, ContactPinged, Period};
 
 use crate::failed::Failed;
-use crate::session::{Limit, Session};
+use crate::patience::Limit;
+use crate::session::Session;
 use crate::text;
 
 /// Between the beginnings of two pings.

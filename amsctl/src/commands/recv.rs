@@ -11,8 +11,9 @@ use ams_rpc::types::{
 
 use crate::failed::Failed;
 use crate::outlet::Outlet;
+use crate::patience::Limit;
 use crate::render;
-use crate::session::{Limit, Session};
+use crate::session::Session;
 use crate::text;
 
 /// How long one call waits while following; then it asks again.

@@ -12,8 +12,9 @@ use serde_json::json;
 
 use crate::body;
 use crate::failed::Failed;
+use crate::patience::Limit;
 use crate::render;
-use crate::session::{AWAY, Limit, Session};
+use crate::session::Session;
 use crate::text;
 
 /// Send a message. Returns when it is durable in the daemon's queue.
@@ -116,9 +117,10 @@ impl Args {
             return self.check(session, &letters, &body);
         }
         let limit = Limit::new(self.timeout);
-        // A wait is a call of its own where something is to be done between accepting and waiting.
+        // A wait is a call of its own where something is to be done between accepting and waiting, and
+        // where it has no end: accepting has one.
         let several = letters.len() > 1;
-        let apart = self.print_id || several;
+        let apart = self.print_id || several || self.timeout.is_none();
 
         let mut highest = Exit::Done.code();
         let mut accepted = Vec::new();
@@ -203,7 +205,7 @@ impl Args {
         let limit = if wait.is_some() { limit } else { Limit::new(None) };
         let result = session
             .persist::<message::Send>(limit, params)
-            .map_err(|failed| with_id(failed, letter))?;
+            .map_err(|failed| failed.about(letter.id))?;
         if self.print_id {
             text::print(&letter.id.to_string())?;
         }
@@ -255,7 +257,7 @@ impl Args {
             timeout,
             contact: Some(letter.to.clone()),
         };
-        session.persist::<message::Wait>(limit, params).map_err(|failed| with_id(failed, letter))
+        session.persist::<message::Wait>(limit, params).map_err(|failed| failed.about(letter.id))
     }
 }
 
@@ -287,15 +289,6 @@ fn refused(
         text::print_json(&line.to_string())?;
     }
     Ok(failed.report())
-}
-
-/// Whoever does not know whether a message was accepted can ask, or send it again by its id.
-fn with_id(failed: Failed, letter: &Letter) -> Failed {
-    if failed.kind.as_deref() != Some(AWAY) {
-        return failed;
-    }
-    let message = failed.message.unwrap_or_default();
-    Failed { message: Some(format!("{message}; the message's id is {}", letter.id)), ..failed }
 }
 
 /// Why a wait ended without its stage.

@@ -15,7 +15,11 @@ pub struct Args {}
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
-        let pid = session.call::<daemon::Status>(&NoParams {}).map(|status| status.pid).ok();
+        let pid = match session.call::<daemon::Status>(&NoParams {}) {
+            // It would not hear that it is to stop, either.
+            Err(failed) if failed.is_away() => return Err(failed),
+            status => status.map(|status| status.pid).ok(),
+        };
         let exit = session.show::<daemon::Stop>(&NoParams {}, |_| String::new())?;
         // So that a new one can be started at once.
         session.wait_for_end(pid);

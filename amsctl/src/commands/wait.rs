@@ -7,7 +7,8 @@ use ams_rpc::types::{
 };
 
 use crate::failed::Failed;
-use crate::session::{Limit, Session};
+use crate::patience::Limit;
+use crate::session::Session;
 use crate::text;
 
 /// Wait until a contact is online.

@@ -91,9 +91,9 @@ impl CallError {
     #[must_use]
     pub fn exit(&self) -> u8 {
         match self {
-            Self::NotRunning { .. } | Self::Broken(_) => Exit::NoDaemon.code(),
+            Self::NotRunning { .. } | Self::Broken(_) | Self::TimedOut => Exit::NoDaemon.code(),
             Self::Foreign { .. } => Exit::Refused.code(),
-            Self::Connect { .. } | Self::TimedOut | Self::Nonsense(_) => Exit::Failed.code(),
+            Self::Connect { .. } | Self::Nonsense(_) => Exit::Failed.code(),
             Self::Failed(failure) => failure.exit(),
         }
     }

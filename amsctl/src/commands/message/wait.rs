@@ -5,7 +5,8 @@ use ams_rpc::types::{MessageId, Period, Stage, WaitParams};
 
 use crate::commands::send::not_reached;
 use crate::failed::Failed;
-use crate::session::{Limit, Session};
+use crate::patience::Limit;
+use crate::session::Session;
 use crate::text;
 
 /// Wait until a message reached a stage or can no longer reach it.
