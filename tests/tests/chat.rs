@@ -85,8 +85,27 @@ fn a_daemon_that_goes_away_is_waited_for() {
     house.bob.amsctl(&["send", "alice", "while you were away"]).exits(0);
     house.daemons[0].start();
     chat.shows("amsd is back");
-    chat.shows("bob: while you were away");
+    let drawn = chat.shows("bob: while you were away");
+    assert!(!drawn.contains("amsd is"), "it was away once: {drawn:?}");
     chat.types("/quit\r");
+    assert_eq!(chat.ends().0, 0);
+}
+
+#[test]
+fn a_line_is_tried_until_the_daemon_is_back() {
+    let mut house = house();
+    let mut chat = house.alice.on_terminal(&["chat", "bob"]);
+    chat.shows("to bob> ");
+    house.daemons[0].kill();
+    chat.shows("amsd is away");
+    chat.types("are you there?\r");
+    chat.shows("the line is tried until it does");
+    house.daemons[0].start();
+    let read = house.bob.amsctl(&["recv", "--timeout", "1m"]).ok();
+    assert!(read.contains("alice: are you there?"), "{read}");
+    chat.shows("[read] are you there?");
+    chat.shows("to bob> ");
+    chat.types("\u{4}");
     assert_eq!(chat.ends().0, 0);
 }
 

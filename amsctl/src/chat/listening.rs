@@ -1,7 +1,5 @@
 //! What happens while a line is being typed.
 
-use std::time::Duration;
-
 use ams_rpc::Exit;
 use ams_rpc::methods::{inbox, message};
 use ams_rpc::types::{
@@ -9,13 +7,11 @@ use ams_rpc::types::{
 };
 use rustyline::ExternalPrinter;
 
-use super::{Screen, SharedTalk};
+use super::{PAUSE, Screen, SharedTalk};
 use crate::failed::Failed;
 use crate::session::Session;
 use crate::text::line;
 
-/// Between two tries to reach a daemon that went away.
-const PAUSE: Duration = Duration::from_millis(500);
 /// What is followed.
 const TYPES: [EventType; 5] = [
     EventType::MessageReceived,
@@ -64,6 +60,8 @@ impl<P: ExternalPrinter> Ear<P> {
                     done = self.hear(&event);
                 }
             }
+            // Its other connection is as dead as the one that told.
+            self.calls = self.calls.another();
             if !std::mem::replace(&mut away, true) {
                 self.screen.print("  amsd is away; what you send waits until it is back\n".into());
             }

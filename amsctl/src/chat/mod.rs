@@ -10,6 +10,7 @@ pub mod typing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ams_rpc::types::{Contact, Direction, Message, MessageId, State};
 use rustyline::ExternalPrinter;
@@ -17,6 +18,8 @@ use rustyline::ExternalPrinter;
 use crate::render;
 use crate::text::line;
 
+/// Between two tries to reach a daemon that went away.
+pub const PAUSE: Duration = Duration::from_millis(500);
 /// What of a message of ours is quoted where its state is told.
 const MAX_QUOTE: usize = 40;
 

@@ -7,7 +7,7 @@ use ams_rpc::Exit;
 use ams_rpc::methods::{contact, history, inbox, message};
 use ams_rpc::types::{
     Contact, ContactParams, ContactState, Direction, HistoryParams, InboxNextParams, MAX_BODY,
-    Period, SendParams, Stage,
+    Period, SendParams, Stage, WaitParams,
 };
 use rustyline::ExternalPrinter;
 use rustyline::error::ReadlineError;
@@ -15,7 +15,7 @@ use rustyline::error::ReadlineError;
 use super::send::new_id;
 use crate::chat::listening::Ear;
 use crate::chat::typing::{self, LineEditor};
-use crate::chat::{Screen, SharedTalk};
+use crate::chat::{PAUSE, Screen, SharedTalk};
 use crate::failed::Failed;
 use crate::patience::Limit;
 use crate::session::Session;
@@ -146,18 +146,39 @@ impl<P: ExternalPrinter> Chat<'_, P> {
         }
         let (id, name) = (new_id()?, self.talk.name());
         self.talk.sends(id, text);
-        let sent = self.session.persist::<message::Send>(Limit::new(None), |_| SendParams {
-            id: Some(id),
-            wait: Some(Stage::Delivered),
-            timeout: Some(SOON),
-            ..SendParams::new(name.clone(), text)
-        });
-        let sent = sent.inspect_err(|_| self.talk.takes_back(id))?;
-        if !sent.reached {
+        let params = SendParams { id: Some(id), ..SendParams::new(name.clone(), text) };
+        self.hands_over(&params).inspect_err(|_| self.talk.takes_back(id))?;
+        let wait = |timeout| WaitParams {
+            id,
+            stage: Stage::Delivered,
+            timeout,
+            contact: Some(name.clone()),
+        };
+        // Whoever listens hears of it, too, and of everything later.
+        let sent = self.session.persist::<message::Wait>(Limit::new(Some(SOON)), wait);
+        if let Some(sent) = sent.ok().filter(|sent| !sent.reached) {
             let told = self.talk.state(id, sent.state, None, true);
             self.screen.print(told.unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// Has a message accepted, however long the daemon is away: its id says that it is the same one.
+    fn hands_over(&mut self, params: &SendParams) -> Result<(), Failed> {
+        let mut told = false;
+        loop {
+            match self.session.persist::<message::Send>(Limit::new(None), |_| params.clone()) {
+                Err(failed) if failed.exit == Exit::NoDaemon.code() => {}
+                accepted => return accepted.map(|_| ()),
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.screen.print(
+                    "  amsd does not answer; the line is tried until it does (Ctrl-C gives it up)\n"
+                        .to_owned(),
+                );
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// `false`: it is over.
