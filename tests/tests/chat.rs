@@ -62,6 +62,7 @@ fn two_people_talk() {
     chat.types("\r");
     chat.shows("bob is online");
     chat.types("/what\r");
+    chat.shows("there is no command /what");
     chat.shows("/quit         or Ctrl-D");
 
     // Whoever goes away is told of; and what is written then is queued.

@@ -196,7 +196,10 @@ impl<P: ExternalPrinter> Chat<'_, P> {
                 Ok(number) => self.history(number, None)?,
                 Err(_) => self.screen.print(HELP.to_owned()),
             },
-            _ => self.screen.print(HELP.to_owned()),
+            ("/help" | "/to", _) => self.screen.print(HELP.to_owned()),
+            (unknown, _) => {
+                self.screen.print(format!("  there is no command {}\n{HELP}", line(unknown)));
+            }
         }
         Ok(true)
     }
