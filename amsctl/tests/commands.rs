@@ -496,3 +496,17 @@ fn an_answer_to_an_old_question_is_sent_and_said_to_be_late() {
     let said = "bob asked at 2026-11-24T10:45:00.000Z and may not wait any more";
     assert!(err(&answered).contains(said), "{}", err(&answered));
 }
+
+/// Without a cursor nobody can say what was lost meanwhile, so it is said that something may be.
+#[test]
+fn events_that_may_be_missing_are_mentioned() {
+    for (arguments, missing) in [(&["events"][..], true), (&["events", "--since", "9"], false)] {
+        let mut times = 2;
+        let amsd = Fake::start(move |_, _| {
+            times -= 1;
+            if times >= 0 { Reply::Last(json!("s")) } else { error("bad_value", 2) }
+        });
+        let followed = amsd.run(arguments);
+        assert_eq!(err(&followed).contains("may be missing"), missing, "{}", err(&followed));
+    }
+}

@@ -32,11 +32,16 @@ impl Args {
             types: Some(self.types).filter(|types| !types.is_empty()),
         };
         let mut patience = Patience::new(Limit::new(None));
+        let mut followed = false;
         loop {
             let error = match session.subscribe(&params) {
                 Err(error) => error,
                 Ok(mut events) => {
                     patience.answered();
+                    // Without an event there is no place to go on from, and nobody can say what was lost.
+                    if std::mem::replace(&mut followed, true) && params.since.is_none() {
+                        text::note("amsctl: amsd was away; events of that time may be missing");
+                    }
                     loop {
                         match events.next_notification() {
                             Err(error) => break error.into(),

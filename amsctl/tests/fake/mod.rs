@@ -14,6 +14,8 @@ use tempfile::TempDir;
 pub(crate) enum Reply {
     Result(Value),
     Error(Value),
+    /// Closes the connection after this result.
+    Last(Value),
     /// Closes the connection without a word.
     Break,
     /// As `Break`, and takes the socket away.
@@ -127,8 +129,12 @@ fn talk(
         let call: Value = serde_json::from_str(&line).unwrap();
         let method = call["method"].as_str().unwrap();
         let _ = calls.send((method.to_owned(), call["params"].clone()));
-        let said = match answer(method, &call["params"]) {
-            Reply::Result(result) => json!({"jsonrpc": "2.0", "id": call["id"], "result": result}),
+        let reply = answer(method, &call["params"]);
+        let last = matches!(reply, Reply::Last(_));
+        let said = match reply {
+            Reply::Result(result) | Reply::Last(result) => {
+                json!({"jsonrpc": "2.0", "id": call["id"], "result": result})
+            }
             Reply::Error(error) => json!({"jsonrpc": "2.0", "id": call["id"], "error": error}),
             Reply::Break => return Some(()),
             Reply::Vanish => {
@@ -136,7 +142,7 @@ fn talk(
                 return None;
             }
         };
-        if writeln!(stream, "{said}").is_err() {
+        if writeln!(stream, "{said}").is_err() || last {
             break;
         }
     }
