@@ -103,6 +103,7 @@ pub fn checked(would: &SendChecked) -> String {
     let becomes = match &would.via {
         _ if would.known => "was accepted before; nothing would change".to_owned(),
         Some(via) => format!("would go now, over {}", line(via)),
+        None if !would.waits => "would go now; this socket does not tell over which way".to_owned(),
         None => match &would.reason {
             Some(reason) => format!("would wait here: it {}", line(reason)),
             None => "would wait here: no path is up".to_owned(),

@@ -420,6 +420,9 @@ fn a_dry_run_sends_nothing() {
         "message.check" if params["to"] == "bob" => {
             let mut would = would.clone();
             would["reason"] = params["via"].as_str().map(|_| "goes directly only").into();
+            if params["title"].is_string() {
+                would["waits"] = json!(false);
+            }
             Reply::Result(would)
         }
         "message.check" => error("not_approved", 6),
@@ -433,6 +436,10 @@ fn a_dry_run_sends_nothing() {
     let shown = amsd.run(&["send", "bob", "--dry-run", "--via", "direct", "hi"]);
     assert_exit(&shown, 0);
     assert!(out(&shown).contains("would wait here: it goes directly only"), "{}", out(&shown));
+    // A socket that may only send does not tell of ways.
+    let shown = amsd.run(&["send", "bob", "--dry-run", "--title", "of a script", "hi"]);
+    assert_exit(&shown, 0);
+    assert!(out(&shown).contains("this socket does not tell"), "{}", out(&shown));
     // The highest exit code, as of sending.
     let both = ["send", "--to", "bob", "--to", "carol", "--dry-run", "--json", "hi"];
     let both = amsd.run(&both);
