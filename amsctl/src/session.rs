@@ -281,13 +281,10 @@ impl Session {
         match error {
             CallError::NotRunning { .. } => {
                 let failed = Failed::from(error);
-                match (&self.socket, &self.home) {
-                    (Some(_), _) => failed.hint("start the daemon that serves this socket"),
-                    (None, Some(home)) => {
-                        failed.hint(format!("start it: amsd --home {} --daemon", home.display()))
-                    }
-                    (None, None) => failed,
+                if self.socket.is_some() {
+                    return failed.hint("start the daemon that serves this socket");
                 }
+                failed.hint(format!("start it: {} --daemon", start::typed(self.home.as_deref())))
             }
             CallError::Failed(failure)
                 if failure.is(ErrorKind::MethodNotFound)

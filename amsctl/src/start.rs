@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use ams_rpc::Exit;
 
 use crate::failed::Failed;
+use crate::text;
 
 /// With this exit code `amsd` ends where another one has the profile already.
 const RUNS_ALREADY: i32 = 3;
@@ -49,14 +50,23 @@ pub(crate) fn start(home: Option<&Path>) -> Result<Started, Failed> {
         code => {
             let said = String::from_utf8_lossy(&ended.stderr);
             let why = said.trim().trim_start_matches("amsd: ");
+            let amsd = typed(home);
             let hint = match code {
                 Some(PASSPHRASE_NEEDED) => {
-                    "start it yourself: amsd --daemon asks for the passphrase"
+                    format!("start it yourself: {amsd} --daemon asks for the passphrase")
                 }
-                _ => "amsd --check looks at the profile and changes nothing",
+                _ => format!("{amsd} --check looks at the profile and changes nothing"),
             };
             Err(Failed::new(Exit::NoDaemon, format!("amsd does not start: {why}")).hint(hint))
         }
+    }
+}
+
+/// How its user calls it for the profile in `home`.
+pub(crate) fn typed(home: Option<&Path>) -> String {
+    match home {
+        Some(home) => format!("amsd --home {}", text::for_shell(&home.display().to_string())),
+        None => "amsd".to_owned(),
     }
 }
 

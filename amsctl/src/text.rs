@@ -36,6 +36,17 @@ pub fn line(text: &str) -> String {
     shown
 }
 
+/// A word of a command line that somebody may copy into a shell.
+#[must_use]
+pub fn for_shell(word: &str) -> String {
+    let plain =
+        |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c) || cfg!(windows) && c == '\\';
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    if cfg!(windows) { format!("\"{word}\"") } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// A body: its lines and tabs are kept, and every line after the first is indented, so that none
 /// can pass for a line of ours.
 #[must_use]
@@ -164,6 +175,15 @@ mod tests {
             assert_eq!(line(text), text);
             assert_eq!(block(text), text);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(for_shell("/home/jörg/.ams"), "/home/jörg/.ams");
+        assert_eq!(for_shell("/home/bob's ams"), "'/home/bob'\\''s ams'");
+        assert_eq!(for_shell("$HOME"), "'$HOME'");
+        assert_eq!(for_shell(""), "''");
     }
 
     #[test]

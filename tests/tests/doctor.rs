@@ -170,7 +170,8 @@ fn the_daemon_and_its_folders() {
     alice.doctor().finds("profile", "ok", "sealed under a passphrase");
     alice.user.amsd(&[]).exits(4).says("--passphrase-file");
     let refused = alice.user.amsctl(&["--start", "status"]).exits(11).says("sealed under");
-    assert!(refused.err.contains("amsd --daemon asks"), "{}", refused.err);
+    let asks = format!("amsd --home {} --daemon asks", alice.user.home().display());
+    assert!(refused.err.contains(&asks), "{}", refused.err);
     alice.user.amsd(&["--remove-passphrase", "--passphrase-file", &passphrase]).exits(0);
 
     from_tomorrow(&alice.path("data/amsd.redb"));

@@ -69,4 +69,11 @@ fn why_it_does_not_start_is_said() {
     let named = ["--start", "--socket", socket.to_str().unwrap(), "status"];
     alice.amsctl(&named).exits(2);
     assert!(!home.join("data").exists(), "nothing was made");
+    // What it says to type next is for the same profile, and one that a shell understands.
+    let spaced = folder.path().join("alice's home");
+    std::fs::rename(&home, &spaced).unwrap();
+    let alice = User::new(&spaced);
+    let amsd = format!("amsd --home '{}/alice'\\''s home' ", folder.path().display());
+    alice.amsctl(&["--start", "status"]).exits(11).says(&format!("{amsd}--check"));
+    alice.amsctl(&["status"]).exits(11).says(&format!("{amsd}--daemon"));
 }
