@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::failed::Failed;
 
+/// The shortest one that can be chosen, in characters.
+pub const SHORTEST: usize = 8;
 /// The longest password that is read, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -37,12 +39,18 @@ pub fn existing(source: Source<'_>, prompt: &str) -> Result<Secret, Failed> {
 /// A password that is chosen now: on a terminal it is asked for twice.
 ///
 /// # Errors
-/// Exit 2 where there is neither a file nor a terminal, or the two differ.
+/// Exit 2 where there is neither a file nor a terminal, it is too short, or the two differ.
 pub fn new(source: Source<'_>, prompt: &str) -> Result<Secret, Failed> {
     if let Some(path) = source.file {
         return from_file(path);
     }
     let first = ask(source, prompt)?;
+    // The daemon would refuse it; who types it need not do so twice.
+    if first.expose_secret().chars().count() < SHORTEST {
+        return Err(Failed::usage(format!(
+            "that is too short; it has at least {SHORTEST} characters, and nothing was done"
+        )));
+    }
     let second = ask(source, "The same again: ")?;
     if first != second {
         return Err(Failed::usage("the two passwords differ; nothing was done"));

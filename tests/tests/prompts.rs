@@ -38,6 +38,12 @@ fn a_password_is_asked_for_and_not_shown() {
     let invite = relay.invites("alice");
     let join = ["relay", "join", &invite, "--as", "home"];
     let again = "The same again: ";
+    // It is not asked for twice where it cannot be one.
+    assert_eq!(amsctl::password::SHORTEST, ams_crypto::opaque::MIN_PASSWORD);
+    let mut asked = alice.on_terminal(&join);
+    answers(&mut asked, &[("Password", "battery")]);
+    asked.shows("at least 8 characters");
+    ends(asked, 2, "");
     let mut asked = alice.on_terminal(&join);
     answers(&mut asked, &[("Password", PASSWORD), (again, "another horse")]);
     ends(asked, 2, "differ; nothing was done");

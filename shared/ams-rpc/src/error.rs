@@ -150,7 +150,7 @@ error_table! {
     /// A name that fits several.
     Ambiguous, ambiguous = "ambiguous", 206, Usage, "name one of them by its id";
     /// A password that is too short.
-    BadPassword, bad_password = "bad_password", 207, Usage, "choose at least 8 characters";
+    BadPassword, bad_password = "bad_password", 207, Usage, "choose another one, like a few words that do not belong together";
     /// A value that is out of its range.
     BadValue, bad_value = "bad_value", 208, Usage, "rpc.discover lists what every method takes";
 
