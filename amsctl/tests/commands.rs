@@ -181,6 +181,7 @@ fn wrong_usage_is_exit_2_and_calls_nobody() {
         &["contact", "verify", "bob", "--confirm", "1234"],
         &["events", "--type", "nothing"],
         &["call", "a.b", "{"],
+        &["ask", "bob", "well?", "--choices", ","],
     ] {
         let refused = amsd.run(args);
         assert_exit(&refused, 2);

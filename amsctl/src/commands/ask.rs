@@ -45,6 +45,10 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8, Failed> {
+        if self.choices.iter().any(String::is_empty) {
+            return Err(Failed::usage("a choice is empty")
+                .hint("a comma stands between two of them, like --choices yes,no"));
+        }
         let body = body::read(&self.words)?;
         // The same question again is the same question, so it may be asked until there is an answer.
         let id = new_id()?;
