@@ -16,7 +16,7 @@ use crate::{doctor, text};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Checks:
-  permissions  the folders and the config are yours alone
+  permissions  only you can change the folders and the config, and read what is in data/
   disk         there is room for the database
   files        the daemon may have enough files open
   clock        it is not in the past, and did not go back

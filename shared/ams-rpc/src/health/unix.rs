@@ -34,11 +34,21 @@ pub fn folder(path: &Path, alone: bool) -> Finding {
         Ok(()) => loose(path, alone),
     };
     match found {
-        None => Finding::ok("permissions", "yours alone").about(shown),
+        None => Finding::ok("permissions", whose(path)).about(shown),
         Some(loose) => {
             Finding::wrong("permissions", format!("{loose} can be read by others"), private(path))
                 .about(shown)
         }
+    }
+}
+
+/// How far a folder is its user's. What is private in one that others see has rights of its own.
+fn whose(path: &Path) -> &'static str {
+    let mode = fs::metadata(path).map_or(0, |found| found.mode());
+    match (mode & 0o044, mode & 0o011) {
+        (0, 0) => "yours alone",
+        (0, _) => "only you can change it; others can pass through it",
+        _ => "only you can change it; others can see the names in it",
     }
 }
 
@@ -171,8 +181,12 @@ mod tests {
         fs::create_dir(&path).unwrap();
         chmod(&path, 0o700);
         assert_eq!(folder(&path, true).state, State::Ok);
+        assert_eq!(folder(&path, false).finding, "yours alone");
+        chmod(&path, 0o711);
+        assert!(folder(&path, false).finding.ends_with("pass through it"));
         chmod(&path, 0o755);
         assert_eq!(folder(&path, false).state, State::Ok);
+        assert!(folder(&path, false).finding.ends_with("see the names in it"));
         let found = folder(&path, true);
         assert_eq!(found.state, State::Wrong);
         assert!(found.fix.unwrap().starts_with("chmod -R go-rwx"));
