@@ -39,6 +39,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         return Ok(check::report(places, passphrase)?);
     }
     if args.daemon {
+        platform::check_pid_file(args.pid_file.as_deref(), &places)?;
         let detached = platform::detach(args.pid_file.as_deref(), passphrase.as_ref(), &socket);
         match detached.context("cannot go to the background")? {
             Detached::Parent(Ok(())) => return Ok(ExitCode::SUCCESS),
@@ -50,9 +51,8 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
     let home = Home::open(places)?.with(passphrase);
     logs::start(args.log, args.verbose, log.as_deref()).context("cannot open the log")?;
     let ready = || background.iter_mut().for_each(Background::ready);
-    let listen = [chosen.listen, args.listen.clone()].concat();
-    let (settings, public) = (chosen.settings, chosen.public);
-    let what = Start { home, settings, listen, public, socket, disk: None };
+    let (listen, public) = ([chosen.listen, args.listen.clone()].concat(), chosen.public);
+    let what = Start { home, settings: chosen.settings, listen, public, socket, disk: None };
     let home = run(what, (chosen.sockets, chosen.hooks), config, ready)?;
     // In this order: who waits for the home to be free finds no pid file.
     drop((background.take(), home));

@@ -1,6 +1,7 @@
 //! The process on Unix: what it may leak, how it goes to the background, signals, and what a
 //! service manager is told.
 
+use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -8,14 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ams_rpc::Listener;
+use ams_rpc::places::Places;
 use ams_rpc::unix::{FolderError, Handed};
 use daemonize::{Daemonize, Outcome};
-use rustix::fs::Mode;
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Ended, absolute};
+use crate::home::{Home, HomeError};
 use crate::passphrase::Passphrase;
 use crate::scoped::{ScopedError, ScopedSocket};
 
@@ -83,6 +87,26 @@ fn close_inherited(socket: Option<&Handed>) {
     for number in inherited.into_iter().filter(|number| Some(*number) != socket) {
         // What the list itself was read with is closed already.
         let _ = nix::unistd::close(number);
+    }
+}
+
+/// Looks whether the pid file can be had, while there is still somebody to be told. Whoever holds it
+/// is, as a rule, the daemon that has the profile.
+///
+/// # Errors
+/// [`HomeError`].
+pub fn check_pid_file(file: Option<&Path>, places: &Places) -> Result<(), HomeError> {
+    let Some(path) = file.map(absolute) else { return Ok(()) };
+    let failed = |source| HomeError::Io { path: path.clone(), source };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => match Home::look(places.clone()) {
+            Err(running @ HomeError::Running { .. }) => Err(running),
+            _ => Err(failed(io::Error::other("another process holds it"))),
+        },
+        Err(error) => Err(failed(error.into())),
     }
 }
 

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ams_rpc::Listener;
+use ams_rpc::places::Places;
 use ams_rpc::platform::{Handed, keep_stdio};
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlLogoff, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close,
@@ -19,6 +20,7 @@ use tokio::signal::windows::{
 };
 
 use crate::cli::{Ended, absolute};
+use crate::home::HomeError;
 use crate::passphrase::Passphrase;
 use crate::scoped::{ScopedError, ScopedSocket};
 
@@ -70,6 +72,14 @@ pub fn passphrase_file(given: Option<&Path>) -> Option<&Path> {
         Some(_) => None,
         None => given,
     }
+}
+
+/// The pid file is written where the daemon starts, which says what is wrong with it.
+///
+/// # Errors
+/// None here.
+pub fn check_pid_file(_: Option<&Path>, _: &Places) -> Result<(), HomeError> {
+    Ok(())
 }
 
 /// Goes to the background: starts a copy of this process there and waits for what it says; or, in the

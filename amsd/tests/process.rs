@@ -118,6 +118,9 @@ fn goes_to_the_background_and_answers_at_once() {
     assert!(second.contains(&format!("pid {}", status.pid)), "{second}");
     let second = error_of(&profile.run(&[]));
     assert!(second.contains(&format!("pid {}", status.pid)), "{second}");
+    let second = profile.run(&["--daemon", "--pid-file", pid_file.to_str().unwrap()]);
+    assert_eq!(second.status.code(), Some(3));
+    assert!(error_of(&second).contains(&format!("pid {}", status.pid)), "{second:?}");
     let check = error_of(&profile.run(&["--check"]));
     assert!(check.contains(&format!("pid {}", status.pid)), "{check}");
 
@@ -183,6 +186,17 @@ fn a_start_in_the_background_that_fails_says_why() {
     let failed = error_of(&profile.run(&["--daemon"]));
     assert!(failed.contains("line 1: `requests`"), "{failed}");
     assert!(!profile.home().join("data").exists());
+
+    profile.write_config("");
+    let nowhere = profile.0.path().join("nowhere/pid");
+    let failed = error_of(&profile.run(&["--daemon", "--pid-file", nowhere.to_str().unwrap()]));
+    assert!(failed.contains("nowhere/pid: No such file or directory"), "{failed}");
+    // Another one's, who has another profile.
+    let taken = profile.0.path().join("taken");
+    let held = fs::File::create(&taken).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let failed = error_of(&profile.run(&["--daemon", "--pid-file", taken.to_str().unwrap()]));
+    assert!(failed.contains("taken: another process holds it"), "{failed}");
 }
 
 #[test]
