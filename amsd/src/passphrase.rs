@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ams_crypto::Zeroizing;
 use ams_crypto::keyfile::{self, CreateError, Kind, LoadError, Secret};
+use ams_crypto::opaque::MIN_PASSWORD;
 use ams_rpc::places::Places;
 
 use crate::cli::Args;
@@ -73,6 +74,9 @@ pub enum PassphraseError {
     /// Nothing was typed.
     #[error("the passphrase is empty; nothing was done")]
     Empty,
+    /// A new one that is guessed too soon.
+    #[error("a new passphrase has at least {MIN_PASSWORD} characters; nothing was done")]
+    Short,
     /// Something else was typed the second time.
     #[error("the two passphrases differ; nothing was done")]
     Differ,
@@ -108,7 +112,8 @@ pub fn for_start(
 ) -> Result<Option<Passphrase>, PassphraseError> {
     let key = key_file(places);
     if let Some(found) = given(file)? {
-        return Ok(Some(found));
+        // Without a key file, the one that this start makes is sealed under it.
+        return if key.exists() { Ok(Some(found)) } else { new_one(found).map(Some) };
     }
     // What else is wrong with the file shows when it is opened.
     if !keyfile::is_sealed(&key, Kind::Data).unwrap_or(false) {
@@ -148,6 +153,7 @@ pub fn set(
         Some(path) => from_file(path)?,
         None => ask_twice()?,
     };
+    let new = new_one(new)?;
     put(&home, &secret, Some(&new))?;
     Ok(match was_sealed {
         true => "the key file is sealed under the new passphrase",
@@ -238,6 +244,14 @@ fn ask(prompt: &str) -> Result<Option<Passphrase>, PassphraseError> {
     let typed = rpassword::prompt_password(prompt).map_err(PassphraseError::Terminal)?;
     let typed = Passphrase(Zeroizing::new(typed));
     if typed.as_str().is_empty() { Err(PassphraseError::Empty) } else { Ok(Some(typed)) }
+}
+
+/// What a key file may be sealed under from now on; one that is sealed opens under what it has.
+fn new_one(passphrase: Passphrase) -> Result<Passphrase, PassphraseError> {
+    match passphrase.as_str().chars().count() < MIN_PASSWORD {
+        true => Err(PassphraseError::Short),
+        false => Ok(passphrase),
+    }
 }
 
 fn ask_twice() -> Result<Passphrase, PassphraseError> {

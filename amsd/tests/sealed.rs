@@ -88,7 +88,7 @@ fn a_key_file_is_sealed_sealed_anew_and_opened_for_good() {
     let profile = Profile::new();
     let me = profile.starts_with(&[]).fingerprint;
     let plain = profile.key();
-    let (first, second) = (profile.file("first\n"), profile.file("second"));
+    let (first, second) = (profile.file("the first one\n"), profile.file("the second one"));
 
     // While a daemon has the profile nothing is changed under it.
     profile.succeeds(&["--daemon"]);
@@ -97,6 +97,10 @@ fn a_key_file_is_sealed_sealed_anew_and_opened_for_good() {
     profile.ends();
     // Nobody is there to be asked.
     assert!(profile.fails(&["--set-passphrase"]).contains("--new-passphrase-file"));
+    // Seven characters, and more bytes.
+    let short = profile.file("schl\u{fc}\u{df}e");
+    let refused = profile.fails(&["--set-passphrase", "--new-passphrase-file", &short]);
+    assert!(refused.contains("at least 8 characters"), "{refused}");
     assert_eq!(profile.key(), plain);
 
     assert!(profile.succeeds(&seal).contains("sealed"));
@@ -119,7 +123,7 @@ fn a_key_file_is_sealed_sealed_anew_and_opened_for_good() {
     // The service manager gives it in a folder of credentials.
     let credentials = profile.0.path().join("credentials");
     fs::create_dir(&credentials).unwrap();
-    fs::write(credentials.join("amsd.passphrase"), "second").unwrap();
+    fs::write(credentials.join("amsd.passphrase"), "the second one").unwrap();
     let mut started = profile.amsd(&["--daemon"]);
     assert!(started.env("CREDENTIALS_DIRECTORY", &credentials).status().unwrap().success());
     assert_eq!(profile.ends().fingerprint, me);
@@ -133,6 +137,9 @@ fn a_key_file_is_sealed_sealed_anew_and_opened_for_good() {
 #[test]
 fn a_first_start_with_a_passphrase_never_writes_the_key_as_it_is() {
     let profile = Profile::new();
+    let short = profile.file("short\n");
+    let refused = profile.fails(&["--daemon", "--passphrase-file", &short]);
+    assert!(refused.contains("at least 8 characters"), "{refused}");
     let file = profile.file("from the beginning");
     let me = profile.starts_with(&["--passphrase-file", &file]).fingerprint;
     assert!(profile.fails(&["--daemon"]).contains("sealed under a passphrase"));
