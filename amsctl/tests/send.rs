@@ -135,7 +135,9 @@ fn a_wait_that_a_changed_key_ended_names_the_key() {
     let sent = amsd.run(&["send", "alice", "hi", "--wait", "delivered"]);
     assert_exit(&sent, 4);
     assert!(err(&sent).contains("key changed"), "{}", err(&sent));
-    assert!(err(&sent).contains("amsctl contact verify alice"), "{}", err(&sent));
+    let (trust, verify) = ("amsctl contact trust alice FINGERPRINT", "amsctl contact verify alice");
+    assert!(err(&sent).find(trust) < err(&sent).find(verify), "{}", err(&sent));
+    assert!(err(&sent).contains(trust), "{}", err(&sent));
     assert!(!err(&sent).contains("by itself"), "{}", err(&sent));
 }
 

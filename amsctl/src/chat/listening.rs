@@ -1,6 +1,7 @@
 //! What happens while a line is being typed.
 
 use ams_rpc::Exit;
+use ams_rpc::error::key_hint;
 use ams_rpc::methods::{inbox, message};
 use ams_rpc::types::{
     Event, EventType, Fact, InboxAckParams, InboxNextParams, MessageParams, SubscribeParams,
@@ -88,8 +89,8 @@ impl<P: ExternalPrinter> Ear<P> {
             Fact::ContactKeyChanged(fact) if self.talk.is_with(&fact.contact_id) => {
                 let name = line(&fact.contact);
                 self.screen.print(format!(
-                    "  the key of {name} changed; nothing is sent until you decide: \
-                     amsctl contact verify {name}\n"
+                    "  the key of {name} changed; nothing is sent until you decide: {}\n",
+                    key_hint(&name, "FINGERPRINT")
                 ));
             }
             Fact::EventsLost(_) => self.catch_up().and_then(|()| self.look_after())?,

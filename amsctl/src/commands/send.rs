@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use ams_rpc::Exit;
+use ams_rpc::error::key_hint;
 use ams_rpc::methods::message;
 use ams_rpc::types::{
     IfUndelivered, MessageId, Period, SendParams, SendResult, Stage, State, Via, WaitParams,
@@ -299,8 +300,8 @@ pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option
         _ if result.exit == Exit::KeyNotTrusted.code() => {
             let name = to.map_or_else(|| "NAME".to_owned(), text::line);
             format!(
-                "; the contact's key changed, so nothing more is sent: amsctl contact verify {name}, or \
-                 contact trust {name} FINGERPRINT"
+                "; the contact's key changed, so nothing more is sent: {}",
+                key_hint(&name, "FINGERPRINT")
             )
         }
         State::Undelivered => {

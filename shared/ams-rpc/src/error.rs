@@ -167,7 +167,7 @@ error_table! {
     // 4: key not trusted.
     /// The contact shows another key than the one that is known.
     KeyChanged, key_changed = "key_changed", 401, KeyNotTrusted,
-        "compare the number of the new key, then confirm it: amsctl contact verify NAME";
+        "ask for the fingerprint that amsctl id shows there, and take that key alone: amsctl contact trust NAME FINGERPRINT; or compare the number: amsctl contact verify NAME";
     /// The safety numbers differ.
     NumberMismatch, number_mismatch = "number_mismatch", 402, KeyNotTrusted,
         "compare again over a channel that you trust; if it still differs, somebody is in between";
@@ -256,6 +256,13 @@ error_table! {
     // 11: no daemon.
     /// The daemon is stopping.
     Stopping, stopping = "stopping", 1101, NoDaemon, "start it again: amsd --daemon";
+}
+
+/// What to do about a changed key, as [`ErrorKind::KeyChanged`] says it, for one contact. Whoever has
+/// a new device does not answer before its key is trusted, so that the number cannot come first.
+#[must_use]
+pub fn key_hint(name: &str, fingerprint: &str) -> String {
+    ErrorKind::KeyChanged.hint().replace("FINGERPRINT", fingerprint).replace("NAME", name)
 }
 
 /// An error, as a method answers it.

@@ -266,7 +266,8 @@ method_table! {
     peer {
         /// Asks whoever answers at an address to be a contact, directly; to somebody who is one,
         /// connects now. Who is there has to be vouched for: by a link, a fingerprint, or
-        /// `accept_new`.
+        /// `accept_new`. The name of a contact that has an address connects it again, and is
+        /// answered when that try has ended.
         Connect = "peer.connect" (PeerConnectParams) -> PeerInfo;
         /// The direct peers and their states.
         List = "peer.list" (NoParams) -> crate::types::Peers;

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::error::ErrorKind;
 use crate::methods::{Entry, NOTICES};
+use crate::server::{
+    MAX_BATCH, MAX_CALLS, MAX_CONNECTIONS, MAX_DEPTH, MAX_LINE, MAX_SUBSCRIPTIONS,
+};
 
 /// A call and what it answers, as they are shown. A test makes the calls, in their order.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -23,6 +26,20 @@ pub struct Example {
 const ON_ERRORS: &str = "Errors are one closed table, `components.errors`: any method may answer any \
                          of them, with its code and, in `data`, its kind, its hint and the exit \
                          code of a command that ends with it. A hint may say more than the table.";
+
+/// How to speak to the program at all, for whoever has the document and nothing else.
+fn on_connecting() -> String {
+    format!(
+        "JSON-RPC 2.0 over a local socket, one JSON value on each line in both directions. A daemon \
+         listens at `amsd.sock` in its home folder (`--home`, `AMS_HOME`), else in \
+         `$XDG_RUNTIME_DIR/ams`; on Windows it is a named pipe. A client that closes its sending \
+         half still gets every answer. A batch has at most {MAX_BATCH} requests and is answered by \
+         one line; subscribing is refused within one. A line has at most {MAX_LINE} bytes and is \
+         nested at most {MAX_DEPTH} deep. {MAX_CALLS} calls of a connection run at once and further \
+         lines wait; a connection has at most {MAX_SUBSCRIPTIONS} subscriptions, a socket at most \
+         {MAX_CONNECTIONS} clients."
+    )
+}
 
 /// Examples of the daemon's methods, in an order in which they can be called.
 pub const EXAMPLES: &str = include_str!("../examples.json");
@@ -89,11 +106,16 @@ pub fn document(title: &str, version: &str, table: &[Entry], shown: &[Example]) 
         })
         .collect();
 
+    // The relay's commands reach it by themselves.
+    let description = match notices.is_empty() {
+        true => ON_ERRORS.to_owned(),
+        false => format!("{}\n\n{ON_ERRORS}", on_connecting()),
+    };
     let mut schemas: Map<String, Value> = reading.take_definitions(true);
     schemas.extend(writing.take_definitions(true));
     let mut whole = json!({
         "openrpc": "1.3.2",
-        "info": { "title": title, "version": version, "description": ON_ERRORS },
+        "info": { "title": title, "version": version, "description": description },
         "methods": methods,
         "components": { "schemas": schemas, "errors": errors() },
     });
@@ -217,6 +239,12 @@ mod tests {
     fn the_document_says_bounds_as_numbers() {
         let made = document("amsd", "1", METHODS, &[]);
         assert!(!made.to_string().contains("[`"), "a link of rustdoc");
+        let about = made["info"]["description"].as_str().unwrap();
+        for said in
+            ["amsd.sock", "one JSON value on each line", "at most 64 requests", "256 clients"]
+        {
+            assert!(about.contains(said), "{said}: {about}");
+        }
         let methods = made["methods"].as_array().unwrap();
         let send = methods.iter().find(|method| method["name"] == "message.send").unwrap();
         let schema = |name: &str| {
