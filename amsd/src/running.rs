@@ -37,7 +37,7 @@ use crate::profile::{self, Me};
 use crate::relay::{self, Accounts, Links, LinksHandle};
 use crate::router::{self, RouterHandle};
 use crate::rpc::{self, Core};
-use crate::scoped::{Scoped, ScopedSocket};
+use crate::scoped::{Scoped, ScopedSocket, Sockets};
 use crate::settings::Settings;
 use crate::store::{Disk, Store, StoreError, Told};
 use crate::tcp::Tcp;
@@ -103,7 +103,7 @@ pub struct Engine {
     asked: CancellationToken,
     settings: watch::Sender<Settings>,
     config_mistake: watch::Sender<Option<String>>,
-    unserved: watch::Sender<Vec<String>>,
+    sockets: watch::Sender<Sockets>,
     /// What of the config waits for the next start.
     restart: watch::Sender<Option<String>>,
     hooks_handle: HooksHandle,
@@ -197,7 +197,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         socket,
         network,
         listen: start.listen,
-        scoped: Mutex::new(Scoped::new(engine.unserved.clone())),
+        scoped: Mutex::new(Scoped::new(engine.sockets.clone())),
         server: (server_stop, server),
         service,
         engine,
@@ -264,7 +264,7 @@ impl Engine {
 
         let asked = CancellationToken::new();
         let (config_mistake, restart) = (watch::Sender::new(None), watch::Sender::new(None));
-        let unserved = watch::Sender::default();
+        let sockets = watch::Sender::default();
         let service = rpc::service(Core {
             store: store.clone(),
             me: me.clone(),
@@ -278,7 +278,7 @@ impl Engine {
             outside: outside.clone(),
             settings: settings.clone(),
             config_mistake: config_mistake.subscribe(),
-            unserved: unserved.subscribe(),
+            sockets: sockets.subscribe(),
             restart: restart.subscribe(),
             home,
             started: Time::now(),
@@ -291,7 +291,7 @@ impl Engine {
             asked,
             settings,
             config_mistake,
-            unserved,
+            sockets,
             restart,
             hooks_handle: hooks,
             hooks: (hooks_stop, hooks_task),

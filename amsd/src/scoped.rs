@@ -61,11 +61,19 @@ pub enum ScopedError {
 /// 1024 that a process commonly may have open.
 const SHARE: usize = 24;
 
+/// What the user is told of the sockets of the config.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Which are not served, each in a sentence.
+    pub unserved: Vec<String>,
+    /// Whom the rule of each names.
+    pub named: Vec<(PathBuf, Vec<String>)>,
+}
+
 /// The sockets that are served.
 pub(crate) struct Scoped {
     served: Vec<Served>,
-    /// Which are not, and why, for the user.
-    unserved: watch::Sender<Vec<String>>,
+    told: watch::Sender<Sockets>,
 }
 
 struct Served {
@@ -83,8 +91,8 @@ impl Served {
 
 impl Scoped {
     /// None yet.
-    pub(crate) fn new(unserved: watch::Sender<Vec<String>>) -> Self {
-        Self { served: Vec::new(), unserved }
+    pub(crate) fn new(told: watch::Sender<Sockets>) -> Self {
+        Self { served: Vec::new(), told }
     }
 
     /// Serves these and no others. Those that are served already, with the same rule, stay with
@@ -97,6 +105,8 @@ impl Scoped {
         let (stay, go) = std::mem::take(&mut self.served).into_iter().partition(stays);
         self.served = stay;
         join_all(go.into_iter().map(Served::end)).await;
+        let whom = |socket: &ScopedSocket| (socket.path.clone(), socket.scope.names().to_vec());
+        let named = wanted.iter().map(whom).collect();
         let mut unserved = Vec::new();
         for socket in wanted {
             if self.served.iter().any(|served| served.socket == socket) {
@@ -116,7 +126,7 @@ impl Scoped {
         for warning in &unserved {
             tracing::warn!("{warning}");
         }
-        self.unserved.send_replace(unserved);
+        self.told.send_replace(Sockets { unserved, named });
     }
 
     /// Ends them.

@@ -304,6 +304,8 @@ fn what_could_not_be_delivered_and_a_relay_that_went_are_told() {
                   [[hook]]\nname = 'c'\nfrom = ['carol']\nrun = ['DIR/tell']\n\
                   [[hook]]\nname = 'd'\nverified_only = true\nrun = ['DIR/tell']\n";
     let mut house = house("0s", config, &[("tell", script)]);
+    let status = house.alice.amsctl(&["status"]).ok();
+    assert!(status.contains("hook c is run for carol, and no contact is called that"), "{status}");
     // While it joined.
     let up: Value = serde_json::from_str(&house.told.next()).unwrap();
     assert_eq!((&up["type"], &up["name"]), (&"relay.up".into(), &"home".into()));

@@ -92,6 +92,14 @@ fn a_socket_that_may_page_pages_and_does_nothing_else() {
         .exits(0);
     assert!(house.bob.amsctl(&["recv"]).ok().contains("disk full"));
 
+    // Nobody is called dave, and after this nobody is called bob.
+    warns(&house.alice, &["page may send to dave", "no contact is called that"]);
+    let status = house.alice.amsctl(&["status"]).ok();
+    assert!(!status.contains("page may send to bob"), "{status}");
+    house.alice.amsctl(&["contact", "rename", "bob", "robert"]).exits(0);
+    warns(&house.alice, &["page may send to bob", "no contact is called that"]);
+    house.alice.amsctl(&["contact", "rename", "robert", "bob"]).exits(0);
+
     // Somebody else, known or not: the same words.
     let known = house.through("page", &["send", "carol", "hi"]).exits(6);
     let unknown = house.through("page", &["send", "erin", "hi"]).exits(6);

@@ -174,6 +174,13 @@ impl HooksHandle {
         Ok(infos)
     }
 
+    /// Of each hook that looks whom an event is about: its name, and theirs.
+    pub fn named(&self) -> Vec<(String, Vec<String>)> {
+        let known = self.0.known.borrow();
+        let named = known.iter().map(|known| &known.hook);
+        named.filter_map(|hook| Some((hook.name.clone(), hook.filter.from.clone()?))).collect()
+    }
+
     /// Runs a hook's program with an event that is made up. One at a time.
     pub async fn test(&self, programs: &Arc<dyn Programs>, run: Run) -> Ran {
         let _turn = self.0.testing.lock().await;

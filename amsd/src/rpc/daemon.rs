@@ -1,6 +1,10 @@
 //! `daemon.*`: how it is, and its end.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use ams_rpc::RpcError;
+use ams_rpc::error::key_hint;
 use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, Visibility};
 
 use super::{App, peer, relay};
@@ -20,7 +24,8 @@ pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
             let queue = counts(db)?;
             let listen = shared.peers.listening();
             let mut warnings = warnings(db, &queue, now, (config.0.as_deref(), config.1))?;
-            warnings.extend(shared.unserved.borrow().iter().cloned());
+            warnings.extend(shared.sockets.borrow().unserved.iter().cloned());
+            warnings.extend(unknown(db, &shared)?);
             if direct == Direct::Contacts && socks5.is_some() && !listen.is_empty() {
                 warnings.push(TOLD_BESIDE_PROXY.to_owned());
             }
@@ -117,9 +122,32 @@ fn warnings(
         }
         if row.offered.is_some() {
             warnings.push(format!(
-                "the key of {name} changed, compare the new number: amsctl contact verify {name}; or \
-                 accept it: amsctl contact trust {name} FINGERPRINT",
-                name = row.name
+                "the key of {} changed: {}",
+                row.name,
+                key_hint(&row.name, "FINGERPRINT")
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// Names in the config that no contact has: rules go by names, so one that was written wrong, or
+/// whose contact was renamed, is silently about nobody.
+fn unknown(db: &impl Read, app: &App) -> Result<Vec<String>, StoreError> {
+    let known: BTreeSet<String> =
+        crate::contacts::all(db)?.into_iter().map(|(_, row)| row.name).collect();
+    let sockets = app.sockets.borrow();
+    let socket = |(path, names): &(PathBuf, Vec<String>)| {
+        (format!("the socket {} may send to", path.display()), names.clone())
+    };
+    let sockets = sockets.named.iter().map(socket);
+    let hook = |(name, from)| (format!("the hook {name} is run for"), from);
+    let mut warnings = Vec::new();
+    for (what, names) in sockets.chain(app.hooks.named().into_iter().map(hook)) {
+        for name in names.into_iter().filter(|name| !known.contains(name)) {
+            warnings.push(format!(
+                "{what} {name}, and no contact is called that: amsctl contact list shows the \
+                 names; correct the config, or rename the contact"
             ));
         }
     }

@@ -41,6 +41,7 @@ use crate::peer::{Meeter, PeersHandle};
 use crate::profile::Me;
 use crate::relay::Accounts;
 use crate::router::RouterHandle;
+use crate::scoped::Sockets;
 use crate::settings::Settings;
 use crate::store::{Read, Store};
 use holds::Holds;
@@ -71,8 +72,8 @@ pub struct Core {
     pub settings: watch::Sender<Settings>,
     /// What is wrong with the config that was read last, where the one before it stays.
     pub config_mistake: watch::Receiver<Option<String>>,
-    /// Sockets of the config that are not served, each in a sentence.
-    pub unserved: watch::Receiver<Vec<String>>,
+    /// What is to be said of the sockets of the config.
+    pub sockets: watch::Receiver<Sockets>,
     /// What of the config waits for the next start.
     pub restart: watch::Receiver<Option<String>>,
     /// The folder that the user knows the profile by.

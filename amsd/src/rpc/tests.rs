@@ -86,7 +86,7 @@ impl Bench {
             outside,
             settings,
             config_mistake: watch::Sender::new(None).subscribe(),
-            unserved: watch::Sender::default().subscribe(),
+            sockets: watch::Sender::default().subscribe(),
             restart: watch::Sender::new(None).subscribe(),
             home: folder.path().to_owned(),
             started: Time::now(),

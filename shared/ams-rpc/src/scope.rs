@@ -64,6 +64,12 @@ impl Scope {
         Self { allowed: allowed.into_iter().collect(), to }
     }
 
+    /// The contacts that `send` is limited to, by name.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        self.to.as_deref().unwrap_or_default()
+    }
+
     /// Whether a call may be made.
     ///
     /// # Errors
