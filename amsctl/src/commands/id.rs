@@ -48,7 +48,8 @@ fn why_no_link(listen: &[String]) -> String {
     let listen = text::line(&listen.join(", "));
     format!(
         "amsctl: no peer link: {listen} does not say how others reach this machine\n  set \
-         public_address = [\"HOST:PORT\"] in config.toml and restart amsd"
+         public_address = [\"HOST:PORT\"] in config.toml, and have it read again: systemctl reload, or \
+         kill -HUP"
     )
 }
 
@@ -62,4 +63,17 @@ fn shown(identity: &Identity, with_qr: bool) -> String {
     rows.extend(identity.peer_links.iter().map(row("peer link")));
     let codes = identity.peer_links.iter().filter(|_| with_qr).filter_map(|link| qr::code(link));
     codes.collect::<String>() + &table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where others reach this machine is read again; where it listens is not.
+    #[test]
+    fn only_what_needs_a_restart_asks_for_one() {
+        assert!(why_no_link(&[]).contains("restart amsd"));
+        let why = why_no_link(&["0.0.0.0:7310".to_owned()]);
+        assert!(why.contains("have it read again") && !why.contains("restart"), "{why}");
+    }
 }
