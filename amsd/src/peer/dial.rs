@@ -30,8 +30,10 @@ const STAGGER: Duration = Duration::from_millis(300);
 enum Missed {
     /// Somebody else answers there.
     Other(Key),
-    /// What the end of the try is.
+    /// What the end of the try is, by what answers there or by our own disk.
     End(End),
+    /// The same, where nothing answers.
+    Silent(End),
 }
 
 impl From<End> for Missed {
@@ -42,7 +44,7 @@ impl From<End> for Missed {
 
 impl From<DialError> for Missed {
     fn from(error: DialError) -> Self {
-        Self::End(error.into())
+        Self::Silent(error.into())
     }
 }
 
@@ -52,31 +54,54 @@ impl From<StoreError> for Missed {
     }
 }
 
-/// Dials all addresses. That another identity answers counts only where the known one is nowhere.
+/// Dials all addresses. That another identity answers counts only where the known one is nowhere, and
+/// that nothing answers only where nothing does anywhere.
 pub(super) async fn dial(deps: &Deps, way: RelayId, view: &View) -> Result<Link<BoxedStream>, End> {
-    let mut waiting = view.direct.places().into_iter();
+    let places = view.direct.places();
+    // One of several is named: what is shown beside the reason is the first.
+    let at = |address: &str, why: String| match places.len() {
+        0 | 1 => End::Lost(why),
+        _ => End::Lost(format!("{address}: {why}")),
+    };
+    let named = |address: &str, end: End| match end {
+        End::Lost(why) => at(address, why),
+        end => end,
+    };
+    let mut waiting = places.iter();
     let mut trying = FuturesUnordered::new();
-    let mut failed = End::Lost("no address to dial".to_owned());
-    let mut other = None;
+    let (mut failed, mut silent, mut other) = (None, None, None);
     loop {
         trying.extend(waiting.next().map(|address| dial_one(deps, way, view, address)));
         tokio::select! {
             biased;
-            Some(tried) = trying.next() => match tried {
+            Some((address, tried)) = trying.next() => match tried {
                 Ok(link) => return Ok(link),
-                Err(Missed::Other(identity)) => other = Some(identity),
-                Err(Missed::End(end)) => failed = end,
+                Err(Missed::Other(identity)) => other = Some((address, identity)),
+                Err(Missed::End(end)) => failed = failed.or(Some(named(address, end))),
+                Err(Missed::Silent(end)) => silent = silent.or(Some(named(address, end))),
             },
             () = sleep(STAGGER), if waiting.len() > 0 => {}
             else => break,
         }
     }
-    let Some(identity) = other else { return Err(failed) };
+    let Some((address, identity)) = other else {
+        let nowhere = || End::Lost("no address to dial".to_owned());
+        return Err(failed.or(silent).unwrap_or_else(nowhere));
+    };
     offered(deps, way, identity).await?;
-    Err(End::Lost("somebody else answers there, with another key".to_owned()))
+    Err(at(address, "somebody else answers there, with another key".to_owned()))
 }
 
-async fn dial_one(
+async fn dial_one<'a>(
+    deps: &Deps,
+    way: RelayId,
+    view: &View,
+    address: &'a str,
+) -> (&'a str, Result<Link<BoxedStream>, Missed>) {
+    (address, dial_at(deps, way, view, address).await)
+}
+
+async fn dial_at(
     deps: &Deps,
     way: RelayId,
     view: &View,
@@ -88,7 +113,7 @@ async fn dial_one(
     if let Some(key) = known {
         let key = DhPublic::from_bytes(key.0).map_err(|_| DialError::BadAddress)?;
         let link = peer::connect(stream, &view.secret, &key, HANDSHAKE).await;
-        return link.map_err(|error| handshake_failed(view, address, error).into());
+        return link.map_err(|error| handshake_failed(view, address, error));
     }
     let met = peer::meet(stream, &view.secret, HANDSHAKE).await;
     let met = met.map_err(|error| handshake_failed(view, address, error))?;
@@ -111,7 +136,7 @@ async fn dial_one(
     }
     let record = device::record(deps.me.key(), &view.secret.public());
     let link = met.go_on(&record, HANDSHAKE).await;
-    link.map_err(|error| handshake_failed(view, address, error).into())
+    link.map_err(|error| handshake_failed(view, address, error))
 }
 
 /// Another identity answers where the contact did.
@@ -126,14 +151,15 @@ async fn offered(deps: &Deps, way: RelayId, identity: Key) -> Result<(), End> {
     Ok(noted?)
 }
 
-fn handshake_failed(view: &View, address: &str, error: HandshakeError) -> End {
-    match error {
-        HandshakeError::TimedOut => DialError::Silent.into(),
-        HandshakeError::Io(error) => DialError::from_io(&error).into(),
-        _ if view.asked.is_some() => End::Lost("not answered yet".to_owned()),
-        _ => End::Lost(format!(
+fn handshake_failed(view: &View, address: &str, error: HandshakeError) -> Missed {
+    let why = match error {
+        HandshakeError::TimedOut => return DialError::Silent.into(),
+        HandshakeError::Io(error) => DialError::from_io(&error).to_string(),
+        _ if view.asked.is_some() => "not answered yet".to_owned(),
+        _ => format!(
             "what answers there does not know this device, or is another: amsctl peer connect \
              {address} says which"
-        )),
-    }
+        ),
+    };
+    End::Lost(why).into()
 }
