@@ -113,7 +113,10 @@ fn state(row: &ContactRow) -> ContactState {
     }
 }
 
-/// The state, since when, and why it is not up.
+/// Why nothing goes where another key was shown; for people.
+pub const IN_DOUBT: &str = "another key was shown here, so nothing goes this way";
+
+/// The state, since when, and why it is not up, or why nothing goes although it is.
 fn path_state(
     row: &ContactRow,
     path: &PathRow,
@@ -125,8 +128,7 @@ fn path_state(
         return stands(PathState::Missing, hint);
     }
     if row.is_in_doubt(path.relay) {
-        let hint = "another key was shown here, so nothing goes this way";
-        return stands(PathState::KeyChanged, hint);
+        return stands(PathState::KeyChanged, IN_DOUBT);
     }
     if row.by_link.is_some() {
         let hint = "not answered yet; a link that somebody else used, or that expired, never is: \
@@ -144,7 +146,13 @@ fn path_state(
         LinkState::Off => PathState::Off,
         LinkState::Refused => PathState::Refused,
     };
-    (state, Some(link.since), link.reason)
+    let is_away = state == PathState::Up
+        && row.is_open()
+        && !path.relay.is_direct()
+        && !live.is_online(path.relay, path.handle);
+    let reason =
+        if is_away { Some("the contact is not online there".to_owned()) } else { link.reason };
+    (state, Some(link.since), reason)
 }
 
 /// Why a contact has no direct way; for people.

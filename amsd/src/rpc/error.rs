@@ -1,6 +1,7 @@
 //! What went wrong in the core, as a sentence that says what to do next.
 
 use ams_crypto::backup::BackupError;
+use ams_rpc::error::key_hint;
 use ams_rpc::{ErrorKind, RpcError};
 use ams_wire::address::LinkError;
 
@@ -237,12 +238,13 @@ pub(super) fn blocked(name: &str) -> RpcError {
 
 /// Somebody shows another key in the contact's place.
 pub(super) fn key_changed(name: &str) -> RpcError {
-    RpcError::key_changed(format!("the key of {name} changed, so nothing is sent")).with_hint(
-        format!(
-            "compare the number of the new key with {name}, then confirm it: amsctl contact verify \
-             {name}; or accept it without that: amsctl contact trust {name} FINGERPRINT"
-        ),
-    )
+    RpcError::key_changed(format!("the key of {name} changed, so nothing is sent"))
+        .with_hint(key_hint(name, "FINGERPRINT"))
+}
+
+/// The same, where it is known which key was shown.
+pub(super) fn key_shown(name: &str, fingerprint: String) -> RpcError {
+    key_changed(name).with_hint(key_hint(name, &fingerprint)).offering(fingerprint)
 }
 
 /// The daemon is going down, or the caller went.

@@ -1,14 +1,17 @@
 //! `peer.*`: direct links.
 
 use ams_crypto::identity::IdentityPublic;
+use ams_rpc::error::key_hint;
 use ams_rpc::types::{LinkState, PeerConnectParams, PeerInfo, PeerParams, Peers};
 use ams_rpc::{CallContext, RpcError};
 use ams_wire::address::{DIRECT_PORT, HostPort, Link};
 use ams_wire::id::Key;
+use tokio::time::timeout;
 
+use super::relay::CONNECT;
 use super::{App, error};
 use crate::contacts::direct::{self, Met};
-use crate::contacts::{self, ContactId, ContactRow, request, show};
+use crate::contacts::{self, ContactId, ContactRow, Stage, request, show};
 use crate::live::Live;
 use crate::peer::{self, DirectRow, Directs, MeetError};
 use crate::relay::RelayId;
@@ -43,11 +46,14 @@ fn info(
         None | Some(LinkState::Off | LinkState::Refused) => LinkState::Connecting,
         Some(state) => state,
     };
-    let link = link.filter(|link| link.state == state);
+    let is_shown = |shown| shown == state || (off && shown == LinkState::Off);
+    let link = link.filter(|link| is_shown(link.state));
     let reason = match off {
         true if row.blocked => Some("blocked".to_owned()),
         true if is_over => Some(show::why_not(db, id)?),
         true => Some("disconnected".to_owned()),
+        // Whether it answers at this moment matters less.
+        false if row.is_in_doubt(way) => Some(show::IN_DOUBT.to_owned()),
         false => link.as_ref().and_then(|link| link.reason.clone()),
     };
     Ok(PeerInfo {
@@ -107,7 +113,7 @@ async fn again(app: &App, params: &PeerConnectParams) -> Result<Option<PeerInfo>
         return Ok(None);
     }
     let (name, live) = (params.address.clone(), app.live.clone());
-    let connected = app.store.write(move |txn| {
+    let found = app.store.write(move |txn| {
         let Some((id, row)) = contacts::by_name(txn, &name)? else { return Ok(None) };
         let Some(way) = row.direct() else {
             // A host without a dot and a port is rare, a name that was meant is not.
@@ -121,33 +127,70 @@ async fn again(app: &App, params: &PeerConnectParams) -> Result<Option<PeerInfo>
             return Err(RpcError::blocked("this contact is blocked"));
         }
         let direct = txn.get::<Directs>(&way)?.unwrap_or_default();
+        // Whoever did not answer yet may never, and where there is nowhere to dial, the contact does.
+        let is_dialled = row.stage == Stage::Active && direct.noted && !direct.places().is_empty();
         if direct.off {
             peer::put(txn, way, &DirectRow { off: false, ..direct })?;
         }
-        let connected = match offered(&row).filter(|_| row.is_in_doubt(way)) {
-            Some(key) => {
-                let (changed, shown) = (error::key_changed(&name), key.fingerprint());
-                Err(changed.with_hint(if_it_is(&name, &shown)).offering(shown))
-            }
-            None => Ok(info(txn, &live, way, (id, &row))?),
-        };
-        Ok(Some((way, connected)))
+        if let Some(changed) = in_doubt(way, &row) {
+            return Ok(Some((way, Found::Answer(Err(changed)))));
+        }
+        Ok(Some(match is_dialled && !live.is_up(way) {
+            true => (way, Found::Dialled(live.failures(way))),
+            false => (way, Found::Answer(Ok(info(txn, &live, way, (id, &row))?))),
+        }))
     });
-    let Some((way, connected)) = connected.await? else { return Ok(None) };
+    let Some((way, found)) = found.await? else { return Ok(None) };
     app.peers.hurry(way);
-    connected.map(Some)
+    match found {
+        Found::Answer(answer) => answer.map(Some),
+        Found::Dialled(failures) => tried(app, way, failures).await.map(Some),
+    }
 }
 
-/// What makes the key that was shown the contact's.
-fn if_it_is(name: &str, shown: &str) -> String {
-    format!(
-        "if {name} has a new key, compare its number: amsctl contact verify {name}; or accept it without \
-         that: amsctl contact trust {name} {shown}"
-    )
+/// What connecting a contact again comes to.
+enum Found {
+    /// There is nothing to wait for.
+    Answer(Result<PeerInfo, RpcError>),
+    /// It is dialled, after so many tries that failed.
+    Dialled(u64),
 }
 
-fn offered(row: &ContactRow) -> Option<IdentityPublic> {
-    IdentityPublic::from_bytes(row.offered?.0).ok()
+/// How the try to connect ended: by a link, a failure more than `failures`, or no patience.
+async fn tried(app: &App, way: RelayId, failures: u64) -> Result<PeerInfo, RpcError> {
+    let mut news = app.live.follow();
+    let look = async {
+        while !app.live.is_up(way) && app.live.failures(way) <= failures {
+            if news.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    // What is shown then is how it stands.
+    let _ = timeout(CONNECT, look).await;
+    let live = app.live.clone();
+    let stands = app.store.read(move |db| {
+        let Some((id, row, _)) = peer::wanted(db, way)? else {
+            return Err(RpcError::no_such_peer("it was disconnected meanwhile"));
+        };
+        if let Some(changed) = in_doubt(way, &row) {
+            return Err(changed);
+        }
+        Ok(info(db, &live, way, (id, &row))?)
+    });
+    let info = stands.await?;
+    if info.state == LinkState::Up {
+        return Ok(info);
+    }
+    let reason = info.reason.unwrap_or_else(|| "no answer yet".to_owned());
+    Err(RpcError::not_reachable(format!("{} is not connected: {reason}", info.name))
+        .with_hint("it is tried again by itself; amsctl peer list shows how it stands"))
+}
+
+/// Another key was shown where the contact is dialled.
+fn in_doubt(way: RelayId, row: &ContactRow) -> Option<RpcError> {
+    let key = IdentityPublic::from_bytes(row.offered.filter(|_| row.is_in_doubt(way))?.0).ok()?;
+    Some(error::key_shown(&row.name, key.fingerprint()))
 }
 
 /// Whose place an address is: the contact's that the user names, else the one's that is dialled there.
@@ -196,7 +239,7 @@ fn instead_of(
             // Where it is met once its new key is trusted.
             peer::put(txn, way, &direct.at(at.clone()))?;
             request::key_changed(txn, way, (id, &row), Key(*met.identity.as_bytes()))?;
-            format!("{}; {other}", if_it_is(name, &shown))
+            format!("{}; {other}", key_hint(name, &shown))
         }
         None => format!("amsctl contact show {name} has the key that is known; {other}"),
     };

@@ -193,7 +193,7 @@ pub(super) async fn resume(
 /// how connecting went and not only that it was begun.
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long a try to connect may take: longer than dialling somebody who does not answer.
-const CONNECT: Duration = Duration::from_secs(25);
+pub(super) const CONNECT: Duration = Duration::from_secs(25);
 
 /// How that account stands once its link is up or refused, or [`SETTLE`] is over.
 async fn settled(app: &App, relay: RelayId) -> Result<RelayInfo, RpcError> {

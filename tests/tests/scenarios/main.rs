@@ -22,6 +22,7 @@ mod profiles;
 mod proxies;
 mod questions;
 mod readers;
+mod reasons;
 mod relays;
 mod talk;
 mod trust;
