@@ -125,6 +125,7 @@ fn restore(
         summary.contacts = summary.contacts.saturating_add(u64::from(row.stage != Stage::Removed));
     }
     txn.tell(Fact::Arrived);
+    txn.tell(Fact::Peers);
     Ok((identity, summary))
 }
 

@@ -8,10 +8,14 @@ use ams_wire::id::{Handle, Key};
 use ams_wire::to_relay::{Fetched, ToRelay};
 
 use super::ask::{self, Asked, AskedRow};
+use super::direct;
 use super::link;
 use super::row::{self, ContactId, ContactRow, Stage, Verified};
 use super::tell::tell;
-use super::{by_handle, by_identity, free_name, next_generation, recognise, request, snapshot};
+use super::{
+    by_handle, by_identity, free_name, next_generation, next_generation_at, recognise, request,
+    snapshot,
+};
 use crate::fact::Fact;
 use crate::outbox::state;
 use crate::profile::{self, Me};
@@ -74,7 +78,7 @@ pub fn receive(
             };
             profile::put_olm(txn, &account)?;
             txn.delete::<Asked>(&(relay.0, shown.handle))?;
-            complete(txn, (relay.0, shown.handle), (id, contact), &completed, &asked, now)
+            complete(txn, me, (relay, shown.handle), (id, contact), (&completed, &asked), now)
         }
     }
 }
@@ -97,19 +101,23 @@ fn adopt(
 
 fn complete(
     txn: &Txn<'_>,
-    (relay, handle): (RelayId, Handle),
+    me: &Me,
+    (relay, handle): ((RelayId, &RelayRow), Handle),
     (id, before): (ContactId, ContactRow),
-    completed: &Completed,
-    asked: &AskedRow,
+    (completed, asked): (&Completed, &AskedRow),
     now: i64,
 ) -> Result<(), StoreError> {
     let identity = Key(*completed.identity.as_bytes());
     if before.identity.is_some_and(|known| known != identity) {
-        return request::key_changed(txn, relay, (id, &before), identity);
+        return request::key_changed(txn, relay.0, (id, &before), identity);
     }
+    let mut generation = asked.generation;
     // Somebody who is a contact already, at another address: one contact with two paths.
     let (id, before) = match by_identity(txn, &completed.identity)? {
-        Some((known, _)) if known != id => move_path(txn, relay, handle, (id, &before), known)?,
+        Some((known, _)) if known != id => {
+            generation = generation.max(next_generation_at(txn, known, asked.at)?);
+            move_path(txn, me, (relay, handle), (id, &before), known, now)?
+        }
         _ => (id, before),
     };
     if before.identity.is_none() {
@@ -117,16 +125,15 @@ fn complete(
     }
     let (identity, stage) = (Some(identity), Stage::Active);
     let verified = before.verified.or(asked.link.as_ref().map(|_| Verified::Link));
-    let after = ContactRow { identity, stage, verified, ..before.with_proof(relay) };
+    let after = ContactRow { identity, stage, verified, ..before.with_proof(relay.0) };
     if before.offered.is_some() {
         txn.tell(Fact::Hooks);
     }
     row::put(txn, id, Some(&before), &after)?;
-    let generation = match asked.generation {
+    if generation == 0 {
         // Asked by a version that did not note it.
-        0 => next_generation(txn, id)?,
-        noted => noted,
-    };
+        generation = next_generation(txn, id)?;
+    }
     let root = RootRow::new(
         &completed.roots,
         Side::Requester,
@@ -168,10 +175,11 @@ fn seal_anew(txn: &Txn<'_>, id: ContactId, now: i64) -> Result<(), StoreError> {
 /// Takes the path from the contact that was only asked to the one that it turned out to be.
 fn move_path(
     txn: &Txn<'_>,
-    relay: RelayId,
-    handle: Handle,
+    me: &Me,
+    ((relay, own), handle): ((RelayId, &RelayRow), Handle),
     (asked, before): (ContactId, &ContactRow),
     known: ContactId,
+    now: i64,
 ) -> Result<(ContactId, ContactRow), StoreError> {
     let (mut rest, mut moved) = (before.clone(), Vec::new());
     rest.paths.retain(|path| {
@@ -186,16 +194,26 @@ fn move_path(
     }
     row::put(txn, asked, Some(before), &rest)?;
     let Some(was) = txn.get::<row::Contacts>(&known)? else { return Ok((asked, rest)) };
-    let mut row = was.clone();
+    let mut row = ContactRow { verified: was.verified.or(before.verified), ..was.clone() };
+    let mut met_again = false;
     for path in &moved {
         // Met again at the same address, by a link: the row from before is not needed any more.
         for old in row.paths.extract_if(.., |old| (old.relay, &old.user) == (relay, &path.user)) {
             ask::withdraw(txn, (relay, old.handle))?;
             tell(txn, relay, &ToRelay::Remove(old.handle))?;
+            met_again = true;
         }
     }
-    row.paths.extend(moved);
+    match row.direct().filter(|_| relay.is_direct()) {
+        Some(way) => direct::unite(txn, way, relay)?,
+        None => row.paths.extend(moved),
+    }
     row::put(txn, known, Some(&was), &row)?;
+    if met_again {
+        // Where both used a link of the other's, each keeps the row that the other gave up. Asked by
+        // name, the contact answers on the one that it has, and the two belong together.
+        ask::ask(txn, me, (relay, own), known, &row, now)?;
+    }
     Ok((known, row))
 }
 

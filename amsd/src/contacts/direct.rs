@@ -142,6 +142,23 @@ fn at_address(
     Ok(row)
 }
 
+/// Two ways lead to one contact: `way` stays, with what is known of the `other`, on which it just proved to be.
+pub(super) fn unite(txn: &Txn<'_>, way: RelayId, other: RelayId) -> Result<(), StoreError> {
+    let (before, met) = (txn.get::<Directs>(&way)?, txn.get::<Directs>(&other)?);
+    let (before, met) = (before.unwrap_or_default(), met.unwrap_or_default());
+    let mut row = DirectRow {
+        addresses: before.addresses,
+        offered: if met.offered.is_empty() { before.offered } else { met.offered },
+        by_offer: before.by_offer && met.by_offer,
+        ..met
+    };
+    for address in met.addresses.into_iter().rev() {
+        row = row.at(address);
+    }
+    peer::forget(txn, other)?;
+    peer::put(txn, way, &row)
+}
+
 /// The contact has another identity: whatever device it has is still to be met.
 pub(super) fn meet_anew(txn: &Txn<'_>, contact: &mut ContactRow) -> Result<(), StoreError> {
     let (Some(way), Some(identity)) = (contact.direct(), contact.identity()) else {

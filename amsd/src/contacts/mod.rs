@@ -107,8 +107,13 @@ fn free_name(db: &impl Read, user: &Username, nick: &str) -> Result<String, Stor
 
 /// How many roots in use come before one that is made now.
 fn next_generation(db: &impl Read, contact: ContactId) -> Result<u64, StoreError> {
+    next_generation_at(db, contact, i64::MAX)
+}
+
+/// As [`next_generation`], of the roots that were made before `at`.
+fn next_generation_at(db: &impl Read, contact: ContactId, at: i64) -> Result<u64, StoreError> {
     let roots = crate::session::row::roots(db, contact)?;
-    let newest =
-        roots.iter().filter(|(_, root)| root.opened).map(|(_, root)| root.generation).max();
+    let used = roots.iter().filter(|(_, root)| root.opened && root.made_at < at);
+    let newest = used.map(|(_, root)| root.generation).max();
     Ok(newest.map_or(1, |generation| generation.saturating_add(1)))
 }

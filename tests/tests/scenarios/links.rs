@@ -4,7 +4,7 @@ use ams_rpc::client::CallError;
 use ams_rpc::methods::contact;
 use ams_rpc::types::{
     ContactAddParams, ContactBrief, ContactLinkParams, ContactParams, ContactState,
-    ContactVerifyParams, NoParams, Presence, VerifiedBy,
+    ContactVerifyParams, LinkState, NoParams, Presence, VerifiedBy,
 };
 use ams_tests::connection::{failure, refusal};
 use ams_tests::{Net, Person};
@@ -127,4 +127,45 @@ async fn a_link_of_somebody_who_is_a_contact_verifies_that_contact() {
     assert_eq!(alice.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
     assert_eq!(refusal(redeems(&alice, &link).await), "link_used");
     alice.delivers("bob", "still you").await;
+}
+
+/// Each hands a link to the other, and both use them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_that_cross_make_one_contact_on_each_side() {
+    let net = Net::new().await;
+    for (one, other) in [("alice", "bob"), ("carol", "dave"), ("erin", "frank")] {
+        let (one, other) = (net.person(one).await, net.person(other).await);
+        let (of_one, of_other) = (makes(&one, None).await, makes(&other, None).await);
+        let line = one.line(net.home()).await;
+        // Asked before either heard of the other's.
+        line.cut();
+        one.link_is(net.home(), LinkState::Down).await;
+        redeems(&one, &of_other).await.unwrap();
+        redeems(&other, &of_one).await.unwrap();
+        line.mend();
+        one.contact_is(other.name(), ContactState::Active).await;
+        other.contact_is(one.name(), ContactState::Active).await;
+        one.delivers(other.name(), "hi").await;
+        other.delivers(one.name(), "hello").await;
+        for (person, met) in [(&one, &other), (&other, &one)] {
+            verified_by_link(person, met.name()).await;
+            person.sees(met.name(), Presence::Online).await;
+            assert_eq!(person.call::<contact::List>(NoParams {}).await.contacts.len(), 1);
+        }
+    }
+}
+
+/// She removed him, and has no keys of his any more; he has those of before, and uses her link.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_removed_a_contact_can_write_at_once_when_they_meet_again() {
+    let net = Net::new().await;
+    let (alice, bob) = net.friends("alice", "bob").await;
+    alice.delivers("bob", "before").await;
+    bob.delivers("alice", "before").await;
+    alice.call::<contact::Remove>(ContactParams { name: "bob".to_owned() }).await;
+    redeems(&bob, &makes(&alice, None).await).await.unwrap();
+    alice.contact_is("bob", ContactState::Active).await;
+    alice.delivers("bob", "again").await;
+    bob.delivers("alice", "again").await;
+    verified_by_link(&bob, "alice").await;
 }

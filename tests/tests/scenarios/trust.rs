@@ -8,6 +8,7 @@ use ams_rpc::types::{
 use ams_tests::Net;
 use ams_tests::connection::failure;
 use ams_tests::person::Person;
+use amsd::settings::Requests;
 
 use crate::direct::by_rule;
 use crate::take_over;
@@ -185,6 +186,33 @@ async fn another_key_at_a_contacts_address_is_nobody_new() {
     anew.accept_stranger(&alice).await;
     alice.reaches(id, Stage::Delivered).await;
     anew.reads(&["whose?"]).await;
+}
+
+/// Bob hands out the link of his new machine too: who is met by it is bob, once she says so, and there
+/// is one way to him.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_met_anew_before_he_is_trusted_is_one_contact_on_one_way() {
+    let net = Net::new().await;
+    let (alice, bob) = by_rule(&net).await;
+    let place = bob.listening().await;
+    bob.stop().await;
+    alice.peer_is("bob", LinkState::Down).await;
+    let anew = net.listener_at("anew", place, |own| own.requests = Requests::Accept).await;
+    let shown = anew.status().await.fingerprint;
+    is_not_bob(&alice, at(&place, None, None, true), &shown).await;
+    let link = anew.peer_link().await;
+    let other = alice.call::<peer::Connect>(at(&link, None, None, false)).await.name;
+    alice.call::<contact::Trust>(trust("bob", &shown)).await;
+    alice.contact_is("bob", ContactState::Active).await;
+    alice.delivers("bob", "it is you").await;
+    anew.delivers(&alice.stranger_name().await, "it is me").await;
+    alice.reads(&["it is me"]).await;
+    let contacts = alice.call::<contact::List>(NoParams {}).await.contacts;
+    assert_eq!(contacts.len(), 1, "{other}: {contacts:?}");
+    let shown = alice.contact("bob").await;
+    assert_eq!((shown.paths.len(), shown.verified), (1, true), "{shown:?}");
+    alice.restart().await;
+    alice.delivers("bob", "still you").await;
 }
 
 /// Somebody was in bob's place for a while.
