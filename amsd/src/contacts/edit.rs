@@ -40,6 +40,9 @@ pub enum EditError {
     /// The fingerprint is that of another key than the one that is offered.
     #[error("this is not the fingerprint of the key that is offered for {0}")]
     OtherKey(String),
+    /// The key is that of another contact.
+    #[error("this key is that of {0} already")]
+    IsAnother(String),
 }
 
 fn named(txn: &Txn<'_>, name: &str) -> Result<(ContactId, ContactRow), EditError> {
@@ -167,6 +170,7 @@ fn go_on_with(
     (after.offered, after.offered_at) = (None, Vec::new());
     if before.offered.is_some() {
         direct::meet_anew(txn, &mut after)?;
+        take_in(txn, id, &mut after)?;
     }
     row::put(txn, id, Some(before), &after)?;
     if before.offered.is_none() {
@@ -188,4 +192,29 @@ fn go_on_with(
         }
     }
     Ok(after)
+}
+
+/// Whoever has the contact's new key may have been met directly before the user decided, and has not answered
+/// yet: that way is the contact's now. With anybody else there may be more than a way, and it is the
+/// user's to say which of the two stays.
+fn take_in(txn: &Txn<'_>, id: ContactId, contact: &mut ContactRow) -> Result<(), EditError> {
+    let Some(identity) = contact.identity else { return Ok(()) };
+    for (other, theirs) in row::with_identity(txn, identity)? {
+        if other == id || theirs.stage == Stage::Removed {
+            continue;
+        }
+        let way = theirs.direct().filter(|_| theirs.stage == Stage::Asked);
+        let Some(way) = way.filter(|_| theirs.paths.len() == 1) else {
+            return Err(EditError::IsAnother(theirs.name));
+        };
+        ask::cancel(txn, &theirs)?;
+        match contact.direct() {
+            Some(own) => direct::unite(txn, own, way)?,
+            None => contact.paths.extend(theirs.paths.clone()),
+        }
+        contact.verified = contact.verified.or(theirs.verified);
+        let gone = ContactRow { stage: Stage::Removed, paths: Vec::new(), ..theirs.clone() };
+        row::put(txn, other, Some(&theirs), &gone)?;
+    }
+    Ok(())
 }

@@ -140,6 +140,9 @@ impl From<EditError> for RpcError {
             EditError::Mismatch(_) => Self::number_mismatch(message),
             EditError::OtherKey(name) => Self::fingerprint_mismatch(message)
                 .with_hint(format!("amsctl contact show {name} has the one that is offered")),
+            EditError::IsAnother(name) => Self::name_taken(message).with_hint(format!(
+                "let one of the two go, then decide again: amsctl contact remove {name}"
+            )),
         }
     }
 }

@@ -192,27 +192,40 @@ async fn another_key_at_a_contacts_address_is_nobody_new() {
 /// is one way to him.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_met_anew_before_he_is_trusted_is_one_contact_on_one_way() {
-    let net = Net::new().await;
-    let (alice, bob) = by_rule(&net).await;
-    let place = bob.listening().await;
-    bob.stop().await;
-    alice.peer_is("bob", LinkState::Down).await;
-    let anew = net.listener_at("anew", place, |own| own.requests = Requests::Accept).await;
-    let shown = anew.status().await.fingerprint;
-    is_not_bob(&alice, at(&place, None, None, true), &shown).await;
-    let link = anew.peer_link().await;
-    let other = alice.call::<peer::Connect>(at(&link, None, None, false)).await.name;
-    alice.call::<contact::Trust>(trust("bob", &shown)).await;
-    alice.contact_is("bob", ContactState::Active).await;
-    alice.delivers("bob", "it is you").await;
-    anew.delivers(&alice.stranger_name().await, "it is me").await;
-    alice.reads(&["it is me"]).await;
-    let contacts = alice.call::<contact::List>(NoParams {}).await.contacts;
-    assert_eq!(contacts.len(), 1, "{other}: {contacts:?}");
-    let shown = alice.contact("bob").await;
-    assert_eq!((shown.paths.len(), shown.verified), (1, true), "{shown:?}");
-    alice.restart().await;
-    alice.delivers("bob", "still you").await;
+    for is_active_first in [false, true] {
+        let net = Net::new().await;
+        let (alice, bob) = by_rule(&net).await;
+        let place = bob.listening().await;
+        bob.stop().await;
+        alice.peer_is("bob", LinkState::Down).await;
+        let anew = net.listener_at("anew", place, |own| own.requests = Requests::Accept).await;
+        let shown = anew.status().await.fingerprint;
+        is_not_bob(&alice, at(&place, None, None, true), &shown).await;
+        let link = anew.peer_link().await;
+        let other = alice.call::<peer::Connect>(at(&link, None, None, false)).await.name;
+        if is_active_first {
+            alice.contact_is(&other, ContactState::Active).await;
+            alice.delivers(&other, "who are you?").await;
+            anew.reads(&["who are you?"]).await;
+            // There may be more of that one than a way: she says which of them stays.
+            let refused = failure(alice.try_call::<contact::Trust>(trust("bob", &shown)).await);
+            assert_eq!(refused.message, format!("this key is that of {other} already"));
+            let named = ContactParams { name: other.clone() };
+            alice.call::<contact::Remove>(named).await;
+        }
+        alice.call::<contact::Trust>(trust("bob", &shown)).await;
+        alice.contact_is("bob", ContactState::Active).await;
+        alice.delivers("bob", "it is you").await;
+        anew.delivers(&alice.stranger_name().await, "it is me").await;
+        alice.reads(&["it is me"]).await;
+        let contacts = alice.call::<contact::List>(NoParams {}).await.contacts;
+        assert_eq!(contacts.len(), 1, "{other}: {contacts:?}");
+        let shown = alice.contact("bob").await;
+        let verified = !is_active_first;
+        assert_eq!((shown.paths.len(), shown.verified), (1, verified), "{shown:?}");
+        alice.restart().await;
+        alice.delivers("bob", "still you").await;
+    }
 }
 
 /// Somebody was in bob's place for a while.
