@@ -81,6 +81,10 @@ fn a_daemon_that_goes_away_is_waited_for() {
     let mut house = house();
     let mut chat = house.alice.on_terminal(&["chat", "bob"]);
     chat.shows("to bob> ");
+    // Everything that it does beside following was done once.
+    let before = ["send", "alice", "--wait", "read", "--timeout", "1m", "before"];
+    house.bob.amsctl(&before).exits(0);
+    chat.shows("bob: before");
     house.daemons[0].kill();
     chat.shows("amsd is away");
     house.bob.amsctl(&["send", "alice", "while you were away"]).exits(0);
