@@ -107,7 +107,7 @@ fn the_tour() {
     bob.amsctl(&["stop"]).exits(0);
     bob.amsctl(&["status"]).exits(11).says("--daemon");
     alice.amsctl(&["send", "bob", "--wait", "sent", "--timeout", "60s", "later"]).exits(0);
-    let short = ["send", "bob", "--wait", "delivered", "--timeout", "50ms", "later still"];
+    let short = ["send", "bob", "--wait", "delivered", "--timeout", "500ms", "later still"];
     alice.amsctl(&short).exits(10);
     let _again = bob.goes_to_the_background();
     let later = lines(&bob.amsctl(&["recv", "--json", "--max", "1", "--timeout", "60s"]).ok());
