@@ -171,6 +171,16 @@ pub(crate) fn set_counted(txn: &Txn<'_>, name: &str, count: u64) -> Result<(), S
     put(txn, name, count.to_be_bytes().to_vec())
 }
 
+/// A time that is kept under `name`.
+pub(crate) fn moment(db: &impl Read, name: &'static str) -> Result<Option<i64>, StoreError> {
+    Ok(number(db, name)?.map(u64::cast_signed))
+}
+
+/// It is this one now.
+pub(crate) fn set_moment(txn: &Txn<'_>, name: &str, moment: i64) -> Result<(), StoreError> {
+    put(txn, name, moment.to_be_bytes().to_vec())
+}
+
 fn number(db: &impl Read, name: &'static str) -> Result<Option<u64>, StoreError> {
     let Some(bytes) = single(db, name)? else { return Ok(None) };
     let bytes = bytes.as_slice().try_into().map_err(|_| StoreError::Damaged(name))?;

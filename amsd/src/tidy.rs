@@ -3,7 +3,10 @@
 //! A message that came in may go when some reader acknowledged it, it is older than `history`, and
 //! every reader that was used within 90 days is past it. One that went out may go when nothing
 //! more is tried for it and it is older than that. What a hook has yet to be run for stays. Ids stay
-//! behind, so that nothing is taken twice, for as long as it could be ([`prune`]).
+//! behind, so that nothing is taken twice, for as long as it could be ([`prune`]). Nothing goes by a
+//! clock that cannot be believed yet ([`odd_since`]).
+
+mod steady;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -23,6 +26,8 @@ use crate::session::row;
 use crate::settings::{History, Settings};
 use crate::store::{Read, Store, StoreError, Txn};
 use crate::timeline::{Direction, Entry, Timeline};
+
+pub use steady::odd_since;
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_hours(1);
@@ -51,6 +56,7 @@ pub async fn run(
 ) {
     let mut pause = FIRST;
     let mut pruned: Option<Instant> = None;
+    let mut asked = Instant::now();
     loop {
         tokio::select! {
             biased;
@@ -59,16 +65,30 @@ pub async fn run(
             () = tokio::time::sleep(pause) => {}
         }
         let kept = settings.borrow_and_update().history;
-        if let Err(error) = round(&store, kept, clock.now()).await {
+        pause = PAUSE;
+        let (now, ran) = (clock.now(), asked.elapsed());
+        match store.write(move |txn| steady::is_believed(txn, now, ran)).await {
+            Ok(believed) => {
+                asked = Instant::now();
+                if !believed {
+                    tracing::warn!("the clock is far from what it was: nothing old is removed yet");
+                    continue;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "old messages could not be removed");
+                continue;
+            }
+        }
+        if let Err(error) = round(&store, kept, now).await {
             tracing::error!(%error, "old messages could not be removed");
         }
         if pruned.is_none_or(|at| at.elapsed() >= PRUNE_PAUSE) {
-            if let Err(error) = prune(&store, clock.now()).await {
+            if let Err(error) = prune(&store, now).await {
                 tracing::error!(%error, "what need not be remembered could not be forgotten");
             }
             pruned = Some(Instant::now());
         }
-        pause = PAUSE;
     }
 }
 
@@ -320,6 +340,37 @@ mod tests {
         assert_eq!(left(&store), [out(2), out(4), out(5)]);
         assert_eq!(round(&store, History::Off, NOW + DAY).await.unwrap(), 1);
         assert_eq!(left(&store), [out(2), out(5)]);
+    }
+
+    /// A daemon that runs for some minutes, by a clock that says `now`.
+    async fn runs(store: &Store, now: i64) {
+        let history = History::For(Duration::from_hours(24));
+        let settings = watch::Sender::new(Settings { history, ..Settings::default() });
+        let stop = CancellationToken::new();
+        let clock = Clock::told_by(move || now);
+        let running = run(store.clone(), clock, settings.subscribe(), stop.clone());
+        let running = tokio::spawn(running);
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_a_year_ahead_for_some_minutes_removes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        arrived(&store, 1, NOW - 2 * DAY).await;
+        arrived(&store, 2, NOW).await;
+        acknowledged(&store, "default", 10, NOW).await;
+        // Nobody has tidied here yet: the newest message says what time it was.
+        runs(&store, NOW + 365 * DAY).await;
+        assert_eq!(left(&store).len(), 2);
+        runs(&store, NOW).await;
+        assert_eq!(left(&store), [(Direction::In, 2)]);
+        runs(&store, NOW + 365 * DAY).await;
+        assert_eq!(left(&store), [(Direction::In, 2)]);
+        runs(&store, NOW + 2 * DAY).await;
+        assert_eq!(left(&store), []);
     }
 
     #[tokio::test]

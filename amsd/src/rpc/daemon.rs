@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ams_rpc::RpcError;
 use ams_rpc::error::key_hint;
-use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, Visibility};
+use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, Time, Visibility};
 
 use super::{App, peer, relay};
 use crate::outbox;
@@ -13,6 +13,7 @@ use crate::relay::Refusal;
 use crate::settings::{Direct, Settings};
 use crate::store::{Read, StoreError};
 use crate::tally::{self, Tally};
+use crate::tidy;
 
 pub(super) async fn status(app: App) -> Result<DaemonStatus, RpcError> {
     let Settings { visible, socks5, direct, .. } = *app.settings.borrow();
@@ -86,10 +87,17 @@ fn warnings(
     }
     warnings.extend(restart);
     if now < PAST {
-        let now = ams_rpc::types::Time::from_millis(now);
+        let now = Time::from_millis(now);
         warnings.push(format!(
             "this machine's clock says {now}, which is past: set it, or requests and invites \
              expire at the wrong time"
+        ));
+    } else if let Some(last) = tidy::odd_since(db, now)? {
+        let (now, last) = (Time::from_millis(now), Time::from_millis(last));
+        warnings.push(format!(
+            "this machine's clock says {now}, far from the {last} when old messages were last \
+             removed: set it if it is wrong. Nothing is removed until the daemon has run with it \
+             for 24 hours"
         ));
     }
     if queue.undelivered > 0 {

@@ -172,6 +172,19 @@ async fn a_clock_in_the_past_is_told_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumped_is_told() {
+    let bench = Bench::new().await;
+    let set = |at| bench.store.write(move |txn| crate::profile::set_moment(txn, "tidied_at", at));
+    for (days, told) in [(29, 0), (31, 1), (-1, 1)] {
+        Result::<_, StoreError>::unwrap(set(clock() - days * 86_400_000).await);
+        let warnings = bench.call::<m::daemon::Status>(NoParams {}).await.warnings;
+        assert_eq!(warnings.len(), told, "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains("set it if it is wrong")));
+    }
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_look_before_sending_takes_part_in_nobodys_commit() {
     let bench = Bench::new().await;
     // The writer is in the middle of somebody's work for as long as we want.
