@@ -258,7 +258,8 @@ fn message_wait_exits_as_the_daemon_says() {
     let waited = amsd.run(&["message", "wait", ID, "--for", "delivered", "--timeout", "20s"]);
     assert_exit(&waited, 10);
     assert!(err(&waited).contains("not delivered"), "{}", err(&waited));
-    assert_eq!(amsd.calls().len(), 2, "it goes on waiting after a broken connection");
+    let waits = amsd.calls().into_iter().filter(|(method, _)| method == "message.wait");
+    assert_eq!(waits.count(), 2, "it goes on waiting after a broken connection");
 }
 
 #[test]

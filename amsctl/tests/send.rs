@@ -141,6 +141,32 @@ fn a_wait_that_a_changed_key_ended_names_the_key() {
     assert!(!err(&sent).contains("by itself"), "{}", err(&sent));
 }
 
+/// Nothing goes by itself to whom the relay knows no longer.
+#[test]
+fn a_wait_for_a_contact_that_the_relay_forgot_says_what_mends_it() {
+    for (other, mends) in [("missing", true), ("down", false)] {
+        let path = |name, state| {
+            json!({
+                "kind": "relay", "name": name, "active": false, "state": state, "since": null,
+                "reason": null
+            })
+        };
+        let paths = [path("home", "missing"), path("office", other)];
+        let amsd = Fake::start(move |method, params| match method {
+            "contact.show" => Reply::Result(json!({
+                "id": "1", "name": "bob", "address": "bob@home", "state": "active",
+                "presence": "unknown", "verified": false, "verified_by": null, "fingerprint": null,
+                "offered_fingerprint": null, "paths": paths
+            })),
+            _ => result(params, "queued", false, 8),
+        });
+        let sent = amsd.run(&["send", "bob", "hi", "--wait", "sent", "--timeout", "1s"]);
+        assert_exit(&sent, 8);
+        assert_eq!(err(&sent).contains("amsctl contact add bob@home"), mends, "{}", err(&sent));
+        assert_eq!(err(&sent).contains("by itself"), !mends, "{}", err(&sent));
+    }
+}
+
 #[test]
 fn an_id_is_printed_before_the_wait() {
     let amsd = Fake::start(|method, params| match method {

@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal};
 
 use ams_rpc::Exit;
 use ams_rpc::error::key_hint;
-use ams_rpc::methods::message;
+use ams_rpc::methods::{contact, message};
 use ams_rpc::types::{
-    IfUndelivered, MessageId, Period, SendParams, SendResult, Stage, State, Via, WaitParams,
+    ContactParams, IfUndelivered, MessageId, Path, PathKind, PathState, Period, SendParams,
+    SendResult, Stage, State, Via, WaitParams,
 };
 
 use serde_json::json;
@@ -148,7 +149,7 @@ impl Args {
             }
             self.note_way(session, &letter, &body);
             if !result.reached {
-                text::note(&not_reached(self.wait, &result, Some(&letter.to)));
+                text::note(&not_reached(session, self.wait, &result, Some(&letter.to)));
             }
             highest = highest.max(result.exit);
         }
@@ -293,25 +294,45 @@ fn refused(
 }
 
 /// Why a wait ended without its stage.
-pub(super) fn not_reached(wanted: Option<Stage>, result: &SendResult, to: Option<&str>) -> String {
+pub(super) fn not_reached(
+    session: &mut Session,
+    wanted: Option<Stage>,
+    result: &SendResult,
+    to: Option<&str>,
+) -> String {
     let wanted = wanted.map_or("sent", Stage::as_str);
     let whose = to.map(|to| format!(" to {}", text::line(to))).unwrap_or_default();
+    let name = to.map_or_else(|| "NAME".to_owned(), text::line);
     let then = match result.state {
-        _ if result.exit == Exit::KeyNotTrusted.code() => {
-            let name = to.map_or_else(|| "NAME".to_owned(), text::line);
-            format!(
-                "; the contact's key changed, so nothing more is sent: {}",
-                key_hint(&name, "FINGERPRINT")
-            )
-        }
+        _ if result.exit == Exit::KeyNotTrusted.code() => format!(
+            "; the contact's key changed, so nothing more is sent: {}",
+            key_hint(&name, "FINGERPRINT")
+        ),
         State::Undelivered => {
             format!("; what now: amsctl queue retry {id}, or keep, or discard", id = result.id)
         }
-        State::Waiting => "; it goes out when the contact comes online".to_owned(),
-        State::Queued | State::Sent => "; it goes on by itself".to_owned(),
+        State::Queued | State::Sent | State::Waiting => {
+            match (to.and_then(|to| forgotten(session, to)), result.state) {
+                (Some(address), _) => format!(
+                    "; the relay no longer knows {name}, so it stays here: amsctl contact add {}",
+                    text::line(&address)
+                ),
+                (None, State::Waiting) => "; it goes out when the contact comes online".to_owned(),
+                (None, _) => "; it goes on by itself".to_owned(),
+            }
+        }
         _ => String::new(),
     };
     format!("amsctl: not {wanted}: the message {}{whose} is {}{then}", result.id, result.state)
+}
+
+/// The address of a contact whose relays know it no longer, and to whom nothing else leads.
+fn forgotten(session: &mut Session, name: &str) -> Option<String> {
+    let contact = session.call::<contact::Show>(&ContactParams { name: name.to_owned() }).ok()?;
+    let is_missing = |path: &Path| path.state == PathState::Missing;
+    let leads = |path: &Path| !is_missing(path) && path.kind == PathKind::Relay || path.active;
+    let lost = contact.paths.iter().any(is_missing) && !contact.paths.iter().any(leads);
+    contact.address.filter(|_| lost)
 }
 
 /// An id for a message of ours.

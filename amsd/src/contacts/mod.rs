@@ -7,7 +7,7 @@
 //! 5. [`link`]: the same by a contact link, which both sides trust
 //! 6. [`snapshot`]: the relay's rows are compared with ours
 //! 7. [`edit`]: rename, block, verify, trust, remove
-//! 8. [`show`]: what the user sees
+//! 8. [`show`]: what the user sees, and [`lost`]: whom no way leads to any more
 //!
 //! What of it concerns a relay, or a direct way instead, goes through [`tell`].
 //!
@@ -19,6 +19,7 @@ pub mod direct;
 pub mod edit;
 pub mod intro;
 pub mod link;
+pub mod lost;
 pub mod request;
 pub mod row;
 pub mod show;

@@ -149,15 +149,10 @@ pub fn push(txn: &Txn<'_>, draft: &Draft, now: i64) -> Result<Pushed, PushError>
     row.next_seq = seq.saturating_add(1);
     contacts::put(txn, contact, Some(&before), &row)?;
     let place = timeline::append(txn, contact, Direction::Out, seq)?;
-    let reason = match first_to_end(txn, contact, seq)? {
-        Some(OutRow { id, state, .. }) if state.is_moving() => {
-            Some(format!("it goes after {id}: too much was accepted since"))
-        }
-        Some(OutRow { id, .. }) => Some(format!("decide {id} first: too much was accepted since")),
-        None => match &draft.wish.only {
-            Some(only) => Some(only.reason_for(txn, &row)?),
-            None => None,
-        },
+    let reason = match (goes_after(txn, contact, seq)?, &draft.wish.only) {
+        (Some(reason), _) => Some(reason),
+        (None, Some(only)) => Some(only.reason_for(txn, &row)?),
+        (None, None) => None,
     };
     let step = StepRow { at: now, state: OutState::Queued, via: None, reason };
     wish::note(txn, contact, seq, &draft.wish)?;
@@ -221,6 +216,18 @@ pub fn decide_first(
 ) -> Result<Option<MessageId>, StoreError> {
     let first = first_to_end(db, contact, seq)?;
     Ok(first.filter(|out| !out.state.is_moving()).map(|out| out.id))
+}
+
+/// Why `seq` cannot leave before another message to the contact has come to its end.
+pub(crate) fn goes_after(
+    db: &impl Read,
+    contact: ContactId,
+    seq: u64,
+) -> Result<Option<String>, StoreError> {
+    Ok(first_to_end(db, contact, seq)?.map(|OutRow { id, state, .. }| match state.is_moving() {
+        true => format!("it goes after {id}: too much was accepted since"),
+        false => format!("decide {id} first: too much was accepted since"),
+    }))
 }
 
 /// The message to the contact that has to come to an end before `seq` can leave: the recipient

@@ -181,25 +181,58 @@ pub fn contact_is_there(
         return Ok(());
     }
     let one_way = wish::one_way(txn, contact)?;
-    let nick = txn.get::<Relays>(&relay)?.map(|row| row.nick);
-    let may_go = |seq| match one_way.get(&seq) {
-        Some(Way::Direct) => relay.is_direct(),
-        Some(Way::Relay) => !relay.is_direct(),
-        Some(Way::Through(only)) => nick.as_ref() == Some(only),
-        None => true,
-    };
+    let nick = nick(txn, relay)?;
+    let may_go = |seq| may_go(one_way.get(&seq), relay, nick.as_deref());
     let mut due = Vec::new();
     txn.each::<Waiting>(&contact, None, |(_, seq), ()| {
         due.extend(may_go(seq).then_some(seq));
         if due.len() < MAX_MOVED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     for seq in due {
-        change(txn, contact, seq, now, None, Some("the contact is there"), |row| {
-            (row.state == OutState::Waiting).then_some(OutState::Queued)
-        })?;
+        goes(txn, contact, seq, now)?;
     }
     txn.tell(Fact::Due(contact));
     Ok(())
+}
+
+/// A message that the user keeps goes out at once where the contact is there already, at one of
+/// these; answers whether it does.
+pub fn goes_at_once(
+    txn: &Txn<'_>,
+    (contact, seq): (ContactId, u64),
+    there: &[RelayId],
+    now: i64,
+) -> Result<bool, StoreError> {
+    let Some(row) = txn.get::<Out>(&(contact, seq))? else { return Ok(false) };
+    let only = row.wish.and_then(|wish| wish.only);
+    for relay in there {
+        if may_go(only.as_ref(), *relay, nick(txn, *relay)?.as_deref()) {
+            goes(txn, contact, seq, now)?;
+            txn.tell(Fact::Due(contact));
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn goes(txn: &Txn<'_>, contact: ContactId, seq: u64, now: i64) -> Result<(), StoreError> {
+    change(txn, contact, seq, now, None, Some("the contact is there"), |row| {
+        (row.state == OutState::Waiting).then_some(OutState::Queued)
+    })
+}
+
+fn nick(db: &impl Read, relay: RelayId) -> Result<Option<String>, StoreError> {
+    Ok(db.get::<Relays>(&relay)?.map(|row| row.nick))
+}
+
+/// Whether what may only go `only` this way, or any, may go over `relay`.
+fn may_go(only: Option<&Way>, relay: RelayId, nick: Option<&str>) -> bool {
+    match only {
+        Some(Way::Direct) => relay.is_direct(),
+        Some(Way::Relay) => !relay.is_direct(),
+        Some(Way::Through(only)) => nick == Some(only.as_str()),
+        None => true,
+    }
 }
 
 /// Whether a message waits for the contact to come online.

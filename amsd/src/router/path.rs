@@ -32,6 +32,12 @@ fn is_usable(contact: &ContactRow, path: &PathRow, live: &Live) -> bool {
     !path.missing && !contact.is_in_doubt(path.relay) && live.is_up(path.relay)
 }
 
+/// The paths on which the contact is there now.
+pub fn there<'a>(contact: &'a ContactRow, live: &'a Live) -> impl Iterator<Item = &'a PathRow> {
+    let usable = contact.paths.iter().filter(|path| is_usable(contact, path, live));
+    usable.filter(|path| live.is_online(path.relay, path.handle))
+}
+
 /// Over which relay, and to which handle there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::path::{Route, Routes};
-use crate::contacts::{ContactId, ContactRow, Contacts, PathRow, Stage, ask};
+use super::path::{self, Route, Routes};
+use crate::contacts::{ContactId, ContactRow, Contacts, Stage, ask};
 use crate::live::Live;
 use crate::outbox::queue;
 use crate::outbox::seal::{self, Outgoing};
@@ -90,12 +90,7 @@ pub(super) fn look(
     let Some(routes) = Routes::find(txn, contact, &row, live)? else { return Ok(None) };
     let route = routes.main();
     if look.wake {
-        let is_there = |path: &&PathRow| {
-            !row.is_in_doubt(path.relay)
-                && live.is_up(path.relay)
-                && live.is_online(path.relay, path.handle)
-        };
-        for path in row.paths.iter().filter(is_there) {
+        for path in path::there(&row, live) {
             queue::contact_is_there(txn, contact, path.relay, now)?;
         }
     }

@@ -8,6 +8,7 @@ use ams_rpc::error::key_hint;
 use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, Time, Visibility};
 
 use super::{App, peer, relay};
+use crate::contacts::lost;
 use crate::outbox;
 use crate::relay::Refusal;
 use crate::settings::{Direct, Settings};
@@ -125,6 +126,12 @@ fn warnings(
             warnings.push(format!(
                 "new messages to {name} wait until an old one is decided: amsctl queue retry {first}, \
                  or discard",
+                name = row.name
+            ));
+        }
+        if let Some(command) = lost::add_again(db, &row)? {
+            warnings.push(format!(
+                "the relay no longer knows {name}, so nothing reaches them: {command}",
                 name = row.name
             ));
         }

@@ -1,5 +1,7 @@
 //! `queue.*`: messages that are not delivered yet, and what is to become of them.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use ams_rpc::types::{
@@ -11,12 +13,15 @@ use ams_wire::id::MessageId;
 use super::message::no_such_message;
 use super::page::Page;
 use super::{App, contact_called};
-use crate::contacts::{ContactId, Contacts, Stage};
+use crate::contacts::show::{direct_name, why_not};
+use crate::contacts::{ContactId, ContactRow, Contacts, PathRow, Stage, lost};
 use crate::live::Live;
 use crate::outbox::queue::{self, Decision};
 use crate::outbox::row::{Out, OutRow, OutState};
-use crate::outbox::show;
-use crate::relay::Relays;
+use crate::outbox::wish::Way;
+use crate::outbox::{self, show};
+use crate::relay::{RelayId, Relays};
+use crate::router::path;
 use crate::store::{Read, StoreError, Txn};
 
 pub(super) async fn list(
@@ -34,7 +39,7 @@ pub(super) async fn list(
                 let Some((message, row)) = show::with_row(db, contact, seq)? else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                let reason = reason(db, &live, contact, row)?;
+                let reason = reason(db, &live, (contact, seq), row)?;
                 Ok::<_, RpcError>(page.take(QueuedMessage { message, reason }))
             })?;
             let (messages, more) = page.end();
@@ -43,40 +48,80 @@ pub(super) async fn list(
         .await
 }
 
-/// Why a message is where it is: what its last step said, or what keeps a queued one.
+/// Why a message is where it is: what keeps it there now, else what its last step said.
 fn reason(
     db: &impl Read,
     live: &Live,
-    contact: ContactId,
+    (contact, seq): (ContactId, u64),
     row: OutRow,
 ) -> Result<Option<String>, StoreError> {
-    let said = row.steps.into_iter().next_back().and_then(|step| step.reason);
-    if row.state != OutState::Queued {
-        return Ok(said);
+    let held = match (row.state, db.get::<Contacts>(&contact)?) {
+        (OutState::Queued, Some(to)) => {
+            let only = row.wish.and_then(|wish| wish.only);
+            match outbox::goes_after(db, contact, seq)? {
+                Some(other) => Some(other),
+                None => held_back(db, live, contact, &to, only)?,
+            }
+        }
+        (OutState::Waiting, Some(to)) => no_way(db, contact, &to)?,
+        _ => None,
+    };
+    Ok(held.or_else(|| row.steps.into_iter().next_back().and_then(|step| step.reason)))
+}
+
+/// What keeps a queued message from leaving, as far as it is the way that does.
+fn held_back(
+    db: &impl Read,
+    live: &Live,
+    contact: ContactId,
+    to: &ContactRow,
+    only: Option<Way>,
+) -> Result<Option<String>, StoreError> {
+    if let Some(closed) = no_way(db, contact, to)? {
+        return Ok(Some(closed));
     }
-    let Some(to) = db.get::<Contacts>(&contact)? else { return Ok(said) };
-    let only = row.wish.and_then(|wish| wish.only);
     // Whether the contact has such a way is another question than when it was accepted.
-    if let (Some(said), Some(only)) = (&said, &only)
-        && said.starts_with(&only.reason())
-    {
-        return Ok(Some(only.reason_for(db, &to)?));
-    }
-    if said.is_some() {
-        return Ok(said);
+    if let Some(only) = only {
+        return Ok(Some(only.reason_for(db, to)?));
     }
     let mut away = Vec::new();
-    for path in &to.paths {
+    for path in to.paths.iter().filter(|path| is_open(to, path)) {
         if live.is_up(path.relay) {
             return Ok((to.stage == Stage::Approved)
                 .then(|| format!("{} was accepted and did not answer yet", to.name)));
         }
         if path.relay.is_direct() {
-            away.push(crate::contacts::show::direct_name(db, path.relay)?);
+            away.push(direct_name(db, path.relay)?);
         }
         away.extend(db.get::<Relays>(&path.relay)?.map(|row| row.nick));
     }
     Ok((!away.is_empty()).then(|| format!("not connected: {}", away.join(", "))))
+}
+
+fn is_open(contact: &ContactRow, path: &PathRow) -> bool {
+    !path.missing && !contact.is_in_doubt(path.relay)
+}
+
+/// Why nothing goes to a contact whichever link is up, where none of its paths may be used.
+fn no_way(
+    db: &impl Read,
+    contact: ContactId,
+    to: &ContactRow,
+) -> Result<Option<String>, StoreError> {
+    if to.paths.iter().any(|path| is_open(to, path)) {
+        return Ok(None);
+    }
+    if let Some(command) = lost::add_again(db, to)? {
+        return Ok(Some(format!("the relay no longer knows this contact: {command}")));
+    }
+    Ok(match to.paths.first() {
+        Some(path) if path.missing => Some(why_not(db, contact)?),
+        Some(_) => Some(format!(
+            "the key of {name} changed, so nothing more is sent: amsctl contact verify {name}",
+            name = to.name
+        )),
+        None => None,
+    })
 }
 
 /// Where a message of ours stands, also when it has left the queue since.
@@ -226,24 +271,49 @@ async fn decide(
     decision: Decision,
 ) -> Result<QueueOutcomes, RpcError> {
     let (which, at) = (Which::of(params)?, app.outside.clock.now());
-    app.store.write(move |txn| decide_all(txn, &which, decision, at)).await
+    let live = app.live.clone();
+    app.store.write(move |txn| decide_all(txn, &live, &which, decision, at)).await
 }
 
 fn decide_all(
     txn: &Txn<'_>,
+    live: &Live,
     which: &Which,
     decision: Decision,
     at: i64,
 ) -> Result<QueueOutcomes, RpcError> {
     let (found, next) = which.find(txn)?;
     let mut messages = Vec::new();
+    let mut there = BTreeMap::new();
     for (contact, seq) in found {
-        if let Some(decided) = queue::decide(txn, contact, seq, decision, at)? {
-            messages.push(QueueOutcome {
-                id: ams_rpc::types::MessageId(decided.id.0),
-                state: decided.state.into(),
-            });
+        let before = txn.get::<Out>(&(contact, seq))?.map(|row| row.state);
+        let Some(mut decided) = queue::decide(txn, contact, seq, decision, at)? else { continue };
+        // What is sent is under way to it already.
+        if decided.state == OutState::Waiting && before != Some(OutState::Sent) {
+            let there = match there.entry(contact) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(where_it_is(txn, live, contact)?),
+            };
+            if queue::goes_at_once(txn, (contact, seq), there, at)? {
+                decided.state = OutState::Queued;
+            }
         }
+        messages.push(QueueOutcome {
+            id: ams_rpc::types::MessageId(decided.id.0),
+            state: decided.state.into(),
+        });
     }
     Ok(QueueOutcomes { messages, next: next.map(|place| place.to_string()) })
+}
+
+/// Where a contact is online now. Nobody says it a second time: what is kept from now on would wait
+/// for the contact to go and come back, or for the router's next look.
+fn where_it_is(
+    db: &impl Read,
+    live: &Live,
+    contact: ContactId,
+) -> Result<Vec<RelayId>, StoreError> {
+    let row = db.get::<Contacts>(&contact)?.filter(ContactRow::is_open);
+    let there = row.iter().flat_map(|row| path::there(row, live));
+    Ok(there.map(|path| path.relay).collect())
 }

@@ -36,6 +36,7 @@ const ALICE: ContactId = ContactId(1);
 
 struct Bench {
     store: Store,
+    live: Live,
     #[cfg_attr(windows, expect(dead_code, reason = "those who look at it use a Unix socket"))]
     dispatch: Dispatch,
     stop: CancellationToken,
@@ -80,7 +81,7 @@ impl Bench {
             store: store.clone(),
             me: me.clone(),
             dispatch: dispatch.clone(),
-            live,
+            live: live.clone(),
             accounts: Accounts::new(store.clone(), me, links, outside.clone()),
             hooks: HooksHandle::default(),
             outside,
@@ -96,7 +97,7 @@ impl Bench {
         let stop = CancellationToken::new();
         let listener = Listener::bind(&home.places().socket).unwrap();
         let server = tokio::spawn(Server::new(listener, service).run(stop.clone()));
-        Self { store, dispatch, stop, home, server, _folder: folder }
+        Self { store, live, dispatch, stop, home, server, _folder: folder }
     }
 
     fn client(&self) -> Client {
@@ -148,6 +149,24 @@ impl Bench {
             come_in(txn, seq, WireId([u8::try_from(seq).unwrap(); 16]), &text)
         });
         Result::<_, StoreError>::unwrap(written.await);
+    }
+
+    /// The relay that alice is at is home; `missing`: it has no row for her any more.
+    async fn at_home(&self, missing: bool) {
+        let written = self.store.write(move |txn| {
+            txn.put::<relay::Relays>(&RelayId(1), &relay::RelayRow::home())?;
+            let before = txn.get::<Contacts>(&ALICE)?.unwrap();
+            let mut after = before.clone();
+            after.paths[0].missing = missing;
+            contacts::put(txn, ALICE, Some(&before), &after)
+        });
+        Result::<_, StoreError>::unwrap(written.await);
+    }
+
+    /// Why each message is in the queue.
+    async fn reasons(&self) -> Vec<String> {
+        let queue = self.call::<m::queue::List>(QueueListParams::default()).await;
+        queue.messages.into_iter().filter_map(|queued| queued.reason).collect()
     }
 
     /// The readers, and how much each has not had.

@@ -1,7 +1,7 @@
 //! `amsctl message wait`
 
 use ams_rpc::methods::message;
-use ams_rpc::types::{MessageId, Period, Stage, WaitParams};
+use ams_rpc::types::{Direction, MessageId, MessageParams, Period, Stage, WaitParams};
 
 use crate::commands::send::not_reached;
 use crate::failed::Failed;
@@ -45,8 +45,20 @@ impl Args {
             text::print_value(&result)?;
         }
         if !result.reached {
-            text::note(&not_reached(Some(self.stage), &result, None));
+            let to = self.recipient(session);
+            text::note(&not_reached(session, Some(self.stage), &result, to.as_deref()));
         }
         Ok(result.exit)
+    }
+
+    /// To whom it was sent: the hints name them.
+    fn recipient(&self, session: &mut Session) -> Option<String> {
+        if self.contact.is_some() {
+            return self.contact.clone();
+        }
+        let params = MessageParams { id: self.id, contact: None };
+        let shown = session.call::<message::Show>(&params).ok()?;
+        let sent = shown.messages.into_iter().find(|one| one.message.direction == Direction::Out);
+        sent.map(|one| one.message.contact)
     }
 }

@@ -1,5 +1,7 @@
 //! The queue: listed, and decided about.
 
+use ams_rpc::types::LinkState;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +79,63 @@ async fn a_queue_says_why_and_stops_at_its_limit() {
     let behind = QueueListParams { after: Some(ids[1]), ..most };
     let rest = bench.call::<m::queue::List>(behind).await;
     assert_eq!((rest.messages[0].message.id, rest.more), (ids[2], false));
+    bench.end().await;
+}
+
+/// What holds a message back is said before what happened to it last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_says_what_holds_back_a_message_that_was_tried_again() {
+    let bench = Bench::new().await;
+    let via = Some(ams_rpc::types::Via::Direct);
+    let direct = SendParams { via, ..SendParams::new("alice", "direct") };
+    bench.call::<m::message::Send>(direct).await;
+    bench.at_home(false).await;
+    bench.send("any way").await;
+    let all = || QueueParams { all: Some(true), ..QueueParams::default() };
+    bench.call::<m::queue::Keep>(all()).await;
+    bench.call::<m::queue::Retry>(all()).await;
+    let only = "goes over a direct link only, and alice has no such way yet";
+    assert_eq!(bench.reasons().await, [only, "not connected: home"]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_the_relay_forgot_is_told_with_what_mends_it() {
+    let bench = Bench::new().await;
+    bench.at_home(true).await;
+    bench.live.relay(RelayId(1), "home", LinkState::Up, None);
+    let command = "amsctl contact add alice@home";
+    bench.send("hi").await;
+    let kept = bench.send("kept").await.id;
+    let keep = QueueParams { ids: Some(vec![kept]), ..QueueParams::default() };
+    bench.call::<m::queue::Keep>(keep).await;
+    let said = format!("the relay no longer knows this contact: {command}");
+    assert_eq!(bench.reasons().await, [said.as_str(), &said]);
+    let warnings = bench.call::<m::daemon::Status>(NoParams {}).await.warnings;
+    let warned = format!("the relay no longer knows alice, so nothing reaches them: {command}");
+    assert!(warnings.contains(&warned), "{warnings:?}");
+    bench.end().await;
+}
+
+/// Presence is told once: whoever is online already will not come online.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_for_a_contact_that_is_online_goes_at_once() {
+    let bench = Bench::new().await;
+    bench.at_home(false).await;
+    let direct = Some(ams_rpc::types::Via::Direct);
+    let direct = SendParams { via: direct, ..SendParams::new("alice", "direct") };
+    bench.send("hi").await;
+    bench.call::<m::message::Send>(direct).await;
+    let keep =
+        || bench.call::<m::queue::Keep>(QueueParams { all: Some(true), ..QueueParams::default() });
+    let states = |outcomes: ams_rpc::types::QueueOutcomes| {
+        outcomes.messages.into_iter().map(|outcome| outcome.state).collect::<Vec<_>>()
+    };
+    assert_eq!(states(keep().await), [State::Waiting; 2]);
+    bench.live.relay(RelayId(1), "home", LinkState::Up, None);
+    assert_eq!(states(keep().await), [State::Waiting; 2]);
+    bench.live.set_online(RelayId(1), Handle([1; 16]), true);
+    assert_eq!(states(keep().await), [State::Queued, State::Waiting]);
     bench.end().await;
 }
 
