@@ -270,3 +270,24 @@ fn a_busy_reader_is_refused() {
     let amsd = Fake::start(|_, _| error("reader_busy", 6));
     assert_exit(&amsd.run(&["recv"]), 6);
 }
+
+/// The daemon's disk is full: what was printed comes once more.
+#[test]
+fn a_refused_acknowledgement_says_that_the_messages_come_again() {
+    for (args, what) in [(&[][..], "printed"), (&["--exec", "cat"], "handed over")] {
+        let amsd = Fake::start(|method, _| match method {
+            "inbox.ack" => error("storage_full", 1),
+            _ => Reply::Result(json!({
+                "messages": [message(1, "hi")], "cursor": "1", "more": false
+            })),
+        });
+        let got = amsd.run(&[&["recv"], args].concat());
+        assert_exit(&got, 1);
+        assert!(out(&got).contains("hi"));
+        let said = format!(
+            "amsctl: what was {what} is not acknowledged, so the next recv begins with it: message \
+             of storage_full\n  hint of storage_full\n"
+        );
+        assert_eq!(err(&got), said);
+    }
+}

@@ -149,8 +149,24 @@ impl Args {
         };
         let Some(cursor) = cursor else { return Ok(()) };
         let ack = |_| InboxAckParams { reader: self.reader.clone(), cursor: cursor.clone() };
-        session.persist::<inbox::Ack>(Limit::new(None), ack)?;
-        Ok(())
+        match session.persist::<inbox::Ack>(Limit::new(None), ack) {
+            Ok(_) => Ok(()),
+            Err(failed) => Err(self.come_again(failed)),
+        }
+    }
+
+    /// The daemon refused the acknowledgement of what was printed already.
+    fn come_again(&self, failed: Failed) -> Failed {
+        // Whether one that went away had taken it is not known.
+        if failed.kind.as_deref().is_none_or(|kind| kind == Failed::AWAY) {
+            return failed;
+        }
+        let what = if self.exec.is_empty() { "printed" } else { "handed over" };
+        let message = format!(
+            "what was {what} is not acknowledged, so the next recv begins with it: {}",
+            failed.message.unwrap_or_default()
+        );
+        Failed { message: Some(message), ..failed }
     }
 
     fn end(&self, printed: u32) -> u8 {
