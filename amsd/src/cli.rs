@@ -8,7 +8,7 @@ use ams_rpc::places::{NoHome, Places};
 use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::config::ConfigError;
-use crate::home::HomeError;
+use crate::home::{HomeError, log_file};
 use crate::passphrase::PassphraseError;
 
 /// The AMS client daemon: holds your identity, contacts, links and messages, and serves amsctl.
@@ -110,8 +110,26 @@ impl Args {
 pub struct Ended {
     /// Its exit code.
     pub exit: u8,
-    /// What it said.
+    /// What it said; nothing where it died.
     pub why: String,
+}
+
+impl Ended {
+    /// What to look at, where it said nothing: its log, and its profile.
+    #[must_use]
+    pub fn explained(self, args: &Args, places: &Places) -> Self {
+        if !self.why.is_empty() {
+            return self;
+        }
+        let home = args.home.as_ref().map(|home| format!(" --home {}", home.display()));
+        let (home, log) = (home.unwrap_or_default(), log_file(places));
+        let log = log.display();
+        let why = format!(
+            "amsd ended before it was ready, and did not say why: its log is {log}, and \
+             `amsd{home} --check` looks at the profile"
+        );
+        Self { why, ..self }
+    }
 }
 
 /// The exit code of a daemon that failed with `why`. As the relay's, a config counts as usage: the
@@ -188,6 +206,23 @@ mod tests {
         assert_eq!(sentence(why.chain()), "cannot read x: no such file");
         let why = anyhow::Error::from(std::io::Error::other("no such file")).context("the log");
         assert_eq!(sentence(why.chain()), "the log: no such file");
+    }
+
+    #[test]
+    fn a_daemon_that_died_silently_says_where_to_look() {
+        let ended = |why: &str| Ended { exit: 1, why: why.to_owned() };
+        let explained = |why, home: &[&str]| {
+            let args = Args::try_parse_from([&["amsd"], home].concat()).unwrap();
+            ended(why).explained(&args, &Places::in_home(Path::new("/h"))).to_string()
+        };
+        let log = log_file(&Places::in_home(Path::new("/h"))).display().to_string();
+        let why = format!(
+            "amsd ended before it was ready, and did not say why: its log is {log}, and \
+             `amsd --check` looks at the profile"
+        );
+        assert_eq!(explained("", &[]), why);
+        assert!(explained("", &["--home", "/h"]).contains("`amsd --home /h --check`"));
+        assert_eq!(explained("the disk", &[]), "the disk");
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<Exi
         let detached = platform::detach(args.pid_file.as_deref(), passphrase.as_ref(), &socket);
         match detached.context("cannot go to the background")? {
             Detached::Parent(Ok(())) => return Ok(ExitCode::SUCCESS),
-            Detached::Parent(Err(ended)) => return Err(ended.into()),
+            Detached::Parent(Err(ended)) => return Err(ended.explained(args, &places).into()),
             Detached::Child(child) => *background = Some(child),
         }
     }

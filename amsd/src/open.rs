@@ -54,10 +54,7 @@ pub enum OpenError {
         what: &'static str,
     },
     /// The database.
-    #[error(
-        "cannot open {}: {source}; if it is damaged, restore a backup of the folder",
-        path.display()
-    )]
+    #[error("cannot open {}: {source}{}", path.display(), advice(source))]
     Store {
         /// Its file.
         path: PathBuf,
@@ -81,6 +78,14 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// What to do, where what is wrong with the database does not say so itself.
+fn advice(source: &StoreError) -> &'static str {
+    match source {
+        StoreError::Io(_) => "; if the file is damaged, restore a backup of the folder",
+        _ => "",
+    }
 }
 
 /// What the mark says: the version of the folder's layout.
@@ -265,6 +270,16 @@ mod tests {
             let mode = fs::metadata(&file).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", file.display());
         }
+    }
+
+    #[test]
+    fn a_damaged_database_is_said_with_one_advice() {
+        let said = |source| OpenError::Store { path: "ams.redb".into(), source }.to_string();
+        for source in [StoreError::Damaged("the file"), StoreError::Io("no medium".to_owned())] {
+            let said = said(source);
+            assert_eq!(said.matches("restore a backup").count(), 1, "{said}");
+        }
+        assert!(!said(StoreError::InUse).contains("restore"));
     }
 
     #[tokio::test]

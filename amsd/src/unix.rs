@@ -152,7 +152,7 @@ fn outcome(mut reader: PipeReader) -> Result<(), Ended> {
     let _ = reader.read_to_string(&mut said);
     match said.as_str() {
         READY => Ok(()),
-        "" => Err(Ended { exit: 1, why: "amsd ended before it was ready".to_owned() }),
+        "" => Err(Ended { exit: 1, why: String::new() }),
         told => {
             let (exit, why) = told.split_once(' ').unwrap_or(("", told));
             Err(Ended { exit: exit.parse().unwrap_or(1), why: why.trim_end().to_owned() })

@@ -136,7 +136,7 @@ fn outcome(mut from: impl BufRead) -> Result<(), Ended> {
     let _ = from.read_line(&mut said);
     match said.as_str() {
         READY => Ok(()),
-        "" => Err(Ended { exit: 1, why: "amsd ended before it was ready".to_owned() }),
+        "" => Err(Ended { exit: 1, why: String::new() }),
         told => {
             let (exit, why) = told.split_once(' ').unwrap_or(("", told));
             Err(Ended { exit: exit.parse().unwrap_or(1), why: why.trim_end().to_owned() })
