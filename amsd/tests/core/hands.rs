@@ -131,6 +131,18 @@ impl Hands {
         bodies
     }
 
+    /// What another message leaves as; `None`: it finds no room.
+    pub(crate) async fn pushed(&mut self, body: &'static str) -> Option<Parcel> {
+        self.alice.push("bob", body).await;
+        self.settle().await;
+        while let Some(parcel) = self.left() {
+            if parcel.key.is_some() {
+                return Some(parcel);
+            }
+        }
+        None
+    }
+
     /// The next thing that leaves, and how long that takes.
     pub(crate) async fn next_in_time(&mut self) -> (Parcel, Duration) {
         let since = Instant::now();

@@ -130,6 +130,30 @@ async fn a_relay_that_lies_about_failures_makes_nothing_wrong_for_long() {
     assert_eq!(hands.bob.inbox(), ["kept", "then"]);
 }
 
+/// What failed fills the window, and only a receipt makes room: whoever comes back is asked at once.
+#[tokio::test(start_paused = true)]
+async fn what_found_no_room_goes_out_the_moment_the_contact_is_back() {
+    let mut hands = Hands::new(Undeliverable::Ask).await;
+    hands.alice.push("bob", "first").await;
+    let first = hands.next_full().await;
+    hands.arrives(&first).await;
+    let mut failed = 0;
+    while let Some(parcel) = hands.pushed("failed").await {
+        hands.taken(&parcel).await;
+        hands.failed(&parcel).await;
+        failed += 1;
+        hands.settle().await;
+    }
+    assert_eq!(hands.alice.states("bob").last(), Some(&OutState::Queued));
+    // The clock stands: nothing that is planned for later leaves.
+    hands.presence(true).await;
+    let question = hands.next_full().await;
+    hands.arrives(&question).await;
+    let last = hands.next_full().await;
+    hands.arrives(&last).await;
+    assert_eq!(hands.bob.inbox(), ["first", "failed"], "of {failed} that failed none came");
+}
+
 /// Silence of the relay about a message counts as a failure, but only while the link is alive.
 #[tokio::test(start_paused = true)]
 async fn a_relay_that_swallows_everything_is_noticed() {

@@ -58,9 +58,15 @@ impl RouterActor {
         for (id, row) in known {
             self.deps.live.tell_presence(id, &row, online);
             if online {
-                self.seen.entry(id).or_default().probe = None;
+                let seen = self.seen.entry(id).or_default();
+                seen.probe = None;
+                // A full window stays full until its receipts are asked for.
+                let blocked = seen.blocked_since.is_some();
                 self.alarms.cancel(Alarm::Probe(id));
-                self.due.add(id, |want| want.greet = true);
+                self.due.add(id, |want| {
+                    want.greet = true;
+                    want.probe |= blocked;
+                });
             } else if row.paths.len() > 1 {
                 // It may be online over another path.
                 self.due.add(id, |_| ());
