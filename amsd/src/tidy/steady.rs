@@ -60,7 +60,7 @@ pub(super) fn is_believed(txn: &Txn<'_>, now: i64, ran: Duration) -> Result<bool
 
 fn is_odd(last: i64, now: i64) -> bool {
     let since = now.saturating_sub(last);
-    since >= AHEAD || since < -BACK
+    !(-BACK..AHEAD).contains(&since)
 }
 
 /// When the newest message came in or was accepted: a profile that an earlier version tidied has no
