@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::PATIENCE;
 use crate::programs::program;
@@ -118,9 +118,10 @@ impl Process {
         }
     }
 
-    /// SIGSTOP: it is there, and answers nobody.
+    /// SIGSTOP: it is there, and answers nobody when this returns.
     pub fn pauses(&self) {
         self.signal(Signal::STOP);
+        waitpid(Some(self.number()), WaitOptions::UNTRACED).unwrap();
     }
 
     /// SIGCONT: it goes on where it was.
@@ -129,8 +130,11 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.number(), signal).unwrap();
+    }
+
+    fn number(&self) -> Pid {
+        i32::try_from(self.pid()).ok().and_then(Pid::from_raw).unwrap()
     }
 
     /// SIGKILL: it gets no chance to do anything more.
