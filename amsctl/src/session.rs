@@ -31,13 +31,17 @@ pub struct Session {
     /// Print results as they came.
     pub json: bool,
     client: Option<Client>,
+    /// It answered something.
+    was_there: bool,
+    /// It was waited for in vain.
+    stays_away: bool,
 }
 
 impl Session {
     /// Does not connect yet, so that wrong usage is found without a daemon.
     #[must_use]
     pub fn new(home: Option<PathBuf>, socket: Option<PathBuf>, json: bool) -> Self {
-        Self { home, socket, start: false, json, client: None }
+        Self { home, socket, start: false, json, client: None, was_there: false, stays_away: false }
     }
 
     /// Whether to start a daemon that does not run.
@@ -113,7 +117,9 @@ impl Session {
         if matches!(answer, Err(ref error) if !matches!(error, CallError::Failed(_))) {
             self.client = None;
         }
-        Ok(answer?)
+        let answer = answer?;
+        self.was_there = true;
+        Ok(answer)
     }
 
     fn call_once<M: Method>(&mut self, params: &M::Params) -> Result<Box<RawValue>, Called> {
@@ -214,6 +220,9 @@ impl Session {
         params: impl Fn(Option<Period>) -> M::Params,
     ) -> Result<M::Result, Failed> {
         let mut patience = Patience::new(limit);
+        if self.was_there && !self.stays_away {
+            patience.answered();
+        }
         loop {
             let left = limit.left();
             let params = params(left);
@@ -224,7 +233,11 @@ impl Session {
                 Err(error) => {
                     if patience.wait(&error).is_err() {
                         let failed = self.explain(error);
-                        return Err(if patience.has_seen() { went_away(failed) } else { failed });
+                        if !self.was_there && !patience.has_seen() {
+                            return Err(failed);
+                        }
+                        self.stays_away = failed.exit == Exit::NoDaemon.code();
+                        return Err(went_away(failed));
                     }
                 }
             }

@@ -201,3 +201,29 @@ fn a_daemon_that_does_not_answer_is_told_with_the_id() {
     }
     assert_eq!(bob.amsctl(&["recv"]).ok().lines().count(), 4);
 }
+
+/// Each of several has its id, also those that were not waited for yet: all were accepted.
+#[test]
+fn a_daemon_that_stays_away_is_told_with_the_id_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Operator::start_trying(folder.path(), "60s");
+    let [(alice, mut of_alice), (_bob, mut of_bob)] = shell::friends(&relay, folder.path());
+    let carol = User::new(&folder.path().join("carol"));
+    let mut of_carol = carol.starts_daemon();
+    carol.joins(&relay.invites("carol")).exits(0);
+    alice.meets("alice", &carol, "carol");
+    of_bob.kill();
+    of_carol.kill();
+    let to = ["send", "--to", "bob", "--to", "carol"];
+    let waiting = begins(&alice, &[&to[..], &["--wait", "delivered", "hi"]].concat());
+    until_sent(&alice, 2);
+    of_alice.kill();
+    let (exit, out, err) = ends(waiting);
+    assert_eq!((exit, out.as_str()), (Some(11), ""), "{err}");
+    let ids: Vec<_> = err.split_whitespace().filter(|word| word.len() == 32).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1], "{err}");
+    of_alice.start();
+    for id in ids {
+        alice.amsctl(&["message", "show", id]).exits(0);
+    }
+}
