@@ -31,17 +31,25 @@ pub struct Session {
     /// Print results as they came.
     pub json: bool,
     client: Option<Client>,
-    /// It answered something.
-    was_there: bool,
-    /// It was waited for in vain.
-    stays_away: bool,
+    daemon: Daemon,
+}
+
+/// What is known of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Daemon {
+    /// Nothing yet.
+    Unknown,
+    /// It answered.
+    There,
+    /// It was there, and was waited for in vain.
+    Away,
 }
 
 impl Session {
     /// Does not connect yet, so that wrong usage is found without a daemon.
     #[must_use]
     pub fn new(home: Option<PathBuf>, socket: Option<PathBuf>, json: bool) -> Self {
-        Self { home, socket, start: false, json, client: None, was_there: false, stays_away: false }
+        Self { home, socket, start: false, json, client: None, daemon: Daemon::Unknown }
     }
 
     /// Whether to start a daemon that does not run.
@@ -118,7 +126,7 @@ impl Session {
             self.client = None;
         }
         let answer = answer?;
-        self.was_there = true;
+        self.daemon = Daemon::There;
         Ok(answer)
     }
 
@@ -220,7 +228,7 @@ impl Session {
         params: impl Fn(Option<Period>) -> M::Params,
     ) -> Result<M::Result, Failed> {
         let mut patience = Patience::new(limit);
-        if self.was_there && !self.stays_away {
+        if self.daemon == Daemon::There {
             patience.answered();
         }
         loop {
@@ -233,10 +241,12 @@ impl Session {
                 Err(error) => {
                     if patience.wait(&error).is_err() {
                         let failed = self.explain(error);
-                        if !self.was_there && !patience.has_seen() {
+                        if self.daemon == Daemon::Unknown && !patience.has_seen() {
                             return Err(failed);
                         }
-                        self.stays_away = failed.exit == Exit::NoDaemon.code();
+                        if failed.exit == Exit::NoDaemon.code() {
+                            self.daemon = Daemon::Away;
+                        }
                         return Err(went_away(failed));
                     }
                 }
