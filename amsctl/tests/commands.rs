@@ -246,23 +246,6 @@ fn an_account_with_another_device_needs_a_word() {
 }
 
 #[test]
-fn message_wait_exits_as_the_daemon_says() {
-    const ID: &str = "000102030405060708090a0b0c0d0e0f";
-    let mut breaks = true;
-    let amsd = Fake::start(move |_, params| {
-        if std::mem::take(&mut breaks) {
-            return Reply::Break;
-        }
-        Reply::Result(json!({"id": params["id"], "state": "sent", "reached": false, "exit": 10}))
-    });
-    let waited = amsd.run(&["message", "wait", ID, "--for", "delivered", "--timeout", "20s"]);
-    assert_exit(&waited, 10);
-    assert!(err(&waited).contains("not delivered"), "{}", err(&waited));
-    let waits = amsd.calls().into_iter().filter(|(method, _)| method == "message.wait");
-    assert_eq!(waits.count(), 2, "it goes on waiting after a broken connection");
-}
-
-#[test]
 fn help_goes_by_example_and_needs_no_daemon() {
     for args in [&["--help"][..], &["send", "--help"], &["relay", "join", "--help"]] {
         let shown = amsctl().args(args).output().unwrap();
@@ -270,21 +253,6 @@ fn help_goes_by_example_and_needs_no_daemon() {
         assert!(out(&shown).contains("Example"), "{args:?}");
     }
     assert_exit(&amsctl().arg("--version").output().unwrap(), 0);
-}
-
-#[test]
-fn a_long_queue_is_decided_in_several_calls() {
-    const ID: &str = "000102030405060708090a0b0c0d0e0f";
-    let amsd = Fake::start(|_, params| {
-        let next = params["after"].is_null().then_some("1-7");
-        Reply::Result(json!({"messages": [{"id": ID, "state": "discarded"}], "next": next}))
-    });
-    let decided = amsd.run(&["queue", "discard", "--all"]);
-    assert_exit(&decided, 0);
-    assert_eq!(out(&decided), format!("{ID}  discarded\n").repeat(2));
-    let after: Vec<_> =
-        amsd.calls().into_iter().map(|(_, params)| params["after"].clone()).collect();
-    assert_eq!(after, [json!(null), json!("1-7")]);
 }
 
 #[test]

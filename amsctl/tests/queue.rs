@@ -1,4 +1,4 @@
-//! `amsctl queue list` and `message wait`: which messages are shown, and what the hints name.
+//! `amsctl queue` and `message wait`: which messages are meant, what the hints name, how they exit.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -74,4 +74,36 @@ fn the_queue_lists_what_is_asked_for() {
     for wrong in [&["--all", "--to", "bob"][..], &[IDS[0], "--all"], &[IDS[0], "--to", "bob"]] {
         assert_eq!(listed(wrong).1, 2);
     }
+}
+
+#[test]
+fn message_wait_exits_as_the_daemon_says() {
+    const ID: &str = "000102030405060708090a0b0c0d0e0f";
+    let mut breaks = true;
+    let amsd = Fake::start(move |_, params| {
+        if std::mem::take(&mut breaks) {
+            return Reply::Break;
+        }
+        Reply::Result(json!({"id": params["id"], "state": "sent", "reached": false, "exit": 10}))
+    });
+    let waited = amsd.run(&["message", "wait", ID, "--for", "delivered", "--timeout", "20s"]);
+    assert_exit(&waited, 10);
+    assert!(err(&waited).contains("not delivered"), "{}", err(&waited));
+    let waits = amsd.calls().into_iter().filter(|(method, _)| method == "message.wait");
+    assert_eq!(waits.count(), 2, "it goes on waiting after a broken connection");
+}
+
+#[test]
+fn a_long_queue_is_decided_in_several_calls() {
+    const ID: &str = "000102030405060708090a0b0c0d0e0f";
+    let amsd = Fake::start(|_, params| {
+        let next = params["after"].is_null().then_some("1-7");
+        Reply::Result(json!({"messages": [{"id": ID, "state": "discarded"}], "next": next}))
+    });
+    let decided = amsd.run(&["queue", "discard", "--all"]);
+    assert_exit(&decided, 0);
+    assert_eq!(out(&decided), format!("{ID}  discarded\n").repeat(2));
+    let after: Vec<_> =
+        amsd.calls().into_iter().map(|(_, params)| params["after"].clone()).collect();
+    assert_eq!(after, [json!(null), json!("1-7")]);
 }
