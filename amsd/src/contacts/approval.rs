@@ -204,9 +204,8 @@ fn move_path(
             met_again = true;
         }
     }
-    match row.direct().filter(|_| relay.is_direct()) {
-        Some(way) => direct::unite(txn, way, relay)?,
-        None => row.paths.extend(moved),
+    for path in moved {
+        direct::add_path(txn, &mut row, path)?;
     }
     row::put(txn, known, Some(&was), &row)?;
     if met_again {

@@ -142,8 +142,21 @@ fn at_address(
     Ok(row)
 }
 
-/// Two ways lead to one contact: `way` stays, with what is known of the `other`, on which it just proved to be.
-pub(super) fn unite(txn: &Txn<'_>, way: RelayId, other: RelayId) -> Result<(), StoreError> {
+/// Gives a contact one more path. There is one direct way to each: a second becomes part of it.
+pub(super) fn add_path(
+    txn: &Txn<'_>,
+    contact: &mut ContactRow,
+    path: PathRow,
+) -> Result<(), StoreError> {
+    match contact.direct().filter(|_| path.relay.is_direct()) {
+        Some(way) => unite(txn, way, path.relay)?,
+        None => contact.paths.push(path),
+    }
+    Ok(())
+}
+
+/// Two ways lead to one contact: `way` stays, with what is known of the `other`, where it was met last.
+fn unite(txn: &Txn<'_>, way: RelayId, other: RelayId) -> Result<(), StoreError> {
     let (before, met) = (txn.get::<Directs>(&way)?, txn.get::<Directs>(&other)?);
     let (before, met) = (before.unwrap_or_default(), met.unwrap_or_default());
     let mut row = DirectRow {

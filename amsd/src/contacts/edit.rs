@@ -203,15 +203,12 @@ fn take_in(txn: &Txn<'_>, id: ContactId, contact: &mut ContactRow) -> Result<(),
         if other == id || theirs.stage == Stage::Removed {
             continue;
         }
-        let way = theirs.direct().filter(|_| theirs.stage == Stage::Asked);
-        let Some(way) = way.filter(|_| theirs.paths.len() == 1) else {
+        let [path] = &theirs.paths[..] else { return Err(EditError::IsAnother(theirs.name)) };
+        if !path.relay.is_direct() || theirs.stage != Stage::Asked {
             return Err(EditError::IsAnother(theirs.name));
-        };
-        ask::cancel(txn, &theirs)?;
-        match contact.direct() {
-            Some(own) => direct::unite(txn, own, way)?,
-            None => contact.paths.extend(theirs.paths.clone()),
         }
+        ask::cancel(txn, &theirs)?;
+        direct::add_path(txn, contact, path.clone())?;
         contact.verified = contact.verified.or(theirs.verified);
         let gone = ContactRow { stage: Stage::Removed, paths: Vec::new(), ..theirs.clone() };
         row::put(txn, other, Some(&theirs), &gone)?;
