@@ -1,6 +1,5 @@
 //! `daemon.*`: how it is, and its end.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ams_rpc::RpcError;
@@ -8,7 +7,7 @@ use ams_rpc::error::key_hint;
 use ams_rpc::types::{DaemonStatus, Done, InboxCounts, QueueCounts, StoreCounts, Time, Visibility};
 
 use super::{App, peer, relay};
-use crate::contacts::lost;
+use crate::contacts::{self, lost};
 use crate::outbox;
 use crate::relay::Refusal;
 use crate::settings::{Direct, Settings};
@@ -121,7 +120,7 @@ fn warnings(
             None => {}
         }
     }
-    for (id, row) in crate::contacts::all(db)? {
+    for (id, row) in contacts::all(db)? {
         if let Some(first) = outbox::decide_first(db, id, row.next_seq)? {
             warnings.push(format!(
                 "new messages to {name} wait until an old one is decided: amsctl queue retry {first}, \
@@ -149,8 +148,6 @@ fn warnings(
 /// Names in the config that no contact has: rules go by names, so one that was written wrong, or
 /// whose contact was renamed, is silently about nobody.
 fn unknown(db: &impl Read, app: &App) -> Result<Vec<String>, StoreError> {
-    let known: BTreeSet<String> =
-        crate::contacts::all(db)?.into_iter().map(|(_, row)| row.name).collect();
     let sockets = app.sockets.borrow();
     let socket = |(path, names): &(PathBuf, Vec<String>)| {
         (format!("the socket {} may send to", path.display()), names.clone())
@@ -159,11 +156,13 @@ fn unknown(db: &impl Read, app: &App) -> Result<Vec<String>, StoreError> {
     let hook = |(name, from)| (format!("the hook {name} is run for"), from);
     let mut warnings = Vec::new();
     for (what, names) in sockets.chain(app.hooks.named().into_iter().map(hook)) {
-        for name in names.into_iter().filter(|name| !known.contains(name)) {
-            warnings.push(format!(
-                "{what} {name}, and no contact is called that: amsctl contact list shows the \
-                 names; correct the config, or rename the contact"
-            ));
+        for name in names {
+            if contacts::by_name(db, &name)?.is_none() {
+                warnings.push(format!(
+                    "{what} {name}, and no contact is called that: amsctl contact list shows the \
+                     names; correct the config, or rename the contact"
+                ));
+            }
         }
     }
     Ok(warnings)
