@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
+use ams_rpc::error::key_hint;
 use ams_rpc::types::{
     QueueListParams, QueueOutcome, QueueOutcomes, QueueParams, QueuedMessage, QueuedMessages, State,
 };
@@ -117,8 +118,9 @@ fn no_way(
     Ok(match to.paths.first() {
         Some(path) if path.missing => Some(why_not(db, contact)?),
         Some(_) => Some(format!(
-            "the key of {name} changed, so nothing more is sent: amsctl contact verify {name}",
-            name = to.name
+            "the key of {} changed, so nothing more is sent: {}",
+            to.name,
+            key_hint(&to.name, "FINGERPRINT")
         )),
         None => None,
     })
